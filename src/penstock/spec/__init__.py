@@ -1,0 +1,37 @@
+"""What the user writes: the fleet file as types, its loader, and its JSON Schema. Pure: text in, objects out."""
+
+from penstock.spec.fleet import API_VERSION, Fleet, FleetSpec, Metadata
+from penstock.spec.gateway import (
+    AuthSpec,
+    GatewaySpec,
+    KeySpec,
+    LimitsSpec,
+    SecretKeyRef,
+    TenantSpec,
+    TimeoutsSpec,
+    TlsSpec,
+    ValueSource,
+    parse_listen,
+)
+from penstock.spec.model import EngineSpec, HardwareSpec, ModelSpec, ObjectivesSpec
+
+__all__ = [
+    "API_VERSION",
+    "AuthSpec",
+    "EngineSpec",
+    "Fleet",
+    "FleetSpec",
+    "GatewaySpec",
+    "HardwareSpec",
+    "KeySpec",
+    "LimitsSpec",
+    "Metadata",
+    "ModelSpec",
+    "ObjectivesSpec",
+    "SecretKeyRef",
+    "TenantSpec",
+    "TimeoutsSpec",
+    "TlsSpec",
+    "ValueSource",
+    "parse_listen",
+]

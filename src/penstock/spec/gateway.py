@@ -1,0 +1,172 @@
+"""The gateway of the fleet: where it listens, who may call, and what it bounds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from penstock.spec.base import SpecObject
+
+__all__ = [
+    "AuthSpec",
+    "GatewaySpec",
+    "KeySpec",
+    "LimitsSpec",
+    "SecretKeyRef",
+    "TenantSpec",
+    "TimeoutsSpec",
+    "TlsSpec",
+    "ValueSource",
+    "parse_listen",
+]
+
+TenantName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$", max_length=63)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+def parse_listen(value: str) -> tuple[str, int]:
+    """Splits `HOST:PORT` or `[IPV6]:PORT`.
+
+    Raises:
+        ValueError: not of that form, or the port is outside 0..65535.
+    """
+    host, colon, port = value.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        colon = ""
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError("a listener is HOST:PORT, as in 127.0.0.1:8080; port 0 takes any free one")
+    return host, int(port)
+
+
+def _listen(value: str) -> str:
+    parse_listen(value)
+    return value
+
+
+Listen = Annotated[str, AfterValidator(_listen)]
+
+
+class SecretKeyRef(SpecObject):
+    """One key of a Kubernetes Secret."""
+
+    name: str
+    """Name of the Secret."""
+    key: str
+    """Key inside it."""
+
+
+class ValueSource(SpecObject):
+    """Where a secret value comes from."""
+
+    env: Annotated[str, Field(min_length=1)] | None = None
+    """Environment variable that holds the value."""
+    secret_key_ref: SecretKeyRef | None = None
+    """Kubernetes Secret that holds the value."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.env is None) == (self.secret_key_ref is None):
+            raise ValueError("name exactly one of `env` and `secretKeyRef`")
+        return self
+
+
+class KeySpec(SpecObject):
+    """One API key of a tenant."""
+
+    name: str | None = None
+    """What the key is called in logs and reports; the key itself never is."""
+    value: Annotated[SecretStr, Field(min_length=8)] | None = None
+    """The key itself: for local use only, as the file is kept in git."""
+    value_from: ValueSource | None = None
+    """Where the key is read from."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.value is None) == (self.value_from is None):
+            raise ValueError("name exactly one of `value` (local use) and `valueFrom` (environment or Secret)")
+        return self
+
+
+class TenantSpec(SpecObject):
+    """Who calls: a team or a product. The tenant follows from the key, never from what the client says."""
+
+    name: TenantName
+    """Name in logs, metrics and reports."""
+    keys: Annotated[list[KeySpec], Field(min_length=1)]
+    """Keys of this tenant."""
+    models: list[str] | None = None
+    """Models this tenant may call, by name. Default: all."""
+
+
+class AuthSpec(SpecObject):
+    """Who may call without a key."""
+
+    anonymous: bool | None = None
+    """Whether a call without a key is served, as tenant `anonymous`. Default: only when no tenant is named and the gateway listens on loopback."""
+
+
+class LimitsSpec(SpecObject):
+    """Bounds on what one client can make the gateway hold."""
+
+    header_bytes_max: Annotated[int, Field(ge=1024)] = 65_536
+    """Bytes of a request head (line and headers); past it 431."""
+    body_bytes_max: Annotated[int, Field(ge=1024)] = 33_554_432
+    """Bytes of a request body; past it 413. 32 MiB fits a few images and the longest prompts."""
+    connections_max: Annotated[int, Field(ge=1)] = 16_384
+    """Client connections open at once; further ones are closed at once."""
+    in_flight_max: Annotated[int, Field(ge=1)] = 16_384
+    """Requests in flight at once; past it 503 with Retry-After."""
+
+
+class TimeoutsSpec(SpecObject):
+    """Bounds on time. All are seconds."""
+
+    header_s: Seconds = 10.0
+    """First byte to last byte of a request head (a slow-loris client is cut here)."""
+    body_s: Seconds = 60.0
+    """Longest pause between two pieces of a request body."""
+    idle_s: Seconds = 75.0
+    """How long an idle keep-alive connection of a client stays open."""
+    connect_s: Seconds = 5.0
+    """Connecting to an endpoint."""
+    first_byte_s: Seconds = 600.0
+    """Request sent to first byte of the answer: covers queueing and prefill; past it 504."""
+    read_s: Seconds = 300.0
+    """Longest pause in the middle of an answer; past it 504 or an SSE error event."""
+    client_write_s: Seconds = 60.0
+    """Longest time that a client may take none of the bytes that wait for it; past it the connection is cut."""
+    drain_s: Annotated[float, Field(ge=0)] = 30.0
+    """On shutdown: how long requests in flight may finish."""
+
+
+class TlsSpec(SpecObject):
+    """TLS of the client listener."""
+
+    cert_file: str
+    """PEM file with the certificate chain."""
+    key_file: str
+    """PEM file with the private key."""
+
+
+class GatewaySpec(SpecObject):
+    """The gateway."""
+
+    listen: Listen = "127.0.0.1:8080"
+    """Where clients connect, `HOST:PORT`; port 0 takes any free one."""
+    admin: Listen = "127.0.0.1:8081"
+    """Where metrics, health, state and the dashboard are served, `HOST:PORT`. Keep it off public networks."""
+    tls: TlsSpec | None = None
+    """TLS of `listen`. Default: plain HTTP."""
+    auth: AuthSpec = Field(default_factory=AuthSpec)
+    """Who may call without a key."""
+    tenants: list[TenantSpec] = Field(default_factory=list)
+    """Who may call, with which keys."""
+    limits: LimitsSpec = Field(default_factory=LimitsSpec)
+    """Bounds on sizes and counts."""
+    timeouts: TimeoutsSpec = Field(default_factory=TimeoutsSpec)
+    """Bounds on time."""
+    access_log: str = "auto"
+    """Where the one line per request goes: `stdout`, `stderr`, `off`, a file's path, or `auto` (stdout for `gateway`; `penstock-access.log` in the state folder for `up`, whose screen shows a table)."""
