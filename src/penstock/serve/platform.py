@@ -1,0 +1,45 @@
+"""What others tell telemetry about a model: the fleet file (profile) and whoever runs its engines (platform).
+
+Plain values, replaced whole by their owner: the gateway on reload, the supervisor or discovery when replicas change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["ModelProfile", "PlatformEndpoint", "PlatformModel"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelProfile:
+    """What the fleet file says of a model, as far as it is shown. Objectives in milliseconds."""
+
+    aliases: tuple[str, ...] = ()
+    ttft_ms: float | None = None
+    itl_ms: float | None = None
+    e2e_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformEndpoint:
+    """What the platform (supervisor or Kubernetes) knows of one replica, in its own words."""
+
+    phase: str
+    """As in `starting`, `ready`, `backoff`, `stopping`."""
+    restarts: int = 0
+    last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformModel:
+    """What the platform knows of one model. A replica without an address yet is in `endpoints` all the same."""
+
+    engine: str = "external"
+    """`vllm`, `simulated` or `external`."""
+    engine_reason: str = ""
+    """Why this engine, as in `vllm is not installed`."""
+    replicas_desired: int | None = None
+    """Default: as many as have an address."""
+    endpoints: Mapping[str, PlatformEndpoint] = field(default_factory=dict)
+    """By endpoint id."""

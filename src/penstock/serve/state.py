@@ -1,0 +1,150 @@
+"""The shape of `/api/v1/state` and `/api/v1/requests`: plain JSON values, made from what telemetry counted.
+
+Guarantees: null where nothing was measured; every endpoint of the pool, and every replica the platform knows, once.
+Never prompts, completions or keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from penstock.serve.histogram import Histogram, percentile
+from penstock.serve.platform import ModelProfile, PlatformEndpoint, PlatformModel
+from penstock.serve.record import RequestRecord
+from penstock.serve.routing.endpoints import Endpoint, EngineSample, Pool
+from penstock.serve.tally import ModelTally
+
+__all__ = ["ModelView", "model_state", "request_state", "rfc3339", "rounded"]
+
+NAME_CHARS_MAX = 200
+"""Characters shown of a name that a client chose; the longest name a fleet file may hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelView:
+    """All that is known of one model at one moment."""
+
+    name: str
+    profile: ModelProfile
+    platform: PlatformModel
+    pool: Pool
+    tally: ModelTally
+    requests_per_s: float
+    tokens_per_s: float
+
+
+def model_state(view: ModelView) -> dict[str, Any]:
+    """One model of `/api/v1/state`."""
+    tally, profile, platform, pool = view.tally, view.profile, view.platform, view.pool
+    outcomes = tally.outcomes()
+    desired = platform.replicas_desired
+    return {
+        "name": view.name,
+        "aliases": list(profile.aliases),
+        "engine": platform.engine,
+        "engine_reason": platform.engine_reason,
+        "replicas_desired": len(pool.endpoints) if desired is None else desired,
+        "replicas_ready": sum(e.health == "ready" for e in pool.endpoints),
+        "in_flight": tally.in_flight,
+        "requests_total": sum(outcomes.values()),
+        "outcomes": dict(outcomes),
+        "requests_per_s": round(view.requests_per_s, 2),
+        "tokens_per_s": round(view.tokens_per_s, 1),
+        "prompt_tokens_total": sum(c.prompt_tokens for c in tally.callers.values()),
+        "cached_tokens_total": sum(c.cached_tokens for c in tally.callers.values()),
+        "output_tokens_total": sum(c.output_tokens for c in tally.callers.values()),
+        "retries_total": tally.retries,
+        "ttft_ms": _percentiles(tally.ttft),
+        "tpot_ms": _percentiles(tally.tpot),
+        "total_ms": _percentiles(tally.total),
+        "objectives": {"ttft_ms": profile.ttft_ms, "itl_ms": profile.itl_ms, "e2e_ms": profile.e2e_ms},
+        "endpoints": _endpoints(pool, platform),
+    }
+
+
+def request_state(record: RequestRecord) -> dict[str, Any]:
+    """One finished request of `/api/v1/requests`."""
+    return {
+        "at": rfc3339(record.at),
+        "request_id": record.request_id[:NAME_CHARS_MAX],
+        "route": record.route,
+        "model": record.model,
+        "requested_model": record.requested_model[:NAME_CHARS_MAX],
+        "endpoint": record.endpoint,
+        "tenant": record.tenant,
+        "key": record.key,
+        "class": record.traffic_class,
+        "is_stream": record.is_stream,
+        "status": record.status,
+        "outcome": record.outcome,
+        "reason": record.reason,
+        "prompt_tokens": _known(record.prompt_tokens),
+        "cached_tokens": _known(record.cached_tokens),
+        "output_tokens": _known(record.output_tokens),
+        "queue_ms": _known(record.queue_ms),
+        "ttft_ms": _known(record.ttft_ms),
+        "tpot_ms": _known(record.tpot_ms),
+        "total_ms": _known(record.total_ms),
+        "retries": record.retries,
+        "resumes": record.resumes,
+    }
+
+
+def rfc3339(unix: float) -> str:
+    """Unix seconds as RFC 3339 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def rounded(value: float | None) -> float | None:
+    """To a hundredth, which is finer than a bucket; None stays None."""
+    return None if value is None else round(value, 2)
+
+
+def _known(value: float) -> float | None:
+    return None if value < 0 else round(value, 2)
+
+
+def _percentiles(histogram: Histogram) -> dict[str, float | None]:
+    window = histogram.window()
+    return {name: rounded(percentile(window, p)) for name, p in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
+
+
+def _endpoints(pool: Pool, platform: PlatformModel) -> list[dict[str, Any]]:
+    known = platform.endpoints
+    addressed = [_endpoint(e, known.get(e.id) or PlatformEndpoint(phase=e.health)) for e in pool.endpoints]
+    ids = {e.id for e in pool.endpoints}
+    coming = [_replica(id_, replica) for id_, replica in known.items() if id_ not in ids]
+    return sorted([*addressed, *coming], key=lambda endpoint: _by_number(endpoint["id"]))
+
+
+def _by_number(endpoint_id: str) -> tuple[str, int, str]:
+    """`chat-10` after `chat-9`."""
+    name, _, number = endpoint_id.rpartition("-")
+    return (name, int(number), "") if number.isdecimal() else (endpoint_id, -1, "")
+
+
+def _endpoint(endpoint: Endpoint, replica: PlatformEndpoint) -> dict[str, Any]:
+    sample = endpoint.sample or EngineSample(at=0.0)
+    return {
+        "id": endpoint.id,
+        "url": endpoint.url,
+        "health": endpoint.health,
+        "phase": replica.phase,
+        "in_flight": endpoint.in_flight,
+        "running": sample.running,
+        "waiting": sample.waiting,
+        "kv_usage": round(sample.kv_usage, 4),
+        "tokens_per_s": round(endpoint.tokens_per_s(), 1),
+        "dispatched_total": endpoint.dispatched_total,
+        "failures_total": endpoint.failures_total,
+        "restarts": replica.restarts,
+        "last_error": endpoint.last_error or replica.last_error,
+    }
+
+
+def _replica(endpoint_id: str, replica: PlatformEndpoint) -> dict[str, Any]:
+    """A replica that has no address: starting, or waiting to be started again."""
+    absent = Endpoint(id=endpoint_id, model="", host="", port=0, url="")
+    return _endpoint(absent, replica)

@@ -1,0 +1,225 @@
+"""What the gateway knows of its traffic: the one record that the dashboard, `/metrics`, `up`'s table and users read.
+
+`begin` and `end` are on the hot path: plain integers, one bisect per latency, no lock, no metric objects; under 2 µs
+together. Everything else happens once a second (`sample_endpoints`) or when somebody asks.
+
+Guarantees: bounded in every direction. Models come from the fleet file, others are counted under ""; a model's labels
+are bounded by its tally; rings are fixed. Leaves the shape of the JSON to `state`, and Prometheus text to `io/metrics`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from penstock.serve.histogram import BOUNDS_MS, percentile
+from penstock.serve.platform import ModelProfile, PlatformEndpoint, PlatformModel
+from penstock.serve.record import OUTCOMES, RequestRecord
+from penstock.serve.routing.endpoints import EndpointTable, Pool
+from penstock.serve.state import ModelView, model_state, request_state, rfc3339, rounded
+from penstock.serve.tally import RATE_TICKS, ModelTally
+from penstock.serve.timeseries import Point, TimeSeries
+
+__all__ = ["ModelProfile", "PlatformEndpoint", "PlatformModel", "Telemetry"]
+
+RECENT_MAX = 500
+"""Finished requests kept for the dashboard; as many failed ones, so that a flood of good ones does not hide them."""
+SAMPLE_STALE_S = 10.0
+"""Seconds after which an engine's reading says nothing of now; ten missed scrapes."""
+SERIES_TICKS = 10
+"""Seconds that a latency point of a chart looks back: a line that can be read, and a slow minute seen in a second."""
+
+
+class Telemetry:
+    """Counters of one gateway. Changed only from its event loop.
+
+    `platform` is replaced by whoever runs the engines; `log_lines_dropped` is counted up by the access log.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, ModelProfile],
+        fleet_name: str,
+        version: str,
+        started_unix: float,
+    ) -> None:
+        self.fleet_name = fleet_name
+        self.version = version
+        self.started_unix = started_unix
+        self.platform: Mapping[str, PlatformModel] = {}
+        self.log_lines_dropped = 0
+        self.loop_lag_s = 0.0
+        """How late the last tick came: what any request may wait for the event loop."""
+        self.models: dict[str, ModelProfile] = {}
+        self.nameless = ModelTally()
+        """Requests for which no model was chosen: bad key, unknown model, unknown route."""
+        self._tallies: dict[str, ModelTally] = {}
+        self._recent: deque[RequestRecord] = deque(maxlen=RECENT_MAX)
+        self._failed: deque[RequestRecord] = deque(maxlen=RECENT_MAX)
+        self._series = TimeSeries()
+        self._ticks: deque[float] = deque(maxlen=RATE_TICKS)
+        self.set_models(models)
+
+    def set_models(self, models: Mapping[str, ModelProfile]) -> None:
+        """Takes the models of a (re)loaded fleet file. One that is gone is kept, unseen, till its requests are over."""
+        self.models = dict(models)
+        for name in models:
+            self._tallies.setdefault(name, ModelTally())
+        self._forget_removed()
+
+    def begin(self, model: str, _now: float) -> None:
+        """A request for `model` begins; "" where none was chosen. Each `begin` has one `end` of the same model."""
+        (self._tallies.get(model) or self.nameless).in_flight += 1
+
+    def end(self, record: RequestRecord, _now: float) -> None:
+        """A request is over. Total time counts `ok` and `timeout`; TTFT and TPOT streams that got a first token."""
+        tally = self._tallies.get(record.model) or self.nameless
+        tally.in_flight -= 1
+        caller = tally.callers.get((record.tenant, record.traffic_class))
+        if caller is None:
+            caller = tally.add_caller(record.tenant, record.traffic_class)
+        outcome = record.outcome
+        caller.outcomes[outcome] += 1
+        if (tokens := record.output_tokens) > 0:
+            caller.output_tokens += tokens
+        if (tokens := record.prompt_tokens) > 0:
+            caller.prompt_tokens += tokens
+        if (tokens := record.cached_tokens) > 0:
+            caller.cached_tokens += tokens
+        if record.is_stream and (ttft_ms := record.ttft_ms) >= 0:
+            histogram = tally.ttft
+            histogram.counts[bisect_left(BOUNDS_MS, ttft_ms)] += 1
+            histogram.sum_ms += ttft_ms
+            if (tpot_ms := record.tpot_ms) >= 0:
+                histogram = tally.tpot
+                histogram.counts[bisect_left(BOUNDS_MS, tpot_ms)] += 1
+                histogram.sum_ms += tpot_ms
+        if outcome == "ok" or outcome == "timeout":  # noqa: PLR1714  (a tuple or set here costs more)
+            total_ms = record.total_ms
+            histogram = tally.total
+            histogram.counts[bisect_left(BOUNDS_MS, total_ms)] += 1
+            histogram.sum_ms += total_ms
+        if outcome != "ok":
+            tally.count_failure(outcome, record.reason)
+            self._failed.append(record)
+        if record.retries or record.resumes:
+            tally.retries += record.retries
+            tally.resumes += record.resumes
+        self._recent.append(record)
+
+    def tallies(self) -> Iterator[tuple[str, ModelTally]]:
+        """Each model of the fleet file with its counts, in the file's order; then "" with what had no model."""
+        yield from ((name, self._tallies[name]) for name in self.models)
+        yield "", self.nameless
+
+    def sample_endpoints(self, table: EndpointTable, now: float) -> None:
+        """Closes one second: call it once a second. Adds a point to each model's series."""
+        if self._ticks and now <= self._ticks[-1]:
+            return
+        passed_s = now - self._ticks[-1] if self._ticks else 1.0
+        self.loop_lag_s = max(0.0, passed_s - 1.0)
+        points: dict[str, Point] = {}
+        for name, tally in self.tallies():
+            before = tally.marks[-1]
+            tally.tick()
+            if name:
+                rates = [(new - old) / passed_s for new, old in zip(tally.marks[-1], before, strict=True)]
+                points[name] = self._point(name, tally, table, now, rates)
+        self._ticks.append(now)
+        self._series.append(points, now)
+        self._forget_removed()
+
+    def rates(self, model: str) -> tuple[float, float, float]:
+        """Requests, errors and output tokens per second over the last ticks, as the gateway saw them end."""
+        marks = self._tallies[model].marks
+        span_s = self._ticks[-1] - self._ticks[0] if len(self._ticks) > 1 else 0.0
+        if span_s <= 0:
+            return 0.0, 0.0, 0.0
+        old = marks[max(0, len(marks) - len(self._ticks))]
+        requests, errors, tokens = ((b - a) / span_s for a, b in zip(old, marks[-1], strict=True))
+        return requests, errors, tokens
+
+    def tokens_per_s(self, model: str, table: EndpointTable, now: float) -> float | None:
+        """What the engines of `model` say they generate per second; None where none has said so lately."""
+        pool = table.pools.get(model)
+        fresh = [
+            e.tokens_per_s()
+            for e in (pool.endpoints if pool else ())
+            if e.previous_sample is not None and e.sample is not None and now - e.sample.at < SAMPLE_STALE_S
+        ]
+        return sum(fresh) if fresh else None
+
+    def timeseries(self, window_s: float, now: float, unix_now: float) -> dict[str, Any]:
+        """The answer of `/api/v1/timeseries`."""
+        return self._series.window(window_s, now, unix_now)
+
+    def recent(self, limit: int, *, failed_only: bool = False) -> list[dict[str, Any]]:
+        """The last finished requests, newest first; `failed_only` those whose outcome is not `ok`."""
+        ring = self._failed if failed_only else self._recent
+        return [request_state(record) for record in islice(reversed(ring), max(0, limit))]
+
+    def state(
+        self,
+        table: EndpointTable,
+        now: float,
+        unix_now: float,
+        listen: str,
+        connections: int,
+        is_ready: bool,
+    ) -> dict[str, Any]:
+        """The answer of `/api/v1/state`."""
+        by_outcome = [tally.outcomes() for _, tally in self.tallies()]
+        outcomes = {name: sum(o[name] for o in by_outcome) for name in OUTCOMES}
+        return {
+            "fleet": self.fleet_name,
+            "version": self.version,
+            "now": rfc3339(unix_now),
+            "uptime_s": round(max(0.0, unix_now - self.started_unix), 1),
+            "gateway": {
+                "listen": listen,
+                "is_ready": is_ready,
+                "in_flight": sum(tally.in_flight for _, tally in self.tallies()),
+                "connections": connections,
+                "requests_total": sum(outcomes.values()),
+                "outcomes": outcomes,
+                "loop_lag_ms": round(self.loop_lag_s * 1000, 2),
+                "log_lines_dropped": self.log_lines_dropped,
+            },
+            "models": [model_state(self._view(name, table, now)) for name in self.models],
+        }
+
+    def _view(self, name: str, table: EndpointTable, now: float) -> ModelView:
+        requests_per_s, _, output_per_s = self.rates(name)
+        measured = self.tokens_per_s(name, table, now)
+        return ModelView(
+            name=name,
+            profile=self.models[name],
+            platform=self.platform.get(name) or PlatformModel(),
+            pool=table.pools.get(name) or Pool(model=name),
+            tally=self._tallies[name],
+            requests_per_s=requests_per_s,
+            tokens_per_s=output_per_s if measured is None else measured,
+        )
+
+    def _point(self, name: str, tally: ModelTally, table: EndpointTable, now: float, rates: list[float]) -> Point:
+        requests, errors, output_tokens = rates
+        measured = self.tokens_per_s(name, table, now)
+        pool = table.pools.get(name)
+        ttft = tally.ttft.window(SERIES_TICKS)
+        return Point(
+            requests_per_s=round(requests, 3),
+            errors_per_s=round(errors, 3),
+            tokens_per_s=round(output_tokens if measured is None else measured, 1),
+            in_flight=tally.in_flight,
+            waiting=sum(e.sample.waiting for e in (pool.endpoints if pool else ()) if e.sample is not None),
+            ttft_p50_ms=rounded(percentile(ttft, 0.5)),
+            ttft_p95_ms=rounded(percentile(ttft, 0.95)),
+        )
+
+    def _forget_removed(self) -> None:
+        removed = self._tallies.keys() - self.models.keys()
+        for name in [n for n in removed if self._tallies[n].in_flight <= 0]:
+            del self._tallies[name]
