@@ -1,0 +1,207 @@
+"""Which engine runs a model on this machine, why, and with which command.
+
+Pure: what the machine has is given as `EngineFacts`. Guarantees that the choice carries its reason in words, that
+`engine.type: vllm` never turns into a simulation silently, and that a plan's `revision` changes exactly when something
+changes that the engine's process is started with. Leaves running it to `operate/io`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from penstock.errors import Problem, SpecError, StartError
+from penstock.spec import HardwareSpec, ModelSpec
+
+__all__ = ["SIMULATED_FLAGS", "EngineFacts", "EngineKind", "EnginePlan", "looks_like_path", "plan_engine"]
+
+EngineKind = Literal["vllm", "simulated"]
+
+SIMULATED_FLAGS = frozenset(
+    {
+        "block-size",
+        "dtype",
+        "gpu-memory-utilization",
+        "kv-cache-dtype",
+        "max-model-len",
+        "max-num-batched-tokens",
+        "max-num-seqs",
+        "num-gpu-blocks-override",
+        "seed",
+        "tensor-parallel-size",
+    }
+)
+"""Engine flags that `penstock engine` takes too; others change nothing in a simulation and are dropped with a note."""
+
+_OURS = {
+    "host": "the gateway reaches its engines on loopback",
+    "port": "each replica gets a free port",
+    "served-model-name": "the model's `name` is what clients send",
+    "model": "`source` names the model",
+}
+"""Flags that `up` sets itself, and why a file's value is not taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFacts:
+    """What this machine has for one model."""
+
+    python: str
+    """Interpreter that runs Penstock, and so the simulated engine."""
+    vllm_command: str | None
+    """Path of the `vllm` command; None where there is none."""
+    vllm_absence: str = ""
+    """Why there is none and what installs it, in words."""
+    source_path: str | None
+    """Absolute path of `source` where that is on this machine."""
+    is_model_folder: bool = False
+    """Whether `source_path` is a folder with a config.json."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnginePlan:
+    """How one model's replicas are started. `argv` holds the placeholders `{port}` and `{ready_file}`."""
+
+    kind: EngineKind
+    reason: str
+    """Why this engine, in words."""
+    notes: tuple[str, ...]
+    """What of the file was not carried over, in words."""
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    """Variables added to the environment, sorted by name."""
+
+    @property
+    def revision(self) -> str:
+        """Ten hexadecimal digits that name everything the process is started with."""
+        content = json.dumps([self.kind, self.argv, self.env], separators=(",", ":"))
+        return hashlib.sha256(content.encode()).hexdigest()[:10]
+
+    @property
+    def writes_ready_file(self) -> bool:
+        """Whether the engine picks its own port and tells it in a file; else the starter picks the port."""
+        return self.kind == "simulated"
+
+    def command(self, *, port: int, ready_file: str) -> list[str]:
+        """The command line for one process."""
+        places = {"{port}": str(port), "{ready_file}": ready_file}
+        return [places.get(word, word) for word in self.argv]
+
+
+def looks_like_path(source: str) -> bool:
+    """Whether `source` can only be meant as a path, so that its absence is a mistake and not a hub name."""
+    return source in (".", "..", "~") or source.startswith(("/", "./", "../", "~/"))
+
+
+def plan_engine(model: ModelSpec, facts: EngineFacts, *, file: str, field: str) -> EnginePlan:
+    """Chooses the engine of `model` and builds its command.
+
+    `file` and `field` (as in `spec.models[0]`) name the place in messages.
+
+    Raises:
+        SpecError: `source` is a path, and no model is there.
+        StartError: `engine.type` is `vllm` and this machine can't run it.
+    """
+    _check_source(model, facts, file, field)
+    hindrance = _vllm_hindrance(model, facts)
+    wanted = model.engine.type
+    if wanted == "simulated":
+        return _simulated(model, facts, "the file asks for it (engine.type: simulated)")
+    if hindrance is None:
+        return _vllm(model, facts, f"{facts.vllm_command} is installed and {facts.source_path} is a model folder")
+    if wanted == "vllm":
+        raise StartError(
+            f"{file}: {field}.engine.type: model {model.name!r} asks for vllm, which can't run here: {hindrance}",
+            hint="mend that, or set engine.type to auto or simulated to try the fleet without it",
+        )
+    return _simulated(model, facts, hindrance)
+
+
+def _check_source(model: ModelSpec, facts: EngineFacts, file: str, field: str) -> None:
+    source = model.source_or_name
+    if not looks_like_path(source) or facts.is_model_folder:
+        return
+    if facts.source_path is None:
+        message, hint = f"the model path {source!r} does not exist", "correct the path, or download the model there"
+    else:
+        message = f"{facts.source_path} is not a model folder: it has no config.json"
+        hint = "name the folder that holds config.json and the weights"
+    raise SpecError([Problem(file=file, line=0, column=0, field=f"{field}.source", message=message, hint=hint)])
+
+
+def _vllm_hindrance(model: ModelSpec, facts: EngineFacts) -> str | None:
+    """What keeps vLLM from running this model here; None when nothing does."""
+    if facts.vllm_command is None:
+        return facts.vllm_absence
+    if not facts.is_model_folder:
+        return f"source {model.source_or_name} is not a folder on this machine"
+    return None
+
+
+def _flags(model: ModelSpec, defaults: Mapping[str, str]) -> tuple[dict[str, list[str]], list[str]]:
+    """The engine's flags with their values, the file's over our defaults; and notes on what was not taken."""
+    flags = {name: [value] for name, value in defaults.items()}
+    notes: list[str] = []
+    for given, value in model.engine.args.items():
+        name = given.lstrip("-").replace("_", "-")
+        if name in _OURS:
+            notes.append(f"engine flag {name} is not taken from the file: {_OURS[name]}")
+        elif value is None:
+            flags.pop(name, None)
+        elif value is True:
+            flags[name] = []
+        elif value is False:
+            flags.pop(name, None)
+            flags[f"no-{name}"] = []
+        else:
+            flags[name] = [str(v) for v in value] if isinstance(value, list) else [str(value)]
+    return flags, notes
+
+
+def _words(flags: Mapping[str, list[str]]) -> list[str]:
+    """Flags as command-line words. A value that begins with a dash is joined, else it would read as a flag."""
+    words: list[str] = []
+    for name, values in flags.items():
+        if len(values) == 1 and values[0].startswith("-"):
+            words.append(f"--{name}={values[0]}")
+        else:
+            words += [f"--{name}", *values]
+    return words
+
+
+def _parallel(model: ModelSpec) -> dict[str, str]:
+    hardware = model.hardware or HardwareSpec()
+    size = hardware.tensor_parallel or hardware.count
+    return {"tensor-parallel-size": str(size)} if size > 1 else {}
+
+
+def _environment(model: ModelSpec, ours: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted({**ours, **model.engine.env}.items()))
+
+
+def _vllm(model: ModelSpec, facts: EngineFacts, reason: str) -> EnginePlan:
+    assert facts.vllm_command is not None
+    assert facts.source_path is not None
+    flags, notes = _flags(model, _parallel(model))
+    argv = [facts.vllm_command, "serve", facts.source_path, "--host", "127.0.0.1", "--port", "{port}"]
+    argv += ["--served-model-name", model.name, *_words(flags)]
+    env = _environment(model, {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"})
+    return EnginePlan(kind="vllm", reason=reason, notes=tuple(notes), argv=tuple(argv), env=env)
+
+
+def _simulated(model: ModelSpec, facts: EngineFacts, reason: str) -> EnginePlan:
+    flags, notes = _flags(model, _parallel(model))
+    dropped = sorted(set(flags) - SIMULATED_FLAGS)
+    if dropped:
+        notes.append(f"the simulated engine has no use for {', '.join(dropped)}: dropped")
+    gpu = (model.hardware or HardwareSpec()).gpu
+    source = facts.source_path if facts.is_model_folder and facts.source_path else model.source_or_name
+    argv = [facts.python, "-m", "penstock", "engine", "--model", model.name, "--source", source, "--gpu", gpu]
+    argv += ["--host", "127.0.0.1", "--port", "{port}", "--speed", str(model.engine.speed)]
+    argv += ["--ready-file", "{ready_file}", *_words({n: v for n, v in flags.items() if n in SIMULATED_FLAGS})]
+    return EnginePlan(
+        kind="simulated", reason=reason, notes=tuple(notes), argv=tuple(argv), env=_environment(model, {})
+    )

@@ -1,0 +1,162 @@
+"""Which engine runs, why, and with which command."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from penstock.errors import SpecError, StartError
+from penstock.operate.engines import EngineFacts, EnginePlan, looks_like_path, plan_engine
+from penstock.spec import ModelSpec
+
+BARE = EngineFacts(
+    python="/venv/bin/python",
+    vllm_command=None,
+    vllm_absence="vllm is not installed in /venv: /venv/bin/pip install vllm",
+    source_path=None,
+)
+FULL = EngineFacts(
+    python="/venv/bin/python",
+    vllm_command="/venv/bin/vllm",
+    source_path="/models/tiny",
+    is_model_folder=True,
+)
+
+
+def model(**fields: Any) -> ModelSpec:
+    return ModelSpec.model_validate({"name": "chat", "source": "Qwen/Qwen3-8B", **fields})
+
+
+def planned(spec: ModelSpec, facts: EngineFacts = BARE) -> EnginePlan:
+    return plan_engine(spec, facts, file="fleet.yaml", field="spec.models[0]")
+
+
+def test_auto_takes_vllm_where_it_is_installed_and_the_source_is_a_model_folder() -> None:
+    plan = planned(model(source="/models/tiny"), FULL)
+    assert plan.kind == "vllm"
+    assert plan.reason == "/venv/bin/vllm is installed and /models/tiny is a model folder"
+    assert plan.command(port=4001, ready_file="unused") == [
+        *("/venv/bin/vllm", "serve", "/models/tiny", "--host", "127.0.0.1", "--port", "4001"),
+        *("--served-model-name", "chat"),
+    ]
+    assert dict(plan.env) == {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+    assert not plan.writes_ready_file
+
+
+def test_auto_without_vllm_simulates_and_says_what_installs_it() -> None:
+    plan = planned(model())
+    assert plan.kind == "simulated"
+    assert plan.reason == "vllm is not installed in /venv: /venv/bin/pip install vllm"
+    assert plan.writes_ready_file
+
+
+def test_auto_with_vllm_but_a_hub_name_simulates_and_says_so() -> None:
+    plan = planned(model(), replace(FULL, source_path=None, is_model_folder=False))
+    assert (plan.kind, plan.reason) == ("simulated", "source Qwen/Qwen3-8B is not a folder on this machine")
+
+
+def test_the_simulated_engine_is_told_model_source_gpu_and_where_to_say_its_port() -> None:
+    plan = planned(model(hardware={"gpu": "L4"}, engine={"speed": 10, "args": {"max-model-len": 8192}}))
+    assert plan.command(port=0, ready_file="/state/chat-0.json") == [
+        *("/venv/bin/python", "-m", "penstock", "engine", "--model", "chat", "--source", "Qwen/Qwen3-8B"),
+        *("--gpu", "L4", "--host", "127.0.0.1", "--port", "0", "--speed", "10.0"),
+        *("--ready-file", "/state/chat-0.json", "--max-model-len", "8192"),
+    ]
+
+
+def test_the_simulated_engine_of_a_local_model_reads_its_folder() -> None:
+    plan = planned(model(source="./tiny", engine={"type": "simulated"}), FULL)
+    assert plan.reason == "the file asks for it (engine.type: simulated)"
+    assert plan.argv[plan.argv.index("--source") + 1] == "/models/tiny"
+
+
+def test_vllm_that_was_asked_for_and_cannot_run_is_an_error_and_no_simulation() -> None:
+    with pytest.raises(StartError, match=r"fleet.yaml: spec.models\[0\].engine.type.*pip install vllm"):
+        planned(model(engine={"type": "vllm"}))
+    with pytest.raises(StartError, match="is not a folder on this machine"):
+        planned(model(engine={"type": "vllm"}), replace(FULL, source_path=None, is_model_folder=False))
+
+
+@pytest.mark.parametrize("source", ["/models/gone", "./gone", "../gone", "~/gone"])
+@pytest.mark.parametrize("kind", ["auto", "vllm", "simulated"])
+def test_a_path_that_does_not_exist_is_a_mistake_whatever_the_engine(source: str, kind: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        planned(model(source=source, engine={"type": kind}))
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.field) == ("fleet.yaml", "spec.models[0].source")
+    assert problem.message == f"the model path {source!r} does not exist"
+
+
+def test_a_path_without_a_config_is_not_taken_for_a_model() -> None:
+    with pytest.raises(SpecError, match=r"/models/empty is not a model folder: it has no config.json"):
+        planned(model(source="/models/empty"), replace(BARE, source_path="/models/empty"))
+
+
+def test_what_looks_like_a_path() -> None:
+    assert all(map(looks_like_path, ["/m", "./m", "../m", "~/m", ".", ".."]))
+    assert not any(map(looks_like_path, ["Qwen/Qwen3-8B", "models/tiny", ".hidden", "gpt2", "~user"]))
+
+
+def test_flags_follow_the_meaning_of_their_values() -> None:
+    args = {"enforce-eager": True, "enable-prefix-caching": False, "lora-modules": ["a=b", "c=d"], "seed": -1, "x_y": 2}
+    plan = planned(model(source="/models/tiny", engine={"args": args}), FULL)
+    assert plan.argv[plan.argv.index("chat") + 1 :] == (
+        *("--enforce-eager", "--no-enable-prefix-caching", "--lora-modules", "a=b", "c=d", "--seed=-1", "--x-y", "2"),
+    )
+
+
+def test_gpus_become_tensor_parallelism_unless_the_file_says_otherwise() -> None:
+    def size(**fields: Any) -> str | None:
+        argv = planned(model(source="/models/tiny", **fields), FULL).argv
+        place = argv.index("--tensor-parallel-size") if "--tensor-parallel-size" in argv else None
+        return argv[place + 1] if place is not None else None
+
+    assert size() is None
+    assert size(hardware={"count": 4}) == "4"
+    assert size(hardware={"count": 4, "tensorParallel": 2}) == "2"
+    assert size(hardware={"count": 4}, engine={"args": {"tensor-parallel-size": 1}}) == "1"
+    assert size(hardware={"count": 4}, engine={"args": {"tensor-parallel-size": None}}) is None
+
+
+def test_flags_that_the_simulated_engine_does_not_know_are_dropped_with_a_note() -> None:
+    plan = planned(
+        model(engine={"args": {"enforce-eager": True, "max-num-seqs": 4, "attention-backend": "FLASHINFER"}})
+    )
+    assert "--max-num-seqs" in plan.argv
+    assert "--enforce-eager" not in plan.argv
+    assert plan.notes == ("the simulated engine has no use for attention-backend, enforce-eager: dropped",)
+
+
+def test_flags_that_are_ours_are_not_taken_from_the_file() -> None:
+    plan = planned(model(source="/models/tiny", engine={"args": {"port": 9000, "--host": "0.0.0.0"}}), FULL)
+    assert "9000" not in plan.argv
+    assert "0.0.0.0" not in plan.argv
+    assert len(plan.notes) == 2
+    assert "each replica gets a free port" in plan.notes[0]
+
+
+def test_the_files_environment_wins_over_ours() -> None:
+    plan = planned(model(source="/models/tiny", engine={"env": {"HF_HUB_OFFLINE": "0", "OMP_NUM_THREADS": "1"}}), FULL)
+    assert dict(plan.env) == {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "0", "OMP_NUM_THREADS": "1"}
+
+
+def test_the_revision_names_what_the_process_is_started_with_and_nothing_else() -> None:
+    base = planned(model()).revision
+    assert planned(model()).revision == base
+    for same in (
+        {"replicas": 5},
+        {"aliases": ["other"]},
+        {"objectives": {"ttftMs": 1}},
+        {"engine": {"startTimeoutS": 5, "stopTimeoutS": 6}},
+    ):
+        assert planned(model(**same)).revision == base, same
+    for other in (
+        {"source": "Qwen/Qwen3-4B"},
+        {"hardware": {"gpu": "L4"}},
+        {"engine": {"args": {"seed": 1}}},
+        {"engine": {"env": {"A": "1"}}},
+        {"engine": {"speed": 2}},
+    ):
+        assert planned(model(**other)).revision != base, other
