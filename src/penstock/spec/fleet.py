@@ -6,19 +6,26 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from penstock.spec.base import SpecObject
-from penstock.spec.gateway import GatewaySpec
+from penstock.spec.base import Refusal, SpecObject, Words
+from penstock.spec.gateway import GatewaySpec, TenantSpec
 from penstock.spec.model import ModelSpec
+from penstock.spec.names import ModelNames, TenantNames, clashes, unknown_models
 
 __all__ = ["API_VERSION", "Fleet", "FleetSpec", "Metadata"]
 
 API_VERSION = "penstock.dev/v1alpha1"
 
+FleetName = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63),
+    Words("at most 63 lower-case letters, digits and `-`, a letter or digit at both ends"),
+]
+
 
 class Metadata(SpecObject):
     """Kubernetes object metadata; `up` uses the name only."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63)]
+    name: FleetName
     """Name of the fleet."""
     namespace: str | None = None
     """Kubernetes namespace. Default: the current one."""
@@ -37,22 +44,28 @@ class FleetSpec(SpecObject):
     """The gateway in front of them."""
 
     @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
-        owner: dict[str, str] = {}
-        for model in self.models:
-            for name in model.names:
-                if name in owner:
-                    raise ValueError(f"two models answer to the name {name!r}: {owner[name]!r} and {model.name!r}")
-                owner[name] = model.name
-        tenants: set[str] = set()
-        for tenant in self.gateway.tenants:
-            if tenant.name in tenants:
-                raise ValueError(f"two tenants are named {tenant.name!r}")
-            tenants.add(tenant.name)
-            for allowed in tenant.models or ():
-                if allowed not in owner:
-                    raise ValueError(f"tenant {tenant.name!r} may call {allowed!r}, which no model answers to")
+    def _names_mean_one_thing(self) -> Self:
+        models = [_model_names(model) for model in self.models]
+        tenants = [_tenant_names(tenant) for tenant in self.gateway.tenants]
+        findings = [*clashes(models, tenants), *unknown_models(models, tenants)]
+        if findings:
+            raise Refusal(findings)
         return self
+
+
+def _model_names(model: ModelSpec) -> ModelNames:
+    aliases = [(("aliases", place), alias) for place, alias in enumerate(model.aliases)]
+    return ModelNames(names=[(("name",), model.name), *aliases])
+
+
+def _tenant_names(tenant: TenantSpec) -> TenantNames:
+    keys = [
+        (("keys", place, "value"), key.value.get_secret_value())
+        for place, key in enumerate(tenant.keys)
+        if key.value is not None
+    ]
+    models = [(("models", place), name) for place, name in enumerate(tenant.models or ())]
+    return TenantNames(name=tenant.name, models=models, keys=keys)
 
 
 class Fleet(SpecObject):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, SecretStr, model_validator
 
-from penstock.spec.base import SpecObject
+from penstock.spec.base import Finding, Refusal, SpecObject, Words
 
 __all__ = [
     "AuthSpec",
@@ -21,8 +21,13 @@ __all__ = [
     "parse_listen",
 ]
 
-TenantName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$", max_length=63)]
+TenantName = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$", max_length=63),
+    Words("at most 63 lower-case letters, digits, `.`, `_` and `-`, a letter or digit at both ends"),
+]
 Seconds = Annotated[float, Field(gt=0)]
+NonEmpty = Annotated[str, Field(min_length=1)]
 
 
 def parse_listen(value: str) -> tuple[str, int]:
@@ -36,8 +41,9 @@ def parse_listen(value: str) -> tuple[str, int]:
         host = host[1:-1]
     elif ":" in host:
         colon = ""
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError("a listener is HOST:PORT, as in 127.0.0.1:8080; port 0 takes any free one")
+    is_port = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535
+    if not colon or not host or not is_port:
+        raise ValueError("must be HOST:PORT, as in 127.0.0.1:8080; port 0 takes any free one")
     return host, int(port)
 
 
@@ -46,35 +52,43 @@ def _listen(value: str) -> str:
     return value
 
 
-Listen = Annotated[str, AfterValidator(_listen)]
+Listen = Annotated[str, AfterValidator(_listen), Words("HOST:PORT, as in `127.0.0.1:8080`")]
 
 
 class SecretKeyRef(SpecObject):
     """One key of a Kubernetes Secret."""
 
-    name: str
+    name: NonEmpty
     """Name of the Secret."""
-    key: str
+    key: NonEmpty
     """Key inside it."""
 
 
 class ValueSource(SpecObject):
-    """Where a secret value comes from."""
+    """Where a secret value comes from: exactly one of its fields is set."""
 
-    env: Annotated[str, Field(min_length=1)] | None = None
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["env"]}, {"required": ["secretKeyRef"]}]})
+    forms: ClassVar[str] = "write `valueFrom: {env: NAME}` or `valueFrom: {secretKeyRef: {name: SECRET, key: KEY}}`"
+
+    env: NonEmpty | None = None
     """Environment variable that holds the value."""
     secret_key_ref: SecretKeyRef | None = None
     """Kubernetes Secret that holds the value."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if (self.env is None) == (self.secret_key_ref is None):
-            raise ValueError("name exactly one of `env` and `secretKeyRef`")
+        if self.env is None and self.secret_key_ref is None:
+            raise Refusal([Finding(at=(), message="says nothing about where the value is", hint=self.forms)])
+        if self.env is not None and self.secret_key_ref is not None:
+            message = "has both `env` and `secretKeyRef`: keep one"
+            raise Refusal([Finding(at=("secretKeyRef",), message=message, hint=self.forms)])
         return self
 
 
 class KeySpec(SpecObject):
-    """One API key of a tenant."""
+    """One API key of a tenant: `value` or `valueFrom`, never both."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["value"]}, {"required": ["valueFrom"]}]})
 
     name: str | None = None
     """What the key is called in logs and reports; the key itself never is."""
@@ -85,8 +99,13 @@ class KeySpec(SpecObject):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if (self.value is None) == (self.value_from is None):
-            raise ValueError("name exactly one of `value` (local use) and `valueFrom` (environment or Secret)")
+        if self.value is None and self.value_from is None:
+            hint = "write `value: KEY` (for local use only) or `valueFrom: {env: NAME}`"
+            raise Refusal([Finding(at=(), message="is a key without a value", hint=hint)])
+        if self.value is not None and self.value_from is not None:
+            message = "has both `value` and `valueFrom`: keep one"
+            hint = "`valueFrom` keeps the key out of the file"
+            raise Refusal([Finding(at=("valueFrom",), message=message, hint=hint)])
         return self
 
 
@@ -105,7 +124,8 @@ class AuthSpec(SpecObject):
     """Who may call without a key."""
 
     anonymous: bool | None = None
-    """Whether a call without a key is served, as tenant `anonymous`. Default: only when no tenant is named and the gateway listens on loopback."""
+    """Whether a call without a key is served, as tenant `anonymous`. Default: only when no tenant is named and the
+    gateway listens on loopback."""
 
 
 class LimitsSpec(SpecObject):
@@ -145,9 +165,9 @@ class TimeoutsSpec(SpecObject):
 class TlsSpec(SpecObject):
     """TLS of the client listener."""
 
-    cert_file: str
+    cert_file: NonEmpty
     """PEM file with the certificate chain."""
-    key_file: str
+    key_file: NonEmpty
     """PEM file with the private key."""
 
 
@@ -168,5 +188,6 @@ class GatewaySpec(SpecObject):
     """Bounds on sizes and counts."""
     timeouts: TimeoutsSpec = Field(default_factory=TimeoutsSpec)
     """Bounds on time."""
-    access_log: str = "auto"
-    """Where the one line per request goes: `stdout`, `stderr`, `off`, a file's path, or `auto` (stdout for `gateway`; `penstock-access.log` in the state folder for `up`, whose screen shows a table)."""
+    access_log: NonEmpty = "auto"
+    """Where the one line per request goes: `stdout`, `stderr`, `off`, a file's path, or `auto` (stdout for `gateway`;
+    `penstock-access.log` in the state folder for `up`, whose screen shows a table)."""

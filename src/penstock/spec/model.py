@@ -7,42 +7,59 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from penstock.spec.base import SpecObject
+from penstock.spec.base import Finding, Refusal, SpecObject, Words
 
 __all__ = ["EngineSpec", "HardwareSpec", "ModelSpec", "ObjectivesSpec"]
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
-ModelName = Annotated[str, Field(pattern=_NAME, max_length=200)]
+ModelName = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=200),
+    Words("at most 200 letters, digits, `.`, `_`, `:`, `/` and `-`, a letter or digit first"),
+]
 
 
 def _endpoint_url(value: str) -> str:
     """Checks that an endpoint is `http://host[:port]` with nothing after it; returns it without a trailing slash."""
     parts = urlsplit(value)
     if parts.scheme != "http" or not parts.hostname:
-        raise ValueError("an endpoint is http://HOST:PORT, as in http://127.0.0.1:9001")
-    if parts.path.rstrip("/") or parts.query or parts.fragment or parts.username:
-        raise ValueError("an endpoint is http://HOST:PORT without path, query or user; the API path is added for you")
-    _ = parts.port  # raises ValueError when out of range
+        raise ValueError("must be http://HOST:PORT, as in http://127.0.0.1:9001")
+    if parts.path.rstrip("/") or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("must be http://HOST:PORT without path, query or user; the API path is added for you")
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ValueError("must name a port from 1 to 65535 after the host")
     return f"http://{parts.netloc}"
 
 
-EndpointUrl = Annotated[str, AfterValidator(_endpoint_url)]
-FlagValue = str | int | float | bool | None
+EndpointUrl = Annotated[str, AfterValidator(_endpoint_url), Words("http://HOST:PORT, as in `http://127.0.0.1:9001`")]
+FlagName = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"),
+    Words("an engine flag without its leading dashes, as in `max-model-len`"),
+]
+FlagValue = Annotated[str | int | float | bool | None, Words("text, a number, true, false or null")]
+FlagValues = Annotated[FlagValue | list[FlagValue], Words("text, a number, true, false, null or a list of these")]
 
 
 class EngineSpec(SpecObject):
     """How the engine of this model is started."""
 
     type: Literal["auto", "vllm", "simulated"] = "auto"
-    """Which engine runs. `auto`: vLLM where it is installed and `source` is a folder on disk, else the simulated engine; `up` says which and why."""
+    """Which engine runs. `auto`: vLLM where it is installed and `source` is a folder on disk, else the simulated
+    engine; `up` says which and why."""
     version: str = "0.32.0"
     """vLLM version whose API and flags are meant, as in `0.32.0`."""
     image: str | None = None
     """Container image on Kubernetes. Default: the image of `version`."""
     venv: str | None = None
-    """Virtual environment that has the `vllm` command, for `penstock up`. Default: the one Penstock runs in, then PATH."""
-    args: dict[str, FlagValue | list[FlagValue]] = Field(default_factory=dict)
-    """Engine flags by name without dashes, as in `max-model-len: 8192`. `true` gives the bare flag, `null` removes one of ours, a list repeats the value."""
+    """Virtual environment that has the `vllm` command, for `penstock up`. Default: the one Penstock runs in, then
+    PATH."""
+    args: dict[FlagName, FlagValues] = Field(default_factory=dict)
+    """Engine flags by name without dashes, as in `max-model-len: 8192`. `true` gives the bare flag, `null` removes one
+    of ours, a list repeats the value."""
     env: dict[str, str] = Field(default_factory=dict)
     """Environment variables of the engine process."""
     speed: Annotated[float, Field(gt=0)] = 1.0
@@ -71,7 +88,7 @@ class ObjectivesSpec(SpecObject):
     """Time to first token, milliseconds, at the 95th percentile."""
     itl_ms: Annotated[float, Field(gt=0)] | None = None
     """Time between tokens, milliseconds, at the 95th percentile."""
-    e2e_ms: Annotated[float, Field(gt=0)] | None = None
+    e2e_ms: Annotated[float, Field(gt=0)] | None = Field(default=None, alias="e2eMs")  # the generator says e2EMs
     """Whole request, milliseconds, at the 95th percentile."""
 
 
@@ -100,15 +117,29 @@ class ModelSpec(SpecObject):
     """Engines that already run elsewhere, as `http://HOST:PORT`. With it nothing is started for this model."""
 
     @model_validator(mode="after")
-    def _endpoints_or_hardware(self) -> Self:
+    def _fields_fit_together(self) -> Self:
+        findings: list[Finding] = []
+        if len(set(self.aliases)) != len(self.aliases) or self.name in self.aliases:
+            findings += _repeated_names(self.name, self.aliases)
         if self.endpoints is not None:
-            if self.hardware is not None:
-                raise ValueError(
-                    "has both `endpoints` (engines that run elsewhere) and `hardware` (engines to start): keep one"
-                )
-            if len(set(self.endpoints)) != len(self.endpoints):
-                raise ValueError("names the same endpoint twice in `endpoints`")
+            findings += self._misfits_of_endpoints(self.endpoints)
+        if findings:
+            raise Refusal(findings)
         return self
+
+    def _misfits_of_endpoints(self, endpoints: list[str]) -> list[Finding]:
+        """What can't stand beside engines that already run elsewhere."""
+        findings: list[Finding] = []
+        if self.hardware is not None:
+            message = "is for engines to start, but `endpoints` names engines that already run: keep one of the two"
+            findings.append(Finding(at=("hardware",), message=message))
+        if "replicas" in self.model_fields_set and self.replicas != len(endpoints):
+            message = f"is {self.replicas}, but `endpoints` names {len(endpoints)}: with endpoints nothing is started"
+            findings.append(Finding(at=("replicas",), message=message, hint="remove `replicas`"))
+        for place, url in enumerate(endpoints):
+            if url in endpoints[:place]:
+                findings.append(Finding(at=("endpoints", place), message=f"{url} is listed twice"))
+        return findings
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -119,3 +150,14 @@ class ModelSpec(SpecObject):
     def source_or_name(self) -> str:
         """The model's source; its name where none is given."""
         return self.source if self.source is not None else self.name
+
+
+def _repeated_names(name: str, aliases: list[str]) -> list[Finding]:
+    known = {name}
+    findings: list[Finding] = []
+    for place, alias in enumerate(aliases):
+        if alias in known:
+            message = f"{alias!r} is already a name of this model"
+            findings.append(Finding(at=("aliases", place), message=message, hint="remove it"))
+        known.add(alias)
+    return findings

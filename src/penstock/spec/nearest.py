@@ -1,6 +1,7 @@
 """Nearest names: what a person probably meant when they wrote a name that we do not know. Pure.
 
-Used for fields of the fleet file, for models in the gateway's 404, and for tables of facts.
+Used for fields of the fleet file, for models in the gateway's 404, and for tables of facts. Bounded work: only the
+start of a long name is compared, since a client may choose it.
 """
 
 from __future__ import annotations
@@ -9,46 +10,44 @@ import re
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 
-__all__ = ["fold", "nearest"]
+__all__ = ["fold", "nearest", "similarity"]
 
 _SIMILARITY_MIN = 0.6
 """Share of characters in common below which a name is a different name, not a slip (difflib's own default)."""
 _NAME_CHARS_MAX = 200
-"""A longer input is compared by its start: similarity is quadratic, and a client chooses the input."""
+"""A longer name is compared by its start: similarity costs the square of the length."""
+_LAST_PART_WEIGHT = 0.99
+"""A match of the last path part alone ranks just below the same match of the whole name."""
 
 
 def fold(name: str) -> str:
-    """What is left of a name when case and word separators are dropped: `maxModelLen`, `max_model-len` → `maxmodellen`."""
+    """`name` without case and word separators: `maxModelLen` and `max_model-len` both give `maxmodellen`."""
     return re.sub(r"[\s._:/-]", "", name).lower()
 
 
-def nearest(name: str, candidates: Iterable[str], limit: int = 3) -> list[str]:
-    """The candidates most like `name`, best first, ties in alphabetical order; empty when none is alike.
+def similarity(name: str, candidate: str) -> float:
+    """How alike two names are, 0 to 1. 1: the same but for case and separators.
 
-    A name that differs only in case or separators always comes first; then names that hold `name` as their last path
-    part (`Qwen3-8B` → `Qwen/Qwen3-8B`); then by similarity.
+    A candidate's last path part counts nearly as much as its whole: `qwen3-8b` is like `Qwen/Qwen3-8B`.
     """
     wanted = fold(name[:_NAME_CHARS_MAX])
-    if not wanted or limit < 1:
-        return []
-    matcher = SequenceMatcher(autojunk=False)
-    matcher.set_seq2(wanted)
-    scored: list[tuple[float, str]] = []
-    for candidate in set(candidates):
-        score = _similarity(matcher, wanted, candidate[:_NAME_CHARS_MAX])
-        if score >= _SIMILARITY_MIN:
-            scored.append((-score, candidate))
-    return [candidate for _, candidate in sorted(scored)[:limit]]
+    candidate = candidate[:_NAME_CHARS_MAX]
+    whole, last = fold(candidate), fold(candidate.rpartition("/")[2])
+    if not wanted:
+        return 0.0
+    if last == whole:
+        return _ratio(wanted, whole)
+    return max(_ratio(wanted, whole), _ratio(wanted, last) * _LAST_PART_WEIGHT)
 
 
-def _similarity(matcher: SequenceMatcher[str], wanted: str, candidate: str) -> float:
-    """1 for the same name; a share of common characters otherwise, over the whole name or its last path part."""
-    best = 0.0
-    for part, weight in ((candidate, 1.0), (candidate.rpartition("/")[2], 0.99)):
-        folded = fold(part)
-        if not folded:
-            continue
-        matcher.set_seq1(folded)
-        if matcher.real_quick_ratio() * weight > best and matcher.quick_ratio() * weight > best:
-            best = max(best, matcher.ratio() * weight)
-    return best
+def nearest(name: str, candidates: Iterable[str], limit: int = 3) -> list[str]:
+    """The candidates most like `name`, best first, ties in alphabetical order; empty when none is alike."""
+    scored = [(-similarity(name, candidate), candidate) for candidate in set(candidates)]
+    return [candidate for score, candidate in sorted(scored) if -score >= _SIMILARITY_MIN][: max(0, limit)]
+
+
+def _ratio(a: str, b: str) -> float:
+    matcher = SequenceMatcher(None, a, b, autojunk=False)
+    if matcher.real_quick_ratio() < _SIMILARITY_MIN or matcher.quick_ratio() < _SIMILARITY_MIN:
+        return 0.0  # cannot reach the bar; skips the costly comparison
+    return matcher.ratio()
