@@ -16,7 +16,10 @@ from penstock.serve.record import RequestRecord
 from penstock.serve.routing.endpoints import Endpoint, EngineSample, Pool
 from penstock.serve.tally import ModelTally
 
-__all__ = ["ModelView", "model_state", "request_state", "rfc3339", "rounded"]
+__all__ = ["ModelView", "fresh_sample", "model_state", "request_state", "rfc3339", "rounded"]
+
+SAMPLE_STALE_S = 10.0
+"""Seconds after which an engine's reading says nothing of now; ten missed scrapes."""
 
 NAME_CHARS_MAX = 200
 """Characters shown of a name that a client chose; the longest name a fleet file may hold."""
@@ -26,6 +29,7 @@ NAME_CHARS_MAX = 200
 class ModelView:
     """All that is known of one model at one moment."""
 
+    now: float
     name: str
     profile: ModelProfile
     platform: PlatformModel
@@ -60,8 +64,14 @@ def model_state(view: ModelView) -> dict[str, Any]:
         "tpot_ms": _percentiles(tally.tpot),
         "total_ms": _percentiles(tally.total),
         "objectives": {"ttft_ms": profile.ttft_ms, "itl_ms": profile.itl_ms, "e2e_ms": profile.e2e_ms},
-        "endpoints": _endpoints(pool, platform),
+        "endpoints": _endpoints(pool, platform, view.now),
     }
+
+
+def fresh_sample(endpoint: Endpoint, now: float) -> EngineSample | None:
+    """The last reading of the engine, unless it is too old to say anything of now."""
+    sample = endpoint.sample
+    return sample if sample is not None and now - sample.at < SAMPLE_STALE_S else None
 
 
 def request_state(record: RequestRecord) -> dict[str, Any]:
@@ -111,12 +121,16 @@ def _percentiles(histogram: Histogram) -> dict[str, float | None]:
     return {name: rounded(percentile(window, p)) for name, p in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
 
 
-def _endpoints(pool: Pool, platform: PlatformModel) -> list[dict[str, Any]]:
+def _endpoints(pool: Pool, platform: PlatformModel, now: float) -> list[dict[str, Any]]:
     known = platform.endpoints
-    addressed = [_endpoint(e, known.get(e.id) or PlatformEndpoint(phase=e.health)) for e in pool.endpoints]
+    addressed = [_endpoint(e, known.get(e.id) or PlatformEndpoint(phase=e.health), now) for e in pool.endpoints]
     ids = {e.id for e in pool.endpoints}
-    coming = [_replica(id_, replica) for id_, replica in known.items() if id_ not in ids]
-    return sorted([*addressed, *coming], key=lambda endpoint: _by_number(endpoint["id"]))
+    absent = [
+        _endpoint(Endpoint(id=id_, model=pool.model, host="", port=0, url=""), replica, now)
+        for id_, replica in known.items()
+        if id_ not in ids
+    ]
+    return sorted([*addressed, *absent], key=lambda endpoint: _by_number(endpoint["id"]))
 
 
 def _by_number(endpoint_id: str) -> tuple[str, int, str]:
@@ -125,26 +139,21 @@ def _by_number(endpoint_id: str) -> tuple[str, int, str]:
     return (name, int(number), "") if number.isdecimal() else (endpoint_id, -1, "")
 
 
-def _endpoint(endpoint: Endpoint, replica: PlatformEndpoint) -> dict[str, Any]:
-    sample = endpoint.sample or EngineSample(at=0.0)
+def _endpoint(endpoint: Endpoint, replica: PlatformEndpoint, now: float) -> dict[str, Any]:
+    """One endpoint. What only the engine knows is null while it does not say."""
+    sample = fresh_sample(endpoint, now)
     return {
         "id": endpoint.id,
         "url": endpoint.url,
         "health": endpoint.health,
         "phase": replica.phase,
         "in_flight": endpoint.in_flight,
-        "running": sample.running,
-        "waiting": sample.waiting,
-        "kv_usage": round(sample.kv_usage, 4),
-        "tokens_per_s": round(endpoint.tokens_per_s(), 1),
+        "running": sample.running if sample else None,
+        "waiting": sample.waiting if sample else None,
+        "kv_usage": round(sample.kv_usage, 4) if sample else None,
+        "tokens_per_s": round(endpoint.tokens_per_s(), 1) if sample else None,
         "dispatched_total": endpoint.dispatched_total,
         "failures_total": endpoint.failures_total,
         "restarts": replica.restarts,
         "last_error": endpoint.last_error or replica.last_error,
     }
-
-
-def _replica(endpoint_id: str, replica: PlatformEndpoint) -> dict[str, Any]:
-    """A replica that has no address: starting, or waiting to be started again."""
-    absent = Endpoint(id=endpoint_id, model="", host="", port=0, url="")
-    return _endpoint(absent, replica)

@@ -19,7 +19,7 @@ from penstock.serve.histogram import BOUNDS_MS, percentile
 from penstock.serve.platform import ModelProfile, PlatformEndpoint, PlatformModel
 from penstock.serve.record import OUTCOMES, RequestRecord
 from penstock.serve.routing.endpoints import EndpointTable, Pool
-from penstock.serve.state import ModelView, model_state, request_state, rfc3339, rounded
+from penstock.serve.state import ModelView, fresh_sample, model_state, request_state, rfc3339, rounded
 from penstock.serve.tally import RATE_TICKS, ModelTally
 from penstock.serve.timeseries import Point, TimeSeries
 
@@ -27,8 +27,6 @@ __all__ = ["ModelProfile", "PlatformEndpoint", "PlatformModel", "Telemetry"]
 
 RECENT_MAX = 500
 """Finished requests kept for the dashboard; as many failed ones, so that a flood of good ones does not hide them."""
-SAMPLE_STALE_S = 10.0
-"""Seconds after which an engine's reading says nothing of now; ten missed scrapes."""
 SERIES_TICKS = 10
 """Seconds that a latency point of a chart looks back: a line that can be read, and a slow minute seen in a second."""
 
@@ -145,11 +143,8 @@ class Telemetry:
     def tokens_per_s(self, model: str, table: EndpointTable, now: float) -> float | None:
         """What the engines of `model` say they generate per second; None where none has said so lately."""
         pool = table.pools.get(model)
-        fresh = [
-            e.tokens_per_s()
-            for e in (pool.endpoints if pool else ())
-            if e.previous_sample is not None and e.sample is not None and now - e.sample.at < SAMPLE_STALE_S
-        ]
+        endpoints = pool.endpoints if pool else ()
+        fresh = [e.tokens_per_s() for e in endpoints if e.previous_sample is not None and fresh_sample(e, now)]
         return sum(fresh) if fresh else None
 
     def timeseries(self, window_s: float, now: float, unix_now: float) -> dict[str, Any]:
@@ -166,6 +161,7 @@ class Telemetry:
         table: EndpointTable,
         now: float,
         unix_now: float,
+        *,
         listen: str,
         connections: int,
         is_ready: bool,
@@ -195,6 +191,7 @@ class Telemetry:
         requests_per_s, _, output_per_s = self.rates(name)
         measured = self.tokens_per_s(name, table, now)
         return ModelView(
+            now=now,
             name=name,
             profile=self.models[name],
             platform=self.platform.get(name) or PlatformModel(),
@@ -214,7 +211,7 @@ class Telemetry:
             errors_per_s=round(errors, 3),
             tokens_per_s=round(output_tokens if measured is None else measured, 1),
             in_flight=tally.in_flight,
-            waiting=sum(e.sample.waiting for e in (pool.endpoints if pool else ()) if e.sample is not None),
+            waiting=sum(s.waiting for e in (pool.endpoints if pool else ()) if (s := fresh_sample(e, now))),
             ttft_p50_ms=rounded(percentile(ttft, 0.5)),
             ttft_p95_ms=rounded(percentile(ttft, 0.95)),
         )

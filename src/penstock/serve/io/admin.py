@@ -1,0 +1,277 @@
+"""The admin port: health, metrics, and the fleet's state as JSON, read-only, in the gateway's own event loop.
+
+    /healthz                  200 while the event loop runs
+    /readyz                   200 while the gateway accepts and some model has an endpoint; the body lists each model
+    /metrics                  Prometheus text
+    /api/v1                   what is here
+    /api/v1/state             everything of this moment
+    /api/v1/models            the models of it
+    /api/v1/endpoints         the endpoints of it
+    /api/v1/timeseries        the last `window_s` seconds as arrays
+    /api/v1/requests          the last `limit` finished requests
+
+Guarantees: never prompts, completions or keys. Leaves pages for people to `dashboard`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from penstock.errors import StartError
+from penstock.serve.io.answers import error_answer, json_answer
+from penstock.serve.io.guard import Guard
+from penstock.serve.io.metrics import CONTENT_TYPE, MetricsPage
+from penstock.serve.routing.endpoints import EndpointTable
+from penstock.serve.telemetry import Telemetry
+
+__all__ = ["AdminServer", "AdminSource", "TelemetrySource", "admin_app", "admin_routes"]
+
+WINDOW_S_MAX = 900.0
+"""Longest `window_s`: what telemetry keeps."""
+REQUESTS_MAX = 500
+"""Largest `limit`: what telemetry keeps."""
+STOP_TIMEOUT_S = 3
+"""Seconds that answers in progress get when the port closes."""
+
+
+class AdminSource(Protocol):
+    """What the admin port shows."""
+
+    def state(self) -> dict[str, Any]: ...
+    def timeseries(self, window_s: float) -> dict[str, Any]: ...
+    def recent(self, limit: int, *, failed_only: bool = False) -> list[dict[str, Any]]: ...
+    def metrics(self) -> bytes: ...
+    def is_ready(self) -> tuple[bool, str]:
+        """Whether a request could be served now; if not, why."""
+        ...
+
+
+class TelemetrySource:
+    """The `AdminSource` of a running gateway."""
+
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        table: EndpointTable,
+        *,
+        listen: Callable[[], str],
+        connections: Callable[[], int],
+        is_accepting: Callable[[], bool],
+    ) -> None:
+        self._telemetry = telemetry
+        self._table = table
+        self._listen = listen
+        self._connections = connections
+        self._is_accepting = is_accepting
+        self._page = MetricsPage(telemetry, table, now=time.monotonic, connections=connections)
+
+    def state(self) -> dict[str, Any]:
+        return self._telemetry.state(
+            self._table,
+            time.monotonic(),
+            time.time(),
+            listen=self._listen(),
+            connections=self._connections(),
+            is_ready=self.is_ready()[0],
+        )
+
+    def timeseries(self, window_s: float) -> dict[str, Any]:
+        return self._telemetry.timeseries(window_s, time.monotonic(), time.time())
+
+    def recent(self, limit: int, *, failed_only: bool = False) -> list[dict[str, Any]]:
+        return self._telemetry.recent(limit, failed_only=failed_only)
+
+    def metrics(self) -> bytes:
+        return self._page.render()
+
+    def is_ready(self) -> tuple[bool, str]:
+        if not self._is_accepting():
+            return False, "the gateway does not accept requests: it is starting or draining"
+        pools = self._table.pools
+        if not any(name in pools and pools[name].ready_count for name in self._telemetry.models):
+            return False, "no model has an endpoint that answers"
+        return True, ""
+
+
+def admin_routes(source: AdminSource) -> list[Route]:
+    """Routes of the admin port over `source`."""
+
+    async def healthz(_: Request) -> Response:
+        return json_answer({"is_alive": True})
+
+    async def readyz(request: Request) -> Response:
+        is_ready, reason = source.is_ready()
+        models = [
+            {key: model[key] for key in ("name", "replicas_ready", "replicas_desired")}
+            for model in source.state()["models"]
+        ]
+        answer = {"is_ready": is_ready, "reason": reason, "models": models}
+        return json_answer(answer, request=request, status=200 if is_ready else 503)
+
+    async def metrics(_: Request) -> Response:
+        return Response(source.metrics(), headers={"content-type": CONTENT_TYPE})
+
+    async def index(request: Request) -> Response:
+        return json_answer({"paths": [route.path for route in routes]}, request=request)
+
+    async def state(request: Request) -> Response:
+        return json_answer(source.state(), request=request)
+
+    async def models(request: Request) -> Response:
+        return json_answer({"models": source.state()["models"]}, request=request)
+
+    async def endpoints(request: Request) -> Response:
+        rows = [{"model": m["name"], **e} for m in source.state()["models"] for e in m["endpoints"]]
+        return json_answer({"endpoints": rows}, request=request)
+
+    async def timeseries(request: Request) -> Response:
+        window_s = _number(request, "window_s", default=300.0, maximum=WINDOW_S_MAX)
+        return json_answer(source.timeseries(window_s), request=request)
+
+    async def requests(request: Request) -> Response:
+        limit = int(_number(request, "limit", default=50, maximum=REQUESTS_MAX))
+        failed_only = _boolean(request, "failed_only")
+        return json_answer({"requests": source.recent(limit, failed_only=failed_only)}, request=request)
+
+    routes = [
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Route("/metrics", metrics),
+        Route("/api/v1", index),
+        Route("/api/v1/state", state),
+        Route("/api/v1/models", models),
+        Route("/api/v1/endpoints", endpoints),
+        Route("/api/v1/timeseries", timeseries),
+        Route("/api/v1/requests", requests),
+    ]
+    return routes
+
+
+def admin_app(source: AdminSource, pages: Sequence[BaseRoute] = ()) -> Starlette:
+    """The whole app of the admin port: `admin_routes` and what `pages` adds, with errors as JSON."""
+
+    async def refused(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        message = error.detail
+        if error.status_code == 404:
+            message = "Nothing is here; /api/v1 lists what is"
+        return error_answer(error.status_code, message)
+
+    async def broken(_: Request, error: Exception) -> Response:
+        return error_answer(
+            500, f"The admin port failed to answer ({type(error).__name__}); the gateway is not affected"
+        )
+
+    return Starlette(
+        routes=[*admin_routes(source), *pages],
+        exception_handlers={HTTPException: refused, Exception: broken},
+    )
+
+
+def _number(request: Request, name: str, *, default: float, maximum: float) -> float:
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    with contextlib.suppress(ValueError):
+        if 1 <= (value := float(text)) <= maximum:
+            return value
+    raise HTTPException(400, f"`{name}` is a number from 1 to {maximum:g}, as in ?{name}={default:g}")
+
+
+def _boolean(request: Request, name: str) -> bool:
+    match request.query_params.get(name, "false"):
+        case "true" | "1":
+            return True
+        case "false" | "0":
+            return False
+        case _:
+            raise HTTPException(400, f"`{name}` is true or false")
+
+
+class AdminServer:
+    """Serves an ASGI app in the running event loop. Installs no signal handlers; `stop` closes what `start` opened."""
+
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+        self.host = host
+        self.port = port
+        """The port asked for, and after `start` the one that is bound."""
+        self._app = Guard(app, host=host)
+        self._server: uvicorn.Server | None = None
+        self._socket: socket.socket | None = None
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    async def start(self) -> None:
+        """Binds and listens.
+
+        Raises:
+            StartError: the address is in use or not of this machine.
+        """
+        listener = await _bind(self.host, self.port)
+        try:
+            self._server = await self._serve(listener)
+        except BaseException:
+            listener.close()
+            raise
+        self._socket = listener
+        self.port = listener.getsockname()[1]
+
+    async def _serve(self, listener: socket.socket) -> uvicorn.Server:
+        config = uvicorn.Config(
+            self._app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=STOP_TIMEOUT_S,
+        )
+        config.load()
+        server = uvicorn.Server(config)
+        server.lifespan = config.lifespan_class(config)
+        # `startup` and `shutdown` without `serve`: that would take the process's signals and wake ten times a second.
+        await server.startup(sockets=[listener])
+        return server
+
+    async def stop(self) -> None:
+        """Stops listening, lets answers in progress finish for a moment, closes connections."""
+        if self._server is not None and self._socket is not None:
+            server, listener = self._server, self._socket
+            self._server = self._socket = None
+            await server.shutdown(sockets=[listener])
+
+
+async def _bind(host: str, port: int) -> socket.socket:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, _, _, _, address = found[0]
+        return socket.create_server(address[:2], family=family)
+    except OSError as error:
+        where = f"{host}:{port}"
+        if error.errno == errno.EADDRINUSE:
+            raise StartError(
+                f"The admin port {where} is in use by another process, so nothing can listen there.",
+                hint="stop that process, or choose another port: --admin HOST:PORT (port 0 takes any free one)",
+            ) from error
+        raise StartError(
+            f"The admin port cannot listen on {where}: {error.strerror or error}.",
+            hint="choose an address of this machine: --admin 127.0.0.1:8081",
+        ) from error
