@@ -14,7 +14,7 @@ from penstock.serve.histogram import Histogram, percentile
 from penstock.serve.platform import ModelProfile, PlatformEndpoint, PlatformModel
 from penstock.serve.record import RequestRecord
 from penstock.serve.routing.endpoints import Endpoint, EngineSample, Pool
-from penstock.serve.tally import ModelTally
+from penstock.serve.tally import MARK_TICKS, ModelTally
 
 __all__ = ["ModelView", "fresh_sample", "model_state", "request_state", "rfc3339", "rounded"]
 
@@ -44,6 +44,7 @@ def model_state(view: ModelView) -> dict[str, Any]:
     tally, profile, platform, pool = view.tally, view.profile, view.platform, view.pool
     outcomes = tally.outcomes()
     desired = platform.replicas_desired
+    requests, errors, _ = tally.since(MARK_TICKS)
     return {
         "name": view.name,
         "aliases": list(profile.aliases),
@@ -54,6 +55,7 @@ def model_state(view: ModelView) -> dict[str, Any]:
         "in_flight": tally.in_flight,
         "requests_total": sum(outcomes.values()),
         "outcomes": dict(outcomes),
+        "last_minute": {"requests": requests, "errors": errors},
         "requests_per_s": round(view.requests_per_s, 2),
         "tokens_per_s": round(view.tokens_per_s, 1),
         "prompt_tokens_total": sum(c.prompt_tokens for c in tally.callers.values()),
@@ -125,11 +127,7 @@ def _endpoints(pool: Pool, platform: PlatformModel, now: float) -> list[dict[str
     known = platform.endpoints
     addressed = [_endpoint(e, known.get(e.id) or PlatformEndpoint(phase=e.health), now) for e in pool.endpoints]
     ids = {e.id for e in pool.endpoints}
-    absent = [
-        _endpoint(Endpoint(id=id_, model=pool.model, host="", port=0, url=""), replica, now)
-        for id_, replica in known.items()
-        if id_ not in ids
-    ]
+    absent = [_absent(id_, replica) for id_, replica in known.items() if id_ not in ids]
     return sorted([*addressed, *absent], key=lambda endpoint: _by_number(endpoint["id"]))
 
 
@@ -156,4 +154,23 @@ def _endpoint(endpoint: Endpoint, replica: PlatformEndpoint, now: float) -> dict
         "failures_total": endpoint.failures_total,
         "restarts": replica.restarts,
         "last_error": endpoint.last_error or replica.last_error,
+    }
+
+
+def _absent(endpoint_id: str, replica: PlatformEndpoint) -> dict[str, Any]:
+    """A replica without an address: starting, or waiting to be started again."""
+    return {
+        "id": endpoint_id,
+        "url": "",
+        "health": "unproven",
+        "phase": replica.phase,
+        "in_flight": 0,
+        "running": None,
+        "waiting": None,
+        "kv_usage": None,
+        "tokens_per_s": None,
+        "dispatched_total": 0,
+        "failures_total": 0,
+        "restarts": replica.restarts,
+        "last_error": replica.last_error,
     }

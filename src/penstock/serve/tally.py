@@ -7,6 +7,7 @@ Written by `Telemetry`, which owns every tally; read when somebody asks.
 from __future__ import annotations
 
 from collections import deque
+from operator import sub
 
 from penstock.serve.histogram import Histogram
 from penstock.serve.record import OUTCOMES, Outcome
@@ -23,8 +24,8 @@ CALLERS_MAX = 100
 """Callers (tenant and class) counted apart in each model: each costs up to ten series in Prometheus."""
 REASONS_MAX = 50
 """Failure reasons counted apart in each model; our own code has about twenty."""
-RATE_TICKS = 5
-"""Seconds that a rate of the present is averaged over."""
+MARK_TICKS = 60
+"""Ticks (seconds) that counts are remembered for, so as to tell what the last minute brought."""
 
 
 class CallerTally:
@@ -55,7 +56,7 @@ class ModelTally:
         self.ttft = Histogram()
         self.tpot = Histogram()
         self.total = Histogram()
-        self.marks: deque[tuple[int, int, int]] = deque([(0, 0, 0)], maxlen=RATE_TICKS)
+        self.marks: deque[tuple[int, int, int]] = deque([(0, 0, 0)], maxlen=MARK_TICKS + 1)
         """Requests, errors and output tokens so far, at each of the last ticks."""
 
     def add_caller(self, tenant: str, traffic_class: str) -> CallerTally:
@@ -73,6 +74,12 @@ class ModelTally:
     def outcomes(self) -> dict[Outcome, int]:
         """Finished requests by outcome, all callers together."""
         return {name: sum(c.outcomes[name] for c in self.callers.values()) for name in OUTCOMES}
+
+    def since(self, ticks: int) -> tuple[int, int, int]:
+        """Requests, errors and output tokens of the last `ticks` ticks, as far as they are remembered."""
+        old = self.marks[max(0, len(self.marks) - 1 - ticks)]
+        requests, errors, tokens = map(sub, self.marks[-1], old)
+        return requests, errors, tokens
 
     def tick(self) -> None:
         """Closes one second."""

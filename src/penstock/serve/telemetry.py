@@ -20,13 +20,16 @@ from penstock.serve.platform import ModelProfile, PlatformEndpoint, PlatformMode
 from penstock.serve.record import OUTCOMES, RequestRecord
 from penstock.serve.routing.endpoints import EndpointTable, Pool
 from penstock.serve.state import ModelView, fresh_sample, model_state, request_state, rfc3339, rounded
-from penstock.serve.tally import RATE_TICKS, ModelTally
+from penstock.serve.tally import ModelTally
 from penstock.serve.timeseries import Point, TimeSeries
+from penstock.serve.verdict import problems
 
 __all__ = ["ModelProfile", "PlatformEndpoint", "PlatformModel", "Telemetry"]
 
 RECENT_MAX = 500
 """Finished requests kept for the dashboard; as many failed ones, so that a flood of good ones does not hide them."""
+RATE_TICKS = 5
+"""Ticks (seconds) that a rate of the present is averaged over."""
 SERIES_TICKS = 10
 """Seconds that a latency point of a chart looks back: a line that can be read, and a slow minute seen in a second."""
 
@@ -58,7 +61,7 @@ class Telemetry:
         self._recent: deque[RequestRecord] = deque(maxlen=RECENT_MAX)
         self._failed: deque[RequestRecord] = deque(maxlen=RECENT_MAX)
         self._series = TimeSeries()
-        self._ticks: deque[float] = deque(maxlen=RATE_TICKS)
+        self._ticks: deque[float] = deque(maxlen=RATE_TICKS + 1)
         self.set_models(models)
 
     def set_models(self, models: Mapping[str, ModelProfile]) -> None:
@@ -132,13 +135,11 @@ class Telemetry:
 
     def rates(self, model: str) -> tuple[float, float, float]:
         """Requests, errors and output tokens per second over the last ticks, as the gateway saw them end."""
-        marks = self._tallies[model].marks
-        span_s = self._ticks[-1] - self._ticks[0] if len(self._ticks) > 1 else 0.0
-        if span_s <= 0:
+        if len(self._ticks) < 2:
             return 0.0, 0.0, 0.0
-        old = marks[max(0, len(marks) - len(self._ticks))]
-        requests, errors, tokens = ((b - a) / span_s for a, b in zip(old, marks[-1], strict=True))
-        return requests, errors, tokens
+        span_s = self._ticks[-1] - self._ticks[0]
+        requests, errors, tokens = self._tallies[model].since(len(self._ticks) - 1)
+        return requests / span_s, errors / span_s, tokens / span_s
 
     def tokens_per_s(self, model: str, table: EndpointTable, now: float) -> float | None:
         """What the engines of `model` say they generate per second; None where none has said so lately."""
@@ -169,22 +170,25 @@ class Telemetry:
         """The answer of `/api/v1/state`."""
         by_outcome = [tally.outcomes() for _, tally in self.tallies()]
         outcomes = {name: sum(o[name] for o in by_outcome) for name in OUTCOMES}
+        models = [model_state(self._view(name, table, now)) for name in self.models]
+        gateway = {
+            "listen": listen,
+            "is_ready": is_ready,
+            "in_flight": sum(tally.in_flight for _, tally in self.tallies()),
+            "connections": connections,
+            "requests_total": sum(outcomes.values()),
+            "outcomes": outcomes,
+            "loop_lag_ms": round(self.loop_lag_s * 1000, 2),
+            "log_lines_dropped": self.log_lines_dropped,
+        }
         return {
             "fleet": self.fleet_name,
             "version": self.version,
             "now": rfc3339(unix_now),
             "uptime_s": round(max(0.0, unix_now - self.started_unix), 1),
-            "gateway": {
-                "listen": listen,
-                "is_ready": is_ready,
-                "in_flight": sum(tally.in_flight for _, tally in self.tallies()),
-                "connections": connections,
-                "requests_total": sum(outcomes.values()),
-                "outcomes": outcomes,
-                "loop_lag_ms": round(self.loop_lag_s * 1000, 2),
-                "log_lines_dropped": self.log_lines_dropped,
-            },
-            "models": [model_state(self._view(name, table, now)) for name in self.models],
+            "gateway": gateway,
+            "problems": problems(gateway, models),
+            "models": models,
         }
 
     def _view(self, name: str, table: EndpointTable, now: float) -> ModelView:

@@ -1,0 +1,104 @@
+"""What is wrong with the fleet right now, in words: the few lines a person on call reads first.
+
+A pure reading of the model states of `/api/v1/state`; the dashboard, `up` and users see the same list.
+`broken`: requests fail or a replica is gone. `warning`: a promise is missed or soon will be. `notice`: not there yet.
+Guarantees: nothing is said of what is scaled to zero or quiet; each line names its model or endpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+__all__ = ["Severity", "problems"]
+
+Severity = Literal["broken", "warning", "notice"]
+
+_RANK: Mapping[str, int] = {"broken": 0, "warning": 1, "notice": 2}
+
+BROKEN_ERROR_SHARE = 0.1
+"""Share of a minute's requests that fail, from which the model counts as broken."""
+WARNING_ERROR_SHARE = 0.01
+"""The same for a warning: the usual error budget of a 99 % objective."""
+KV_FULL_SHARE = 0.95
+"""KV usage from which engines preempt and every stream slows."""
+LOOP_LATE_MS = 100.0
+"""Lateness of the gateway's own timer from which it is short of CPU; all its answers wait as long."""
+RESTARTS_IN_VAIN = 3
+"""Restarts from which a replica that starts once more is no news of recovery."""
+
+_OBJECTIVES = (("ttft_ms", "ttft_ms", "TTFT"), ("tpot_ms", "itl_ms", "time per token"), ("total_ms", "e2e_ms", "E2E"))
+
+
+def problems(gateway: Mapping[str, Any], models: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Findings as `{severity, subject, message}`, broken ones first, then in the fleet file's order."""
+    found = [*_of_gateway(gateway), *(p for model in models for p in _of_model(model))]
+    if not found and not gateway["is_ready"]:
+        found.append(_problem("notice", "gateway", "it does not accept requests: it is starting or draining"))
+    return sorted(found, key=lambda p: _RANK[p["severity"]])
+
+
+def _of_gateway(gateway: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    late_ms = gateway["loop_lag_ms"]
+    if late_ms >= LOOP_LATE_MS:
+        yield _warning(
+            "gateway", f"its event loop is {late_ms:.0f} ms late: it is short of CPU, and every answer waits"
+        )
+
+
+def _of_model(model: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    name = model["name"]
+    endpoints = model["endpoints"]
+    if model["replicas_desired"] and not model["replicas_ready"]:
+        if any(e["health"] == "unproven" and not _is_failing(e) for e in endpoints):
+            yield _problem("notice", name, "starting: no replica has answered yet")
+        else:
+            yield _broken(name, "no replica answers, so its requests get 503")
+    for endpoint in endpoints:
+        yield from _of_endpoint(endpoint)
+    minute = model["last_minute"]
+    if minute["errors"]:
+        share = minute["errors"] / minute["requests"]
+        words = f"{share:.0%} of requests failed in the last minute ({minute['errors']} of {minute['requests']})"
+        if share >= BROKEN_ERROR_SHARE:
+            yield _broken(name, words)
+        elif share >= WARNING_ERROR_SHARE:
+            yield _warning(name, words)
+    for measure, objective, label in _OBJECTIVES:
+        measured, promised = model[measure]["p95"], model["objectives"][objective]
+        if measured is not None and promised is not None and measured > promised:
+            yield _warning(name, f"{label} p95 is {_ms(measured)}, the objective is {_ms(promised)}")
+
+
+def _of_endpoint(endpoint: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    because = f": {endpoint['last_error']}" if endpoint["last_error"] else ""
+    if endpoint["health"] == "down":
+        yield _broken(endpoint["id"], f"down{because}")
+    elif _is_failing(endpoint):
+        times = f" after {endpoint['restarts']} restarts" if endpoint["restarts"] else ""
+        yield _broken(endpoint["id"], f"does not stay up{times}{because}")
+    usage = endpoint["kv_usage"]
+    if usage is not None and usage >= KV_FULL_SHARE:
+        yield _warning(endpoint["id"], f"KV cache is {usage:.0%} full: it preempts, and its streams slow down")
+
+
+def _is_failing(endpoint: Mapping[str, Any]) -> bool:
+    """Whether its process died and waits to be started again, or has been restarted in vain."""
+    phase = endpoint["phase"]
+    return phase in ("backoff", "recycling") or (phase == "starting" and endpoint["restarts"] >= RESTARTS_IN_VAIN)
+
+
+def _ms(value: float) -> str:
+    return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:.1f} s"
+
+
+def _problem(severity: Severity, subject: str, message: str) -> dict[str, str]:
+    return {"severity": severity, "subject": subject, "message": message}
+
+
+def _broken(subject: str, message: str) -> dict[str, str]:
+    return _problem("broken", subject, message)
+
+
+def _warning(subject: str, message: str) -> dict[str, str]:
+    return _problem("warning", subject, message)
