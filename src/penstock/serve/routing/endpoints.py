@@ -56,6 +56,8 @@ class Endpoint:
     host: str
     port: int
     url: str
+    authority: str
+    """`host:port`, as in a Host header."""
     health: Health = "unproven"
     in_flight: int = 0
     """Sent by us and unfinished."""
@@ -104,13 +106,20 @@ class EndpointTable:
         self._by_id: dict[str, Endpoint] = {}
 
     def set_pool(self, model: str, addresses: Iterable[EndpointAddress]) -> None:
-        """Replaces the pool of `model`; an endpoint that keeps its id, host and port keeps its state and its requests."""
+        """Replaces the pool of `model`; an endpoint that keeps its id and address keeps its state and its requests."""
         pool = self.pools.setdefault(model, Pool(model=model))
         fresh: list[Endpoint] = []
         for address in addresses:
             known = self._by_id.get(address.id)
             if known is None or known.model != model or (known.host, known.port) != (address.host, address.port):
-                known = Endpoint(id=address.id, model=model, host=address.host, port=address.port, url=address.url)
+                known = Endpoint(
+                    id=address.id,
+                    model=model,
+                    host=address.host,
+                    port=address.port,
+                    url=address.url,
+                    authority=address.url.removeprefix("http://"),
+                )
             if address.is_draining:
                 known.health = "draining"
             elif known.health == "draining":

@@ -1,0 +1,266 @@
+"""The gateway: listener, connections, and the timers that drive what is pure.
+
+    client ──▶ ClientConnection ──▶ Exchange (pure) ──▶ UpstreamConnection ──▶ engine
+
+One gateway runs in one event loop and owns everything below it. `start`, then `stop`; `reload` in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import resource
+import ssl
+import time
+from email.utils import formatdate
+from random import SystemRandom
+from time import monotonic
+
+from penstock import __version__
+from penstock.errors import StartError
+from penstock.serve.config import GatewayConfig
+from penstock.serve.core import Core
+from penstock.serve.io.access_log import AccessLog
+from penstock.serve.io.client import ClientConnection
+from penstock.serve.io.tasks import Tasks
+from penstock.serve.io.upstream import Upstreams
+from penstock.serve.record import RequestRecord
+from penstock.serve.routing import EndpointAddress, EndpointTable
+from penstock.serve.telemetry import ModelProfile, Telemetry
+
+__all__ = ["Gateway", "tune_process"]
+
+SWEEP_S = 0.25
+"""Seconds between looks at deadlines: their resolution."""
+LISTEN_BACKLOG = 4096
+
+
+class Gateway:
+    """The data plane of one fleet."""
+
+    def __init__(self, config: GatewayConfig, *, profiles: dict[str, ModelProfile] | None = None) -> None:
+        self.core = Core(config, random=SystemRandom(), unix_offset_s=time.time() - time.monotonic())
+        self.telemetry = Telemetry(
+            profiles if profiles is not None else _profiles(config), config.fleet, __version__, time.time()
+        )
+        self.tasks = Tasks()
+        self.upstreams = Upstreams(self.tasks)
+        self._access_log: AccessLog | None = None
+        self._clients: set[ClientConnection] = set()
+        self._server: asyncio.Server | None = None
+        self._idle: asyncio.Event = asyncio.Event()
+        self._timers: list[asyncio.TimerHandle] = []
+        self.listen_host = config.host
+        self.listen_port = config.port
+        self._set_static_pools(config)
+
+    @property
+    def config(self) -> GatewayConfig:
+        """The configuration that new requests get."""
+        return self.core.config
+
+    @property
+    def endpoints(self) -> EndpointTable:
+        """The endpoints of every model; discovery writes its pools."""
+        return self.core.endpoints
+
+    @property
+    def connections(self) -> int:
+        """Client connections open now."""
+        return len(self._clients)
+
+    # ------------------------------------------------------------------ life
+
+    async def start(self) -> None:
+        """Opens the access log and the listener.
+
+        Raises:
+            StartError: the address can't be listened on, or the certificate or the access log can't be opened.
+        """
+        config, loop = self.config, asyncio.get_running_loop()
+        tls = _tls(config)
+        self._access_log = AccessLog("stdout" if config.access_log == "auto" else config.access_log)
+        try:
+            self._server = await loop.create_server(
+                lambda: ClientConnection(self, loop), config.host, config.port, ssl=tls, backlog=LISTEN_BACKLOG
+            )
+        except OSError as error:
+            self._access_log.close()
+            raise _listen_error(config, error) from error
+        self.listen_host, self.listen_port = self._server.sockets[0].getsockname()[:2]
+        self._every(SWEEP_S, self._sweep)
+        self._every(1.0, self._each_second)
+        self._each_second()
+
+    async def stop(self, drain_s: float | None = None) -> None:
+        """Stops accepting, lets requests in flight finish for `drain_s` seconds (default: the file's), then ends them
+        with an honest error."""
+        drain_s = self.config.timeouts.drain_s if drain_s is None else drain_s
+        self.core.is_draining = True
+        if self._server is not None:
+            self._server.close()
+        for client in list(self._clients):
+            client.shut_down(is_final=False)
+        if self.core.in_flight and drain_s > 0:
+            self._idle.clear()
+            try:
+                async with asyncio.timeout(drain_s):
+                    await self._idle.wait()
+            except TimeoutError:
+                pass
+        for client in list(self._clients):
+            client.shut_down(is_final=True)
+        await asyncio.sleep(0)  # what was written last leaves before the sockets close
+        self.upstreams.close()
+        await self.tasks.close()
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        if self._server is not None:
+            self._server = None
+        if self._access_log is not None:
+            self._access_log.close()
+
+    def reload(self, config: GatewayConfig, *, profiles: dict[str, ModelProfile] | None = None) -> list[str]:
+        """Takes a new configuration for new requests; those under way keep theirs. Listeners can't change: returns a
+        sentence for each thing that needs a restart."""
+        old = self.config
+        self.core.config = config
+        self.telemetry.set_models(profiles if profiles is not None else _profiles(config))
+        for gone in old.models.keys() - config.models.keys():
+            self.endpoints.remove_pool(gone)
+        self._set_static_pools(config)
+        notes = []
+        for what, before, after in (
+            ("listen", (old.host, old.port), (config.host, config.port)),
+            ("admin", (old.admin_host, old.admin_port), (config.admin_host, config.admin_port)),
+            ("tls", old.tls, config.tls),
+            ("accessLog", old.access_log, config.access_log),
+        ):
+            if before != after:
+                notes.append(f"spec.gateway.{what} has changed: it takes effect when the gateway is restarted.")
+        return notes
+
+    def readiness(self) -> tuple[bool, str]:
+        """Whether the gateway should get traffic, and why not."""
+        if self.core.is_draining:
+            return False, "shutting down"
+        if self._server is None:
+            return False, "not listening yet"
+        empty = [m for m in self.config.models if not self._can_serve(m)]
+        if len(empty) == len(self.config.models):
+            return False, "no model has an endpoint that can serve"
+        return True, f"no endpoint for {', '.join(empty)}" if empty else "ok"
+
+    def _can_serve(self, model: str) -> bool:
+        pool = self.endpoints.pools.get(model)
+        return pool is not None and pool.ready_count > 0
+
+    def _set_static_pools(self, config: GatewayConfig) -> None:
+        for model in config.models.values():
+            if model.static_endpoints:
+                self.endpoints.set_pool(
+                    model.name,
+                    [
+                        EndpointAddress(id=f"{model.name}-{index}", host=host, port=port)
+                        for index, (host, port) in enumerate(model.static_endpoints)
+                    ],
+                )
+
+    # ------------------------------------------------------------------ called by connections
+
+    def client_connected(self, client: ClientConnection) -> bool:
+        """A client connected; False when there is no room for it."""
+        if self.core.is_draining or len(self._clients) >= self.config.limits.connections_max:
+            return False
+        self._clients.add(client)
+        return True
+
+    def client_disconnected(self, client: ClientConnection) -> None:
+        """A client connection has ended."""
+        self._clients.discard(client)
+
+    def exchange_over(self, record: RequestRecord, *, has_begun: bool) -> None:
+        """A request is over: it is counted and logged."""
+        now = monotonic()
+        if not has_begun:
+            self.telemetry.begin(record.model, now)
+        self.telemetry.end(record, now)
+        if self._access_log is not None:
+            self._access_log.add(record)
+        if self.core.is_draining and not self.core.in_flight:
+            self._idle.set()
+
+    # ------------------------------------------------------------------ timers
+
+    def _every(self, seconds: float, action: object) -> None:
+        loop = asyncio.get_running_loop()
+        index = len(self._timers)
+
+        def fire() -> None:
+            self._timers[index] = loop.call_later(seconds, fire)
+            action()  # type: ignore[operator]
+
+        self._timers.append(loop.call_later(seconds, fire))
+
+    def _sweep(self) -> None:
+        now = monotonic()
+        for client in list(self._clients):
+            client.sweep(now)
+        if self._access_log is not None:
+            self._access_log.flush()
+
+    def _each_second(self) -> None:
+        now = monotonic()
+        self.core.date = formatdate(time.time(), usegmt=True).encode()
+        self.core.unix_offset_s = time.time() - now
+        self.upstreams.sweep(now)
+        if self._access_log is not None:
+            self.telemetry.log_lines_dropped = self._access_log.lines_dropped
+        self.telemetry.sample_endpoints(self.endpoints, now)
+
+
+def tune_process() -> None:
+    """Settings of a process that is a gateway: as many files as allowed, and a collector that rarely looks.
+
+    Exchanges free themselves by reference count, so that the cycle collector finds nothing on the hot path.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+def _profiles(config: GatewayConfig) -> dict[str, ModelProfile]:
+    return {m.name: ModelProfile(aliases=m.aliases) for m in config.models.values()}
+
+
+def _tls(config: GatewayConfig) -> ssl.SSLContext | None:
+    if config.tls is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(config.tls.cert_file, config.tls.key_file)
+    except (OSError, ssl.SSLError) as error:
+        raise StartError(
+            f"The certificate {config.tls.cert_file} with key {config.tls.key_file} can't be used: {error}.",
+            hint="both are PEM files; the certificate file holds the chain, server certificate first",
+        ) from error
+    return context
+
+
+def _listen_error(config: GatewayConfig, error: OSError) -> StartError:
+    where = f"{config.host}:{config.port}"
+    if error.errno == errno.EADDRINUSE:
+        return StartError(
+            f"The gateway can't listen on {where}: another program has that port.",
+            hint="stop it, or choose another with --listen HOST:PORT (port 0 takes any free one)",
+        )
+    return StartError(
+        f"The gateway can't listen on {where}: {error.strerror or error}.",
+        hint="check spec.gateway.listen or --listen HOST:PORT",
+    )

@@ -1,0 +1,194 @@
+"""Reads requests from a client connection: httptools' callbacks, with every size bounded.
+
+Keeps of a head only what the gateway uses. Leaves to the connection what to do with a request.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import httptools
+
+from penstock.serve.wire.errors import Failure
+from penstock.serve.wire.heads import FORWARDED, RequestHead
+from penstock.spec import LimitsSpec
+
+__all__ = ["RequestReader", "RequestSink"]
+
+HEADERS_MAX = 200
+"""Headers of one request; browsers and SDKs send under 40."""
+URL_BYTES_MAX = 8192
+REFUSED_BODY_BYTES_MAX = 262_144
+"""A refused request whose body is longer than this closes its connection: reading on would cost more than a new one."""
+_BEARER = b"bearer "
+
+
+class RequestSink(Protocol):
+    """Whoever takes the requests that are read."""
+
+    def head_complete(self, head: RequestHead, *, expects_continue: bool) -> None:
+        """A request head was read."""
+
+    def body_too_large(self) -> None:
+        """A body of unknown length has passed the limit; what follows of it is dropped."""
+
+    def request_complete(self, head: RequestHead, body: bytes) -> None:
+        """A whole request was read."""
+
+
+class _TooBig(Exception):
+    """Raised inside a parser callback to stop it; `RequestReader.failure` says what was too big."""
+
+
+class RequestReader:
+    """The parser of one connection."""
+
+    __slots__ = (
+        "_body",
+        "_body_bytes",
+        "_expects_continue",
+        "_head",
+        "_head_bytes",
+        "_headers",
+        "_is_refused",
+        "_limits",
+        "_parser",
+        "_sink",
+        "_url",
+        "failure",
+        "head_began_at",
+        "last_data_at",
+    )
+
+    def __init__(self, sink: RequestSink, limits: LimitsSpec) -> None:
+        self._sink: RequestSink | None = sink
+        self._limits = limits
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self.failure: Failure | None = None
+        """Why reading stopped, where there is a better answer than `not HTTP`."""
+        self.head_began_at = 0.0
+        """When the first byte of a head that is not complete yet came; 0 between requests and during a body."""
+        self.last_data_at = 0.0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._url = b""
+        self._head = RequestHead(method="", path="")
+        self._head_bytes = 0
+        self._headers = 0
+        self._expects_continue = False
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._is_refused = False
+
+    def close(self) -> None:
+        """Lets go of the parser, which holds this object in a cycle."""
+        self._parser = self._sink = None
+
+    def partial_head(self) -> RequestHead:
+        """What is known of a request whose head never became whole."""
+        return RequestHead(method="-", path="-", is_keep_alive=False)
+
+    def feed(self, data: bytes, now: float) -> None:
+        """Takes a read.
+
+        Raises:
+            httptools.HttpParserError: it is not HTTP, or too big (`failure` then says what).
+        """
+        self.last_data_at = now
+        try:
+            while self._parser is not None:
+                try:
+                    self._parser.feed_data(data)
+                    break
+                except httptools.HttpParserUpgrade as upgrade:
+                    # We never switch protocols. The request itself was read whole; what follows is the next one.
+                    data = data[upgrade.args[0] :]
+                    self._parser = httptools.HttpRequestParser(self)
+                    if not data:
+                        break
+        except httptools.HttpParserCallbackError:
+            if self.failure is None:
+                raise
+            raise httptools.HttpParserError(self.failure.message) from None
+
+    # ------------------------------------------------------------------ httptools' callbacks
+
+    def on_message_begin(self) -> None:
+        self._reset()
+        self.head_began_at = self.last_data_at
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        if len(self._url) > URL_BYTES_MAX:
+            self._stop(Failure(status=414, code="url_too_long", message=f"The URL is over {URL_BYTES_MAX} bytes."))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers += 1
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > self._limits.header_bytes_max or self._headers > HEADERS_MAX:
+            message = f"The request head is over {self._limits.header_bytes_max} bytes or {HEADERS_MAX} headers."
+            self._stop(Failure(status=431, code="headers_too_large", message=message))
+        name = name.lower()
+        head = self._head
+        if name in FORWARDED:
+            head.forwarded += b"%b: %b\r\n" % (name, value)
+        elif name == b"authorization":
+            if value[:7].lower() == _BEARER:
+                head.key = value[7:].strip()
+        elif name == b"content-type":
+            head.content_type = value
+        elif name == b"content-length":
+            head.content_length = int(value)
+        elif name == b"x-api-key":
+            head.key = head.key or value.strip()
+        elif name == b"x-request-id":
+            head.request_id = value
+        elif name == b"expect":
+            self._expects_continue = value.lower() == b"100-continue"
+        elif name == b"x-penstock-explain":
+            head.wants_explanation = value not in (b"", b"0", b"false")
+
+    def _stop(self, failure: Failure) -> None:
+        self.failure = failure
+        raise _TooBig
+
+    def on_headers_complete(self) -> None:
+        parser, head, sink = self._parser, self._head, self._sink
+        if parser is None or sink is None:
+            return
+        self.head_began_at = 0.0
+        head.method = parser.get_method().decode("ascii")
+        head.path = _path(self._url)
+        head.is_http_1_0 = parser.get_http_version() == "1.0"
+        head.is_keep_alive = parser.should_keep_alive() and not head.is_http_1_0
+        has_body = head.content_length != 0 and head.method not in ("GET", "HEAD", "DELETE", "OPTIONS")
+        head.closes_if_refused = has_body and (
+            self._expects_continue or head.content_length < 0 or head.content_length > REFUSED_BODY_BYTES_MAX
+        )
+        sink.head_complete(head, expects_continue=self._expects_continue)
+
+    def on_body(self, body: bytes) -> None:
+        if self._is_refused:
+            return
+        self._body_bytes += len(body)
+        if self._body_bytes > self._limits.body_bytes_max:
+            self._is_refused = True
+            self._body.clear()
+            if self._sink is not None:
+                self._sink.body_too_large()
+            return
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        head, parts, sink = self._head, self._body, self._sink
+        if sink is not None and not self._is_refused:
+            sink.request_complete(head, parts[0] if len(parts) == 1 else b"".join(parts))
+
+
+def _path(url: bytes) -> str:
+    """The path of a request target, without query: `/v1/models` also of `http://host/v1/models?x=1`."""
+    path = url.partition(b"?")[0]
+    if not path.startswith(b"/") and b"://" in path:
+        path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
+    return path.decode("latin-1").rstrip("/") or "/"

@@ -1,0 +1,184 @@
+"""Connections to endpoints: made when needed, kept alive when idle, handed to one exchange at a time.
+
+An idle connection is closed before the engine would close it (uvicorn does after 5 s), and any byte or end that comes
+on it while idle closes it: it can never carry one answer into another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Protocol
+
+from penstock.serve.exchange import Dispatch
+from penstock.serve.io.tasks import Tasks
+
+__all__ = ["UpstreamConnection", "UpstreamUser", "Upstreams"]
+
+IDLE_S_MAX = 4.0
+"""Seconds that an idle connection is kept: under the 5 s after which uvicorn, and so vLLM, closes it."""
+IDLE_MAX = 1024
+"""Idle connections kept for one address."""
+SMALL_BODY_BYTES = 65_536
+"""A body up to this size is joined to its head: one copy is cheaper than one more write."""
+
+
+class UpstreamUser(Protocol):
+    """Whoever a connection serves at the moment: a client connection with an exchange in flight."""
+
+    def upstream_ready(self, connection: UpstreamConnection) -> None:
+        """The connection asked for is there and the request is on its way."""
+
+    def upstream_data(self, data: bytes) -> None:
+        """A read from the endpoint."""
+
+    def upstream_lost(self, reason: str, *, was_reused: bool) -> None:
+        """The connection could not be made or has ended."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection to an endpoint."""
+
+    __slots__ = ("_upstreams", "address", "idle_since", "transport", "user", "was_reused")
+
+    def __init__(self, upstreams: Upstreams, address: tuple[str, int]) -> None:
+        self._upstreams = upstreams
+        self.address = address
+        self.user: UpstreamUser | None = None
+        self.transport: asyncio.Transport | None = None
+        self.idle_since = 0.0
+        self.was_reused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        user = self.user
+        if user is not None:
+            user.upstream_data(data)
+        elif self.transport is not None:
+            self.transport.abort()  # nobody asked: never let it reach a later request
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        user, self.user = self.user, None
+        if user is not None:
+            user.upstream_lost(_lost_words(exc), was_reused=self.was_reused)
+        else:
+            self._upstreams.forget(self)
+
+    def send(self, user: UpstreamUser, data: tuple[bytes, bytes]) -> None:
+        """Takes the connection for `user` and sends a request."""
+        self.user = user
+        transport = self.transport
+        if transport is None:
+            raise AssertionError("only a live connection is handed out")
+        if len(data[1]) <= SMALL_BODY_BYTES:
+            transport.write(data[0] + data[1])
+        else:
+            transport.writelines(data)
+
+
+class Upstreams:
+    """All connections to endpoints. Owned by the gateway."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        self._tasks = tasks
+        self._idle: dict[tuple[str, int], list[UpstreamConnection]] = {}
+        self.is_closed = False
+
+    def send(self, dispatch: Dispatch, user: UpstreamUser, connect_s: float, now: float) -> asyncio.Task[None] | None:
+        """Sends a request on an idle connection, or starts to make one: then the task is returned, to be cancelled if
+        the user goes away. `user.upstream_ready` or `user.upstream_lost` follows."""
+        address = (dispatch.endpoint.host, dispatch.endpoint.port)
+        idle = self._idle.get(address)
+        while idle and not dispatch.is_fresh:
+            connection = idle.pop()
+            transport = connection.transport
+            if transport is None or transport.is_closing():
+                continue
+            if now - connection.idle_since > IDLE_S_MAX:
+                transport.abort()
+                continue
+            connection.was_reused = True
+            connection.send(user, dispatch.data)
+            user.upstream_ready(connection)
+            return None
+        return self._tasks.spawn(self._connect(dispatch, user, address, connect_s))
+
+    async def _connect(
+        self, dispatch: Dispatch, user: UpstreamUser, address: tuple[str, int], connect_s: float
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(connect_s):
+                _, connection = await loop.create_connection(lambda: UpstreamConnection(self, address), *address)
+        except TimeoutError:
+            user.upstream_lost(f"did not accept a connection within {connect_s:g} s", was_reused=False)
+        except OSError as error:
+            user.upstream_lost(_connect_words(error), was_reused=False)
+        else:
+            if connection.transport is None:
+                user.upstream_lost("closed the connection", was_reused=False)
+                return
+            connection.send(user, dispatch.data)
+            user.upstream_ready(connection)
+
+    def release(self, connection: UpstreamConnection, *, is_kept: bool, now: float) -> None:
+        """The user is done: the connection idles, or is cut, which makes the engine stop what it still does."""
+        connection.user = None
+        transport = connection.transport
+        if transport is None:
+            return
+        if not is_kept or self.is_closed or transport.is_closing():
+            transport.abort()
+            return
+        idle = self._idle.setdefault(connection.address, [])
+        if len(idle) >= IDLE_MAX:
+            transport.abort()
+            return
+        connection.idle_since = now
+        idle.append(connection)
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """An idle connection has ended."""
+        idle = self._idle.get(connection.address)
+        if idle is not None and connection in idle:
+            idle.remove(connection)
+
+    def sweep(self, now: float) -> None:
+        """Closes connections that have idled too long, and forgets addresses that have none."""
+        for address, idle in list(self._idle.items()):
+            fresh = [c for c in idle if now - c.idle_since <= IDLE_S_MAX]
+            for connection in idle:
+                if now - connection.idle_since > IDLE_S_MAX and connection.transport is not None:
+                    connection.transport.abort()
+            if fresh:
+                idle[:] = fresh
+            else:
+                del self._idle[address]
+
+    def close(self) -> None:
+        """Closes every idle connection; those in use close when they are released."""
+        self.is_closed = True
+        for idle in self._idle.values():
+            for connection in idle:
+                if connection.transport is not None:
+                    connection.transport.abort()
+        self._idle.clear()
+
+
+def _lost_words(exc: Exception | None) -> str:
+    if exc is None:
+        return "closed the connection"
+    if isinstance(exc, ConnectionResetError | BrokenPipeError):
+        return "reset the connection"
+    return f"broke the connection ({exc})"
+
+
+def _connect_words(error: OSError) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "refused the connection"
+    if isinstance(error, socket.gaierror):
+        return "has a host name that does not resolve"
+    return f"can't be reached ({error.strerror or error})"

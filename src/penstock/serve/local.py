@@ -1,0 +1,111 @@
+"""Answers that need no engine: the list of models, health, version; and the words of the common refusals."""
+
+from __future__ import annotations
+
+import orjson
+
+from penstock import __version__
+from penstock.serve.config import Caller, ServedModel
+from penstock.serve.core import Core
+from penstock.serve.wire.errors import Failure
+from penstock.serve.wire.routes import LOCAL_PATHS, ROUTES
+from penstock.spec.nearest import nearest
+
+__all__ = [
+    "bad_key",
+    "local_answer",
+    "model_list",
+    "no_endpoint",
+    "not_allowed",
+    "too_large",
+    "unknown_model",
+    "unknown_path",
+]
+
+
+def local_answer(core: Core, path: str, caller: Caller) -> bytes | Failure:
+    """The body for a path that the gateway answers by itself."""
+    if path in ("/health", "/ping"):
+        return b""
+    if path == "/version":
+        return orjson.dumps({"version": __version__})
+    if path == "/v1/models":
+        return orjson.dumps({"object": "list", "data": model_list(core, caller)})
+    name = path.removeprefix("/v1/models/")
+    for model in model_list(core, caller):
+        if model["id"] == name:
+            return orjson.dumps(model)
+    return unknown_model(core, name, caller)
+
+
+def model_list(core: Core, caller: Caller) -> list[dict[str, object]]:
+    """The models this caller may use, each under its name and its aliases, in OpenAI's shape."""
+    created = int(core.unix_offset_s)
+    return [_model_entry(m, name, created) for m in _callable(core, caller) for name in (m.name, *m.aliases)]
+
+
+def _model_entry(model: ServedModel, name: str, created: int) -> dict[str, object]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": created,
+        "owned_by": "penstock",
+        "root": model.source,
+        "parent": None if name == model.name else model.name,
+    }
+
+
+def _callable(core: Core, caller: Caller) -> list[ServedModel]:
+    return [m for m in core.config.models.values() if caller.may_call(m.name)]
+
+
+def unknown_model(core: Core, name: str, caller: Caller) -> Failure:
+    """404 with the nearest names; a model that the caller may not use is as unknown as one that isn't there."""
+    names = [n for m in _callable(core, caller) for n in (m.name, *m.aliases)]
+    close = nearest(name, names)
+    if close:
+        hint = "Did you mean " + " or ".join(f"'{n}'" for n in close) + "?"
+    else:
+        shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+        hint = f"Models here: {shown}." if names else "Your key may use no model."
+    message = f"The model '{name[:200]}' does not exist or your key may not use it. {hint}"
+    return Failure(status=404, code="model_not_found", message=message, param="model")
+
+
+def bad_key(key: bytes) -> Failure:
+    """401: no key, or one that nobody has."""
+    if not key:
+        message = "No API key was sent. Send it as 'Authorization: Bearer YOUR_KEY'."
+        return Failure(status=401, code="missing_api_key", message=message)
+    message = "Incorrect API key. Check the key and that it belongs to this gateway."
+    return Failure(status=401, code="invalid_api_key", message=message)
+
+
+def unknown_path(method: str, path: str) -> Failure:
+    """404: a path that is none of ours."""
+    close = nearest(path, [*ROUTES, *LOCAL_PATHS], limit=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    return Failure(status=404, code="unknown_url", message=f"Unknown request URL: {method} {path[:200]}.{hint}")
+
+
+def not_allowed(method: str, path: str, allow: str) -> Failure:
+    """405: our path, another method."""
+    message = f"{path} does not take {method}; use {allow.replace(', ', ' or ')}."
+    return Failure(status=405, code="method_not_allowed", message=message, allow=allow)
+
+
+def too_large(limit_bytes: int) -> Failure:
+    """413: a body over the limit."""
+    message = f"The request body is larger than this gateway takes ({limit_bytes} bytes)."
+    return Failure(status=413, code="request_too_large", message=message)
+
+
+def no_endpoint(model: str, tried: str, retry_after_s: int) -> Failure:
+    """503 before any endpoint was tried, 502 after one or more failed."""
+    if tried:
+        message = f"No endpoint of '{model}' could answer: {tried}."
+        return Failure(status=502, code="upstream_error", message=message, outcome="upstream_error", retry_after_s=1)
+    message = f"No endpoint of '{model}' can serve right now: it is starting, restarting or scaled to zero."
+    return Failure(
+        status=503, code="no_endpoint", message=message, outcome="upstream_error", retry_after_s=retry_after_s
+    )

@@ -1,0 +1,179 @@
+"""Type checks of request bodies: what each field of the API must be, and the words for it when it is not.
+
+Checks only fields that are present and that the gateway or every engine relies on; values and ranges are the engine's
+to judge. A check costs about 0.1 µs a field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+__all__ = ["SCHEMAS", "wrong_field"]
+
+Check = tuple[Callable[[Any], bool], str]
+
+
+def _is_int(value: Any) -> bool:
+    return type(value) is int
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or type(value) is int
+
+
+def _is_bool(value: Any) -> bool:
+    return type(value) is bool
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str
+
+
+def _is_list(value: Any) -> bool:
+    return type(value) is list
+
+
+def _is_object(value: Any) -> bool:
+    return type(value) is dict
+
+
+def _is_text_or_list(value: Any) -> bool:
+    return type(value) is str or type(value) is list
+
+
+def _is_text_or_object(value: Any) -> bool:
+    return type(value) is str or type(value) is dict
+
+
+def _is_stop(value: Any) -> bool:
+    return type(value) is str or (type(value) is list and all(type(v) is str for v in value))
+
+
+INT: Check = (_is_int, "an integer")
+NUMBER: Check = (_is_number, "a number")
+BOOL: Check = (_is_bool, "true or false")
+TEXT: Check = (_is_text, "a string")
+LIST: Check = (_is_list, "an array")
+OBJECT: Check = (_is_object, "an object")
+TEXT_OR_LIST: Check = (_is_text_or_list, "a string or an array")
+TEXT_OR_OBJECT: Check = (_is_text_or_object, "a string or an object")
+STOP: Check = (_is_stop, "a string or an array of strings")
+
+_SAMPLING: dict[str, Check] = {
+    "model": TEXT,
+    "stream": BOOL,
+    "stream_options": OBJECT,
+    "max_tokens": INT,
+    "min_tokens": INT,
+    "n": INT,
+    "seed": INT,
+    "temperature": NUMBER,
+    "top_p": NUMBER,
+    "top_k": INT,
+    "min_p": NUMBER,
+    "presence_penalty": NUMBER,
+    "frequency_penalty": NUMBER,
+    "repetition_penalty": NUMBER,
+    "stop": STOP,
+    "stop_token_ids": LIST,
+    "logit_bias": OBJECT,
+    "ignore_eos": BOOL,
+    "user": TEXT,
+}
+_CHAT = _SAMPLING | {
+    "messages": LIST,
+    "max_completion_tokens": INT,
+    "logprobs": BOOL,
+    "top_logprobs": INT,
+    "tools": LIST,
+    "tool_choice": TEXT_OR_OBJECT,
+    "parallel_tool_calls": BOOL,
+    "response_format": OBJECT,
+    "reasoning_effort": TEXT,
+    "chat_template_kwargs": OBJECT,
+}
+
+SCHEMAS: dict[str, tuple[dict[str, Check], tuple[str, ...]]] = {
+    "chat": (_CHAT, ("messages",)),
+    "completion": (_SAMPLING | {"prompt": TEXT_OR_LIST, "echo": BOOL, "best_of": INT, "logprobs": INT}, ()),
+    "responses": (
+        {
+            "model": TEXT,
+            "input": TEXT_OR_LIST,
+            "stream": BOOL,
+            "max_output_tokens": INT,
+            "temperature": NUMBER,
+            "top_p": NUMBER,
+            "tools": LIST,
+            "instructions": TEXT,
+            "previous_response_id": TEXT,
+            "store": BOOL,
+            "background": BOOL,
+        },
+        ("input",),
+    ),
+    "messages": (
+        {
+            "model": TEXT,
+            "messages": LIST,
+            "stream": BOOL,
+            "max_tokens": INT,
+            "temperature": NUMBER,
+            "top_p": NUMBER,
+            "top_k": INT,
+            "tools": LIST,
+            "stop_sequences": STOP,
+        },
+        ("messages",),
+    ),
+    "embeddings": (
+        {"model": TEXT, "input": TEXT_OR_LIST, "messages": LIST, "dimensions": INT, "encoding_format": TEXT},
+        (),
+    ),
+    "rerank": ({"model": TEXT, "query": TEXT_OR_OBJECT, "documents": LIST, "top_n": INT}, ("query", "documents")),
+    "score": ({"model": TEXT}, ()),
+    "classify": ({"model": TEXT, "input": TEXT_OR_LIST}, ()),
+    "pooling": ({"model": TEXT, "input": TEXT_OR_LIST}, ()),
+    "tokenize": ({"model": TEXT, "prompt": TEXT, "messages": LIST}, ()),
+    "detokenize": ({"model": TEXT, "tokens": LIST}, ("tokens",)),
+    "any": ({"model": TEXT}, ()),
+}
+"""By schema name: check of each known field, and the fields that must be there."""
+
+_TYPE_WORDS = {
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    list: "an array",
+    dict: "an object",
+    type(None): "null",
+}
+
+
+def wrong_field(schema: str, body: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The first field that is wrong, as (path, sentence); None when all is well. `null` counts as not given."""
+    checks, required = SCHEMAS[schema]
+    for name in required:
+        if body.get(name) is None:
+            return name, f"Missing required field: '{name}'."
+    for name, value in body.items():
+        check = checks.get(name)
+        if check is not None and value is not None and not check[0](value):
+            return name, f"Invalid type for '{name}': expected {check[1]}, got {_TYPE_WORDS[type(value)]}."
+    messages = body.get("messages")
+    return _wrong_message(messages) if messages is not None and "messages" in checks else None
+
+
+def _wrong_message(messages: list[Any]) -> tuple[str, str] | None:
+    if not messages:
+        return "messages", "'messages' is empty: send at least one message."
+    for index, message in enumerate(messages):
+        if type(message) is not dict:
+            where = f"messages[{index}]"
+            return where, f"Invalid type for '{where}': expected an object, got {_TYPE_WORDS[type(message)]}."
+        if type(message.get("role")) is not str:
+            where = f"messages[{index}].role"
+            return where, f"'{where}' is missing or not a string."
+    return None

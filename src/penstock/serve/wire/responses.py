@@ -1,0 +1,244 @@
+"""Reading an engine's HTTP response without a socket: the head, and the body under each framing.
+
+Strict where a mistake could mix up two answers (framing, sizes), lenient in what does no harm. Every fault is a
+`ResponseError`; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+__all__ = ["HEAD_BYTES_MAX", "ChunkedBody", "CountedBody", "EofBody", "ResponseError", "ResponseHead", "parse_head"]
+
+HEAD_BYTES_MAX = 65_536
+"""Bytes of a response head; a longer one is an engine gone wrong."""
+_CHUNK_BYTES_MAX = 1 << 40
+_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d)(?: [^\r\n]*)?\r\n")
+_SIZE = re.compile(rb"[0-9A-Fa-f]{1,10}")
+
+
+class ResponseError(Exception):
+    """The engine's answer breaks HTTP. The message says how."""
+
+
+class CountedBody:
+    """A body of known length."""
+
+    __slots__ = ("is_done", "left")
+
+    def __init__(self, length: int) -> None:
+        self.left = length
+        self.is_done = length == 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Takes a read, returns the payload in it."""
+        self.left -= len(data)
+        if self.left <= 0:
+            if self.left < 0:
+                raise ResponseError("sent more bytes than its Content-Length")
+            self.is_done = True
+        return data
+
+
+class EofBody:
+    """A body that ends with the connection."""
+
+    __slots__ = ("is_done",)
+
+    def __init__(self) -> None:
+        self.is_done = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Takes a read, returns the payload in it: all of it."""
+        return data
+
+
+class ChunkedBody:
+    """A chunked body. `is_aligned`: the last read was whole chunks, so that it may be sent on as it came."""
+
+    __slots__ = ("_in_trailer", "_left", "_pending", "is_aligned", "is_done")
+
+    def __init__(self) -> None:
+        self._left = 0  # payload bytes still to come of the chunk under way, and then its CRLF
+        self._pending = b""  # an incomplete size line, CRLF or trailer
+        self._in_trailer = False
+        self.is_done = False
+        self.is_aligned = True
+
+    def feed(self, data: bytes) -> bytes:
+        """Takes a read, returns the payload in it.
+
+        Raises:
+            ResponseError: a size line or chunk end is malformed, or bytes follow the last chunk.
+        """
+        if not self._left and not self._pending and not self._in_trailer:
+            # The common read: exactly one chunk, as vLLM writes one per event.
+            line_end = data.find(b"\r\n", 1, 12)
+            if line_end > 0 and _SIZE.fullmatch(data, 0, line_end):
+                size = int(data[:line_end], 16)
+                if size and line_end + size + 4 == len(data) and data.endswith(b"\r\n"):
+                    self.is_aligned = True
+                    return data[line_end + 2 : -2]
+        return self._walk(data)
+
+    def _walk(self, data: bytes) -> bytes:
+        aligned = not self._left and not self._pending and not self._in_trailer
+        if self._pending:
+            data = self._pending + data
+            self._pending = b""
+        pieces: list[bytes] = []
+        pos, end = 0, len(data)
+        while pos < end:
+            if self.is_done:
+                raise ResponseError("sent bytes after its last chunk")
+            if self._in_trailer:
+                pos = self._trailer(data, pos)
+            elif self._left > 2:
+                take = min(self._left - 2, end - pos)
+                pieces.append(data[pos : pos + take])
+                pos += take
+                self._left -= take
+            elif self._left:
+                if end - pos < 2:
+                    self._pending = data[pos:]
+                    break
+                if data[pos : pos + 2] != b"\r\n":
+                    raise ResponseError("sent a chunk that does not end where its size says")
+                pos += 2
+                self._left = 0
+            else:
+                pos = self._size_line(data, pos)
+                if self._pending:
+                    break
+        at_boundary = not self._left and not self._pending and not self._in_trailer
+        self.is_aligned = aligned and at_boundary
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _size_line(self, data: bytes, pos: int) -> int:
+        line_end = data.find(b"\r\n", pos)
+        if line_end < 0:
+            if len(data) - pos > 256:
+                raise ResponseError("sent a chunk size line that does not end")
+            self._pending = data[pos:]
+            return len(data)
+        digits = data[pos:line_end].partition(b";")[0].strip()
+        if not _SIZE.fullmatch(digits):
+            raise ResponseError("sent a chunk size that is not a number")
+        size = int(digits, 16)
+        if size:
+            self._left = size + 2
+        else:
+            self._in_trailer = True
+        return line_end + 2
+
+    def _trailer(self, data: bytes, pos: int) -> int:
+        line_end = data.find(b"\r\n", pos)
+        if line_end < 0:
+            if len(data) - pos > HEAD_BYTES_MAX:
+                raise ResponseError("sent a trailer that does not end")
+            self._pending = data[pos:]
+            return len(data)
+        if line_end == pos:
+            self._in_trailer = False
+            self.is_done = True
+        return line_end + 2
+
+
+Body = CountedBody | EofBody | ChunkedBody
+
+
+@dataclass(slots=True, kw_only=True)
+class ResponseHead:
+    """What the gateway reads of a response head."""
+
+    status: int
+    content_type: bytes
+    body: Body
+    content_length: int
+    """-1 where the head gives none."""
+    is_keep_alive: bool
+    passed: bytes
+    """Header lines that go on to the client as they came, each ended by CRLF."""
+    size: int
+    """Bytes of the head in the data it was read from."""
+
+
+_PASSED = frozenset({b"retry-after", b"endpoint-load-metrics", b"cache-control", b"allow", b"content-disposition"})
+
+
+def parse_head(data: bytes) -> ResponseHead | None:
+    """Reads a response head from the start of `data`; None while it is incomplete. 1xx answers are skipped.
+
+    Raises:
+        ResponseError: not HTTP, too long, or its framing is contradictory.
+    """
+    start = 0
+    while True:
+        end = data.find(b"\r\n\r\n", start)
+        if end < 0:
+            if len(data) - start > HEAD_BYTES_MAX:
+                raise ResponseError(f"sent a head of more than {HEAD_BYTES_MAX} bytes")
+            if len(data) - start >= 5 and not data.startswith(b"HTTP/", start):
+                raise ResponseError("did not answer in HTTP")
+            return None
+        match = _STATUS.match(data, start)
+        if match is None:
+            raise ResponseError("did not answer in HTTP/1")
+        status = int(match[2])
+        if status >= 200:
+            return _read_fields(data, match, status, end)
+        if status == 101:
+            raise ResponseError("switched protocols, which nobody asked for")
+        start = end + 4
+
+
+def _read_fields(data: bytes, match: re.Match[bytes], status: int, end: int) -> ResponseHead:
+    length, is_chunked, content_type, passed = -1, False, b"", b""
+    is_keep_alive = match[1] == b"1"
+    for line in data[match.end() : end].split(b"\r\n"):
+        name, colon, value = line.partition(b":")
+        if not colon:
+            if line:
+                raise ResponseError("sent a header line without a colon")
+            continue
+        name = name.lower()
+        if name == b"content-type":
+            content_type = value.strip()
+        elif name == b"content-length":
+            length = _length(value.strip(), length)
+        elif name == b"transfer-encoding":
+            is_chunked = _is_chunked(value)
+        elif name == b"connection":
+            is_keep_alive = b"close" not in value.lower() and (is_keep_alive or b"keep-alive" in value.lower())
+        elif name in _PASSED:
+            passed += line + b"\r\n"
+    if is_chunked and length >= 0:
+        raise ResponseError("sent both Content-Length and Transfer-Encoding")
+    if status in (204, 304):
+        length, is_chunked = 0, False
+    body: Body = ChunkedBody() if is_chunked else CountedBody(length) if length >= 0 else EofBody()
+    return ResponseHead(
+        status=status,
+        content_type=content_type,
+        body=body,
+        content_length=length,
+        is_keep_alive=is_keep_alive and not isinstance(body, EofBody),
+        passed=passed,
+        size=end + 4,
+    )
+
+
+def _length(value: bytes, known: int) -> int:
+    if not value.isdigit() or len(value) > 15:
+        raise ResponseError("sent a Content-Length that is not a number")
+    length = int(value)
+    if known not in (-1, length):
+        raise ResponseError("sent two different Content-Length headers")
+    return length
+
+
+def _is_chunked(value: bytes) -> bool:
+    if value.strip().lower() != b"chunked":
+        raise ResponseError("sent a transfer encoding other than chunked")
+    return True

@@ -1,0 +1,155 @@
+"""Server-sent events on their way through: nothing is parsed per token.
+
+`EventRelay` passes whole events on, takes out the usage chunk that the client did not ask for, and remembers the usage
+and the last events, so that what must be known at the end can be read at the end.
+"""
+
+from __future__ import annotations
+
+import re
+
+import orjson
+
+__all__ = ["EVENT_BYTES_MAX", "EventRelay", "Usage", "find_usage"]
+
+EVENT_BYTES_MAX = 1 << 20
+"""Bytes of one event that are held until it is whole; a longer one is passed on in pieces, unread."""
+
+_USAGE = b'"usage":'
+_TOKENS = re.compile(
+    rb'"(prompt_tokens|input_tokens|completion_tokens|output_tokens|cached_tokens|cache_read_input_tokens)"'
+    rb"\s*:\s*(\d{1,12})"
+)
+_FIELD = {
+    b"prompt_tokens": 0,
+    b"input_tokens": 0,
+    b"completion_tokens": 1,
+    b"output_tokens": 1,
+    b"cached_tokens": 2,
+    b"cache_read_input_tokens": 2,
+}
+
+_LAST_EVENTS = (b"data: [DONE]", b"data:[DONE]", b'"message_stop"', b"event: response.")
+
+Usage = tuple[int, int, int]
+"""(prompt tokens, output tokens, cached prompt tokens); -1 where the engine did not say."""
+
+
+def find_usage(payload: bytes) -> Usage | None:
+    """The last usage object in a piece of JSON or SSE; None when there is none.
+
+    `"usage":` can't occur inside a JSON string, where its quotes would be escaped.
+    """
+    at = payload.rfind(_USAGE)
+    while at >= 0:
+        found = [-1, -1, -1]
+        for name, value in _TOKENS.findall(payload, at, at + 600):
+            index = _FIELD[name]
+            if found[index] < 0:
+                found[index] = int(value)
+        if found[0] >= 0 or found[1] >= 0:
+            return found[0], found[1], found[2]
+        at = payload.rfind(_USAGE, 0, at)
+    return None
+
+
+class EventRelay:
+    """The events of one stream. Owned by its exchange."""
+
+    __slots__ = ("_carry", "_previous", "_strips_usage", "_tail", "is_unchanged", "usage")
+
+    def __init__(self, *, strips_usage: bool) -> None:
+        self._strips_usage = strips_usage
+        self._carry = b""
+        self._tail = b""
+        self._previous = b""
+        self.usage: Usage | None = None
+        self.is_unchanged = True
+        """Whether the last `feed` returned exactly what it was given."""
+
+    def feed(self, payload: bytes) -> bytes:
+        """Takes a piece of the stream, returns what goes on to the client now."""
+        if not self._carry and payload.endswith(b"\n\n") and _USAGE not in payload:
+            self._previous, self._tail = self._tail, payload
+            self.is_unchanged = True
+            return payload
+        return self._feed_unaligned(payload)
+
+    def _feed_unaligned(self, payload: bytes) -> bytes:
+        whole = self._carry + payload if self._carry else payload
+        cut = _events_end(whole)
+        if cut < len(whole) and len(whole) - cut > EVENT_BYTES_MAX:
+            cut = len(whole)
+        events, self._carry = whole[:cut], whole[cut:]
+        if events:
+            self._previous, self._tail = self._tail, events
+            if _USAGE in events:
+                events = self._take_usage(events)
+        self.is_unchanged = events is payload or events == payload
+        return events
+
+    def end(self) -> bytes:
+        """The stream is over: what was held back of an event that never became whole."""
+        rest, self._carry = self._carry, b""
+        return rest
+
+    def _take_usage(self, events: bytes) -> bytes:
+        usage = find_usage(events)
+        if usage is not None:
+            self.usage = usage if self.usage is None else _merged(self.usage, usage)
+        if not self._strips_usage:
+            return events
+        kept = bytearray()
+        start = 0
+        while start < len(events):
+            stop = _event_end(events, start)
+            event = events[start:stop]
+            if not (_USAGE in event and _is_usage_chunk(event)):
+                kept += event
+            start = stop
+        return bytes(kept)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the stream ended as it should: with `[DONE]`, or Anthropic's or Responses' last event."""
+        tail = self._previous[-400:] + self._tail
+        return any(mark in tail for mark in _LAST_EVENTS)
+
+    @property
+    def has_error(self) -> bool:
+        """Whether one of the last events is an error."""
+        tail = self._previous + self._tail
+        return any(
+            line.startswith((b'data: {"error"', b'data: {"type":"error"', b"event: error"))
+            for line in tail[-65_536:].split(b"\n")
+        )
+
+
+def _merged(old: Usage, new: Usage) -> Usage:
+    # Anthropic tells input tokens at the start and output tokens at the end.
+    return tuple(n if n >= 0 else o for o, n in zip(old, new, strict=True))  # type: ignore[return-value]
+
+
+def _events_end(data: bytes) -> int:
+    """Where the last whole event ends."""
+    lf = data.rfind(b"\n\n")
+    crlf = data.rfind(b"\r\n\r\n")
+    return max(lf + 2 if lf >= 0 else 0, crlf + 4 if crlf >= 0 else 0)
+
+
+def _event_end(data: bytes, start: int) -> int:
+    lf = data.find(b"\n\n", start)
+    crlf = data.find(b"\r\n\r\n", start)
+    ends = [end for end in (lf + 2 if lf >= 0 else 0, crlf + 4 if crlf >= 0 else 0) if end]
+    return min(ends) if ends else len(data)
+
+
+def _is_usage_chunk(event: bytes) -> bool:
+    for line in event.splitlines():
+        if line.startswith(b"data:"):
+            try:
+                chunk = orjson.loads(line[5:])
+            except orjson.JSONDecodeError:
+                return False
+            return isinstance(chunk, dict) and not chunk.get("choices", True) and chunk.get("usage") is not None
+    return False
