@@ -144,6 +144,11 @@ class Continuation:
         for token_id in ids[-16:]:
             self._move(token_id)
 
+    @staticmethod
+    def eos() -> int:
+        """The token that ends a generation."""
+        return tokenizer().eos_id
+
     def _move(self, token_id: int) -> None:
         root = self._language.root
         self._node = self._node.next.get(token_id) or root.next.get(token_id) or root

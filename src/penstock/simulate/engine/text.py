@@ -1,9 +1,9 @@
 """Text to token ids and back for the simulated engine: tokenizer, incremental detokenizer, chat template.
 
-Guarantees: `decode(encode(s)) == s` for every text that UTF-8 can write; ids are the same in every process and version of
-Python; what the simulated model generates is encoded to the very ids it was generated from, so that a text cut at any
-complete character continues as if it had not been cut. It is nobody's real vocabulary: token counts are like those of
-an English tokenizer, not equal to any.
+Guarantees: `decode(encode(s)) == s` for every text that UTF-8 can write; ids are the same in every process; what the
+simulated model generates is encoded to the very ids it was generated from, so that a text cut at any complete
+character continues as if it had not been cut. It is nobody's real vocabulary: token counts are like those of an
+English tokenizer, not equal to any.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from penstock.simulate.engine.vocabulary import PIECES, SPECIALS
 __all__ = ["Detokenizer", "Tokenizer", "chat_template", "chat_text", "tokenizer"]
 
 _SPLIT = re.compile(r" ?[A-Za-z]+|\d{1,3}| ?[^\sA-Za-z\d]+| +(?= )|[^\S ]+|\s")
-"""Covers every character exactly once; a piece never spans two matches, so each distinct match is encoded once and kept."""
+"""Covers every character exactly once. No piece spans two matches, so each distinct match is encoded once and kept."""
 _CACHE_MAX = 65_536
 """Distinct matches kept: some 10 MB; English text needs a tenth of it. Past it the cache starts anew."""
 _CACHED_CHARS_MAX = 64

@@ -1,7 +1,7 @@
 """The words that the simulated engine speaks, and the pieces its tokenizer knows.
 
-Every word belongs to one part of speech, so that generated text reads like sentences. Nothing here is taken from a real
-model's vocabulary. The order of the lists is part of the tokenizer: a change of order changes token ids.
+Every word belongs to one part of speech, so that generated text reads like sentences. Nothing here is taken from a
+real model's vocabulary. The order of the lists is part of the tokenizer: a change of order changes token ids.
 """
 
 from __future__ import annotations
@@ -12,10 +12,14 @@ PartOfSpeech = str
 
 SPECIALS: tuple[str, ...] = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|tool_call|>", "<|think|>", "<|/think|>")
 
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 WORDS: dict[PartOfSpeech, tuple[str, ...]] = {
-    "determiner": tuple("the a this each one every that some no another any its our".split()),
-    "adjective": tuple(
-        """
+    "determiner": _words("the a this each one every that some no another any its our"),
+    "adjective": _words("""
         small new good long old quiet steady careful open warm clear simple early late short full free deep high
         low strong bright cold dry fair fast slow fine firm fresh gentle great green hard heavy honest large
         light local main narrow near next plain quick rare ready real rich round safe second sharp smooth soft
@@ -25,10 +29,8 @@ WORDS: dict[PartOfSpeech, tuple[str, ...]] = {
         proper public pure random recent remote right rough secret shared silent single solid spare special
         spent strict subtle sure sweet swift total upper urgent valid vivid whole wild worn blue red black white
         distant dense dark active
-        """.split()
-    ),
-    "noun": tuple(
-        """
+        """),
+    "noun": _words("""
         water river engine system model answer question request valley field house letter number people place
         point pressure problem process queue reader record result road room rule school sea season sentence
         service ship shore side signal sky source space speed spring star state station stone storm story stream
@@ -53,10 +55,8 @@ WORDS: dict[PartOfSpeech, tuple[str, ...]] = {
         style subject success sugar sun surface surprise symbol talk taste teacher theory thought thread ticket
         title tone tongue tooth top touch tower track trade travel treasure truth type valve view village visit
         volume walk war wealth weight west wing wish wonder yard
-        """.split()
-    ),
-    "verb": tuple(
-        """
+        """),
+    "verb": _words("""
         is was has gives takes keeps makes finds holds brings leaves shows turns moves runs stands reads writes
         opens closes carries follows meets serves sends waits starts ends grows falls rises needs wants knows
         sees hears tells asks becomes begins believes belongs breaks builds buys calls catches chooses comes
@@ -67,32 +67,27 @@ WORDS: dict[PartOfSpeech, tuple[str, ...]] = {
         saves says seems sells sets shares shines shuts signs sings sits solves speaks spends spreads stays
         stops studies suggests supports teaches thanks thinks throws travels tries trusts uses visits walks
         warms washes wears weighs wins
-        """.split()
-    ),
-    "adverb": tuple(
-        """
+        """),
+    "adverb": _words("""
         slowly often never always again here there now then soon once twice almost already together perhaps
         quietly clearly carefully usually really quite very rather well away apart today tomorrow yesterday
         forever exactly gently gladly hardly honestly indeed instead later mostly nearly neatly only outside
         patiently plainly quickly rarely safely simply softly sometimes steadily suddenly surely thus too truly
         upward warmly widely wisely
-        """.split()
-    ),
-    "preposition": tuple(
-        """
+        """),
+    "preposition": _words("""
         of in to for with on at from by about into through over after under between against during without
         before behind beside beyond above across along among around below inside past since toward until upon
         within
-        """.split()
-    ),
-    "conjunction": tuple("and but or because while when if so although unless where as than".split()),
+        """),
+    "conjunction": _words("and but or because while when if so although unless where as than"),
 }
 """Words by part of speech, each in one only, frequent ones first: a draw prefers the front of a list."""
 
 AFTER: dict[PartOfSpeech, tuple[PartOfSpeech, ...]] = {
     "determiner": ("noun",) * 10 + ("adjective",) * 6,
     "adjective": ("noun",) * 14 + ("conjunction",) + ("adjective",),
-    "noun": ("verb",) * 7 + ("preposition",) * 4 + ("stop",) * 2 + ("comma",) + ("conjunction",) * 2,
+    "noun": ("verb",) * 6 + ("preposition",) * 4 + ("stop",) * 3 + ("comma",) + ("conjunction",) * 2,
     "verb": ("determiner",) * 9 + ("preposition",) * 2 + ("adverb",) * 3 + ("adjective", "spelled"),
     "adverb": ("preposition",) * 5 + ("determiner",) * 4 + ("verb",) * 2 + ("stop",) * 4 + ("comma",),
     "preposition": ("determiner",) * 11 + ("noun",) * 3 + ("adjective",) * 2,
@@ -103,7 +98,7 @@ AFTER: dict[PartOfSpeech, tuple[PartOfSpeech, ...]] = {
     "break": ("opening",) * 16,
     "other": ("determiner",) * 8 + ("noun",) * 4 + ("verb",) * 4,
 }
-"""What may follow each part of speech, sixteen ways of equal chance. `end` is the end of the text: one sentence in sixteen."""
+"""What may follow each part of speech, sixteen ways of equal chance. One sentence in sixteen is the last (`end`)."""
 
 SPELLED: tuple[str, ...] = (
     " café", " naïve", " résumé", " Zürich", " São", " jalapeño", " crème", " über", " 🚀", " 🙂", " ✓", " 水", " 世界",
@@ -111,7 +106,7 @@ SPELLED: tuple[str, ...] = (
 )  # fmt: skip
 """What the tokenizer has no whole token for: written over several tokens, most of them bytes inside a character."""
 
-_SYLLABLES = """
+_SYLLABLES = _words("""
     ing ed er es ly tion ment ness able ful less ous ive ity al ic ist ism ize ate ant ent ance ence age ure ship ward
     th he in an re on at en nd ti or it st io le is ou ar as te nt se ha hi ri ro co ec me ne li ra ce om ll be ma si
     el ch di ur ve ee la ta tr us ge il ca de ho pe ss un ut ac ol ow op ot em ad im ir sh id av ab ag am ap aw ay ba
@@ -120,14 +115,14 @@ _SYLLABLES = """
     sm sn so sp su sw ty ub ud ug ul um up ux va vi vo wa we wh wi wo wr ye yo yst ock ack end est ect eng mod api url
     http https www com org json str int self def return import class print true false null none data type user system
     assistant content role function name id key list dict test file path time error code value text token prompt
-    """.split()
+    """)
 
-_MARKS = """
+_MARKS = _words("""
     ... -- == != <= >= => -> :: // /* */ && || ++ += -= ** () [] {} )); ); )) ({ }) [{ }] "} {" ": ," ", "," ":" ["
-    "] "]} }} {{ '' ", '." ?" !" ), ). ): '( '] `` ``` ### ## :// .\ </ /> '); '));
-    """.split()
+    "] "]} }} {{ '' ", '." ?" !" ), ). ): '( '] `` ``` ### ## :// </ /> '); '));
+    """)
 
-_SPACES: tuple[str, ...] = tuple(" " * n for n in (2, 3, 4, 7, 8, 12, 15, 16)) + ("\n\n", "\n\n\n", "\t\t", "\r\n")
+_SPACES: tuple[str, ...] = (*(" " * n for n in (2, 3, 4, 7, 8, 12, 15, 16)), "\n\n", "\n\n\n", "\t\t", "\r\n")
 
 
 def _pieces() -> tuple[str, ...]:

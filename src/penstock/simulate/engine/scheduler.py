@@ -1,0 +1,277 @@
+"""Which request computes how many tokens in the next step: continuous batching as vLLM V1 does it.
+
+One token budget for all. Running requests first, in their order: a decode asks for one token, a prefill for what is
+left of its prompt, up to the budget. When KV memory is short the last one running is preempted: its blocks are freed,
+and it waits in front to be computed again. Then waiting requests, as long as budget, `max_num_seqs` and blocks for
+their whole prompt last, and nobody was preempted. Tokens of a cached prefix cost nothing; the last token of a prompt
+is always computed.
+
+Guarantees: tokens of a step never exceed the budget, running never exceeds `max_num_seqs`, no request is passed over
+by a later one of the same priority. Time, text and outputs are not here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from penstock.simulate.engine.blocks import BlockPool, chained_hashes, next_hash
+from penstock.simulate.engine.waiting import Waiting
+
+__all__ = ["Batch", "Limits", "PrefixCounts", "Scheduler", "Sequence"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of one engine."""
+
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    block_size: int
+    enable_chunked_prefill: bool = True
+    by_priority: bool = False
+
+
+class Sequence:
+    """The tokens of one request and the blocks that hold them. Owned by the `Scheduler`; `Engine` appends tokens."""
+
+    __slots__ = (
+        "arrival", "blocks", "cached_tokens", "computed", "hashes", "id", "is_running", "is_waiting", "number",
+        "preemptions", "priority", "prompt_tokens", "remembered", "root", "tokens",
+    )  # fmt: skip
+
+    def __init__(
+        self, *, request_id: str, number: int, tokens: list[int], arrival: float, priority: int = 0, root: int = 0
+    ) -> None:
+        self.id = request_id
+        self.number = number
+        """Order of submission."""
+        self.tokens = tokens
+        """Prompt, then generated."""
+        self.prompt_tokens = len(tokens)
+        self.arrival = arrival
+        self.priority = priority
+        self.root = root
+        self.computed = 0
+        """Tokens whose KV is in `blocks`."""
+        self.blocks: list[int] = []
+        self.hashes: list[int] = []
+        """Of each full block of `tokens`, as far as needed yet."""
+        self.remembered = 0
+        """Leading blocks that the pool knows by hash."""
+        self.cached_tokens = -1
+        """Prompt tokens found cached at first scheduling; -1 before."""
+        self.preemptions = 0
+        self.is_waiting = False
+        self.is_running = False
+
+    @property
+    def rank(self) -> tuple[int, float, int]:
+        """Who goes first under the priority policy: lower first."""
+        return (self.priority, self.arrival, self.number)
+
+
+@dataclass(slots=True, kw_only=True)
+class Batch:
+    """What one step computes. Filled by the scheduler, read by the engine, then dropped."""
+
+    shares: list[tuple[Sequence, int]] = field(default_factory=list)
+    """Each request with the tokens it computes."""
+    fresh: list[Sequence] = field(default_factory=list)
+    """Those that run for the first time."""
+    prefill_tokens: int = 0
+    decode_tokens: int = 0
+    decode_context: int = 0
+    """Sum of the context lengths of the decodes."""
+    prefill_pairs: float = 0.0
+    """Sum over prefills of n * (start + n / 2): query-key pairs."""
+    prefill_requests: int = 0
+    preempted: int = 0
+
+
+@dataclass(slots=True)
+class PrefixCounts:
+    """Prefix cache totals in tokens; preempted requests that come back are not counted, as in vLLM."""
+
+    queries: int = 0
+    hits: int = 0
+    preemptions: int = 0
+
+
+class Scheduler:
+    """Owns the waiting and running order, and the block pool."""
+
+    def __init__(self, limits: Limits, pool: BlockPool) -> None:
+        self.limits = limits
+        self.pool = pool
+        self.running: list[Sequence] = []
+        self.waiting: Waiting[Sequence] = Waiting(by_priority=limits.by_priority)
+        self.counts = PrefixCounts()
+
+    def add(self, sequence: Sequence) -> None:
+        """A new request waits."""
+        self.waiting.push(sequence)
+
+    def remove(self, sequence: Sequence) -> None:
+        """A request is gone: finished or aborted. Its blocks are free, their contents stay cached."""
+        if sequence.is_waiting:
+            self.waiting.remove(sequence)
+        else:
+            sequence.is_running = False
+            self.running.remove(sequence)
+        self._free(sequence)
+
+    def remove_finished(self, sequences: list[Sequence]) -> None:
+        """Many running ones at once."""
+        for sequence in sequences:
+            sequence.is_running = False
+            self._free(sequence)
+        self.running = [s for s in self.running if s.is_running]
+
+    def _free(self, sequence: Sequence) -> None:
+        self.pool.release(sequence.blocks)
+        sequence.blocks = []
+        sequence.remembered = 0
+
+    def schedule(self) -> Batch:
+        """Decides the next step; computed counts move when `finish` is called."""
+        batch = Batch()
+        budget = self._schedule_running(batch, self.limits.max_num_batched_tokens)
+        if not batch.preempted:
+            self._schedule_waiting(batch, budget)
+        return batch
+
+    def _schedule_running(self, batch: Batch, budget: int) -> int:
+        block_size = self.limits.block_size
+        index = 0
+        while index < len(self.running) and budget > 0:
+            sequence = self.running[index]
+            count = min(len(sequence.tokens) - sequence.computed, budget)
+            if sequence.computed + count > len(sequence.blocks) * block_size:
+                while not self._grow(sequence, count):
+                    victim, given_back = self._preempt(batch)
+                    budget += given_back
+                    if victim is sequence:
+                        return budget
+                    index -= given_back > 0
+            if (sequence.computed + count) // block_size > sequence.remembered:
+                self._remember(sequence, sequence.computed + count)
+            batch.shares.append((sequence, count))
+            budget -= count
+            index += 1
+        return budget
+
+    def _grow(self, sequence: Sequence, count: int) -> bool:
+        """Blocks for `count` more tokens; False, and nothing taken, where there are too few."""
+        missing = -(-(sequence.computed + count) // self.limits.block_size) - len(sequence.blocks)
+        if missing > self.pool.free:
+            return False
+        if missing > 0:
+            sequence.blocks.extend(self.pool.take(missing))
+        return True
+
+    def _preempt(self, batch: Batch) -> tuple[Sequence, int]:
+        """Sends one running request back to wait; also the tokens it had been given in this step already."""
+        if self.limits.by_priority:
+            victim = max(self.running, key=lambda s: s.rank)
+            self.running.remove(victim)
+        else:
+            victim = self.running.pop()
+        given_back = 0
+        for place, (sequence, count) in enumerate(batch.shares):
+            if sequence is victim:
+                given_back = count
+                del batch.shares[place]
+                break
+        self._free(victim)
+        victim.computed = 0
+        victim.preemptions += 1
+        victim.is_running = False
+        self.waiting.push_front(victim)
+        self.counts.preemptions += 1
+        batch.preempted += 1
+        return victim, given_back
+
+    def _schedule_waiting(self, batch: Batch, budget: int) -> None:
+        limits = self.limits
+        while budget > 0 and len(self.running) < limits.max_num_seqs:
+            sequence = self.waiting.peek()
+            if sequence is None:
+                return
+            matched = self._match(sequence)
+            computed = len(matched) * limits.block_size
+            count = len(sequence.tokens) - computed
+            if count > budget:
+                if not limits.enable_chunked_prefill:
+                    return
+                count = budget
+            if not self._admit(sequence, matched, computed + count):
+                return
+            self.waiting.pop()
+            sequence.is_running = True
+            self.running.append(sequence)
+            self._count_prefix(sequence, computed, batch)
+            self._remember(sequence, computed + count)
+            batch.shares.append((sequence, count))
+            budget -= count
+
+    def _match(self, sequence: Sequence) -> list[int]:
+        """Cached blocks of a waiting request, short of its last token, which must be computed to say what follows."""
+        size = self.limits.block_size
+        full = len(sequence.tokens) // size
+        if len(sequence.hashes) < full:
+            done = len(sequence.hashes)
+            parent = sequence.hashes[-1] if done else sequence.root
+            sequence.hashes.extend(chained_hashes(sequence.tokens[done * size : full * size], size, parent))
+        return self.pool.match(sequence.hashes, (len(sequence.tokens) - 1) // size)
+
+    def _admit(self, sequence: Sequence, matched: list[int], tokens: int) -> bool:
+        """Gives a waiting request its blocks, if its whole prompt would fit now."""
+        size = self.limits.block_size
+        room = self.pool.free - self.pool.idle(matched)
+        if -(-len(sequence.tokens) // size) - len(matched) > room:
+            return False
+        self.pool.hold(matched)
+        sequence.blocks = matched + self.pool.take(-(-tokens // size) - len(matched))
+        sequence.computed = len(matched) * size
+        sequence.remembered = len(matched)
+        return True
+
+    def _count_prefix(self, sequence: Sequence, computed: int, batch: Batch) -> None:
+        if sequence.preemptions == 0:
+            self.counts.queries += len(sequence.tokens)
+            self.counts.hits += computed
+        if sequence.cached_tokens < 0:
+            sequence.cached_tokens = computed
+            batch.fresh.append(sequence)
+
+    def _remember(self, sequence: Sequence, tokens: int) -> None:
+        """Full blocks become known when they are scheduled: a later request of the same step may already share them."""
+        size = self.limits.block_size
+        full = tokens // size
+        while sequence.remembered < full:
+            place = sequence.remembered
+            if place == len(sequence.hashes):
+                parent = sequence.hashes[-1] if place else sequence.root
+                sequence.hashes.append(next_hash(parent, sequence.tokens[place * size : (place + 1) * size]))
+            self.pool.remember(sequence.blocks[place], sequence.hashes[place])
+            sequence.remembered = place + 1
+
+    def finish(self, batch: Batch) -> list[Sequence]:
+        """Moves the computed counts and sums up the batch; returns those whose next token is now known."""
+        ready: list[Sequence] = []
+        decodes = context = 0
+        for sequence, count in batch.shares:
+            start = sequence.computed
+            end = sequence.computed = start + count
+            if count == 1 and start >= sequence.prompt_tokens:
+                decodes += 1
+                context += end
+            else:
+                batch.prefill_tokens += count
+                batch.prefill_requests += 1
+                batch.prefill_pairs += count * (start + count / 2)
+            if end == len(sequence.tokens):
+                ready.append(sequence)
+        batch.decode_tokens = decodes
+        batch.decode_context = context
+        return ready
