@@ -1,0 +1,201 @@
+"""The gateways that are measured: what each needs on this machine and how it is started.
+
+All get the same two upstreams and one port. The peers run as they are shipped but for their log level, and do less than
+Penstock does in its row: no keys, no access log, no usage accounting.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.workloads import MODEL
+
+__all__ = ["BUILD", "KEY", "PEERS", "CannotRunError", "Peer", "Place"]
+
+HERE = Path(__file__).resolve().parent
+BUILD = HERE / "build"
+VENVS = BUILD / "venvs"
+KEY = "penstock-bench-key"
+
+
+class CannotRunError(Exception):
+    """A peer can't be measured here; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a peer runs: its own port, a spare one for its metrics, the upstreams, and a folder for its files."""
+
+    port: int
+    spare_port: int
+    upstream_ports: Sequence[int]
+    folder: Path
+
+    @property
+    def upstream_urls(self) -> list[str]:
+        return [f"http://127.0.0.1:{port}" for port in self.upstream_ports]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """One gateway."""
+
+    name: str
+    does: str
+    """What it does for each request beyond relaying it."""
+    command: Callable[[Place], list[str]] | None
+    """None: no gateway, the load goes straight to an upstream."""
+    requirements: tuple[str, ...] = ()
+    """Packages of its virtual environment, which `environment` names."""
+    environment: str = ""
+    headers: tuple[str, ...] = field(default=())
+
+    def prepare(self, say: Callable[[str], None]) -> None:
+        """Makes the peer runnable, installing it where needed.
+
+        Raises:
+            CannotRunError: it can't be installed or found.
+        """
+        if self.requirements:
+            _install(self.environment, self.requirements, say)
+        if self.name == "nginx" and not shutil.which("nginx"):
+            raise CannotRunError("nginx is not installed (Debian: apt-get install nginx-light)")
+
+
+def _install(name: str, requirements: tuple[str, ...], say: Callable[[str], None]) -> None:
+    """Creates a virtual environment with these packages; does nothing when it is there with the same ones."""
+    folder = VENVS / name
+    stamp = folder / "installed"
+    if stamp.exists() and stamp.read_text() == "\n".join(requirements):
+        return
+    say(f"installing {' '.join(requirements)} into {folder}")
+    venv.create(folder, clear=True, with_pip=True)  # what an interrupted install left is no use
+    pip = [_python(name), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements]
+    done = subprocess.run(pip, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()[
+            -1:
+        ]
+        raise CannotRunError(f"pip could not install {' '.join(requirements)}: {' '.join(errors)}")
+    stamp.write_text("\n".join(requirements))
+
+
+def _python(environment: str) -> str:
+    return str(VENVS / environment / "bin" / "python")
+
+
+def _penstock(place: Place) -> list[str]:
+    """Everything on that a user has on: keys, least-load routing, scraping, metrics, an access log."""
+    fleet = {
+        "apiVersion": "penstock.dev/v1alpha1",
+        "kind": "Fleet",
+        "metadata": {"name": "bench"},
+        "spec": {
+            "models": [{"name": MODEL, "endpoints": place.upstream_urls}],
+            "gateway": {
+                "tenants": [{"name": "bench", "keys": [{"name": "bench", "value": KEY}]}],
+                "accessLog": str(place.folder / "penstock-access.log"),
+            },
+        },
+    }
+    file = place.folder / "fleet.yaml"
+    file.write_text(json.dumps(fleet, indent=2))  # YAML's subset
+    listen = ["--listen", f"127.0.0.1:{place.port}", "--admin", f"127.0.0.1:{place.spare_port}"]
+    return [sys.executable, "-m", "penstock", "gateway", str(file), *listen]
+
+
+def _router(module: str, environment: str, policy: str, log_level: str) -> Callable[[Place], list[str]]:
+    def command(place: Place) -> list[str]:
+        words = [_python(environment), "-m", module, "--host", "127.0.0.1", "--port", str(place.port)]
+        words += ["--prometheus-host", "127.0.0.1", "--prometheus-port", str(place.spare_port)]
+        words += ["--policy", policy, "--log-level", log_level, "--worker-startup-check-interval", "1"]
+        return [*words, "--worker-urls", *place.upstream_urls]
+
+    return command
+
+
+def _aiohttp(place: Place) -> list[str]:
+    return [_python("aiohttp"), str(HERE / "aiohttp_proxy.py"), str(place.port), *place.upstream_urls]
+
+
+_NGINX = """\
+daemon off; master_process off; worker_processes 1; worker_rlimit_nofile 32768;
+pid {folder}/nginx.pid; error_log {folder}/nginx.log warn;
+events {{ worker_connections 16384; }}
+http {{
+  access_log off; client_max_body_size 64m; client_body_buffer_size 512k; keepalive_requests 100000000; tcp_nodelay on;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  upstream engines {{ {servers} keepalive 4096; keepalive_requests 100000000; }}
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location / {{
+      proxy_pass http://engines; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;
+    }}
+  }}
+}}
+"""
+
+
+def _nginx(place: Place) -> list[str]:
+    servers = " ".join(f"server 127.0.0.1:{port};" for port in place.upstream_ports)
+    file = place.folder / "nginx.conf"
+    file.write_text(_NGINX.format(folder=place.folder, port=place.port, servers=servers))
+    return [shutil.which("nginx") or "nginx", "-p", str(place.folder), "-c", str(file)]
+
+
+_VLLM_ROUTER = ("vllm-router==0.1.17",)
+_SGLANG_ROUTER = ("sglang-router==0.3.2",)
+
+PEERS: tuple[Peer, ...] = (
+    Peer(
+        name="penstock",
+        does="key check, least-load routing, usage accounting, metrics, access log",
+        command=_penstock,
+        headers=(f"authorization: Bearer {KEY}",),
+    ),
+    Peer(
+        name="vllm-router",
+        does="its default policy, cache_aware; retries, circuit breaker, metrics",
+        command=_router("vllm_router.launch_router", "vllm-router", "cache_aware", "warning"),
+        requirements=_VLLM_ROUTER,
+        environment="vllm-router",
+    ),
+    Peer(
+        name="vllm-router-rr",
+        does="round_robin; retries, circuit breaker, metrics",
+        command=_router("vllm_router.launch_router", "vllm-router", "round_robin", "warning"),
+        requirements=_VLLM_ROUTER,
+        environment="vllm-router",
+    ),
+    Peer(
+        name="sglang-router",
+        does="its default policy, cache_aware; retries, circuit breaker, metrics",
+        command=_router("sglang_router.launch_router", "sglang-router", "cache_aware", "warn"),
+        requirements=_SGLANG_ROUTER,
+        environment="sglang-router",
+    ),
+    Peer(
+        name="sglang-router-rr",
+        does="round_robin; retries, circuit breaker, metrics",
+        command=_router("sglang_router.launch_router", "sglang-router", "round_robin", "warn"),
+        requirements=_SGLANG_ROUTER,
+        environment="sglang-router",
+    ),
+    Peer(
+        name="aiohttp",
+        does="reads the model from the body, round robin",
+        command=_aiohttp,
+        requirements=("aiohttp>=3.14,<4", "uvloop>=0.23,<0.24"),
+        environment="aiohttp",
+    ),
+    Peer(name="nginx", does="round robin, nothing else", command=_nginx),
+    Peer(name="direct", does="no gateway: load straight to one upstream", command=None),
+)
