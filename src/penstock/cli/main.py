@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of our stdout went away, as in `penstock … | head`
-        sys.stdout = None  # type: ignore[assignment]  # nothing is flushed at exit
+        sys.stdout = None  # nothing is flushed at exit
         return 1
     return result if isinstance(result, int) else 0
 

@@ -26,7 +26,7 @@ Plain = str | int | float | bool | None | list["Plain"] | dict[str, "Plain"]
 
 _DEPTH_MAX = 50
 """Nesting past which a file is refused; a fleet file needs 9 levels."""
-_VALUES_MAX = 200_000
+_VALUES_MAX = 100_000
 """Values of one file, aliases unfolded, past which it is refused: a thousand models need 40,000."""
 
 _MERGE = "tag:yaml.org,2002:merge"

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from penstock.spec.base import FieldPath, SpecObject
 from penstock.spec.document import dotted
 from penstock.spec.fleet import API_VERSION, Fleet
-from penstock.spec.shape import FieldShape, Shape, fields_of
+from penstock.spec.shape import FieldShape, fields_of
 
 __all__ = ["reference_page"]
 

@@ -1,0 +1,102 @@
+# The door to the house. Each target needs only Python 3.11 or newer, make and a C compiler: it makes .venv by itself.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?=
+ARGS ?=
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+
+# Prints a Python that is new enough and can make virtual environments; $(PYTHON) if given, else the first that works.
+define FIND_PYTHON
+found=; \
+for candidate in $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14); do \
+  if "$$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+    found=$$candidate; break; \
+  fi; \
+done; \
+if [ -z "$$found" ]; then \
+  echo "error: no Python 3.11 or newer with its venv module among: $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14)" >&2; \
+  echo "  hint: install it (Debian and Ubuntu: apt-get install python3 python3-venv), or name one: make PYTHON=/path/to/python3.12" >&2; \
+  exit 1; \
+fi
+endef
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9_-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# A virtual environment whose Python works; one that does not (its Python is gone, or it was half made) is made anew.
+.PHONY: working-venv
+working-venv:
+	@if ! $(BIN)/python -c 'import pip' >/dev/null 2>&1; then \
+	  $(FIND_PYTHON); \
+	  echo "making $(VENV) with $$("$$found" --version)" >&2; \
+	  "$$found" -m venv --clear $(VENV); \
+	fi
+
+# Two stamps: what the product needs, and that plus the tools. The larger one counts as the smaller.
+$(VENV)/.runtime: pyproject.toml | working-venv
+	@echo "installing Penstock into $(VENV)" >&2
+	@$(PIP_INSTALL) -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | working-venv
+	@echo "installing Penstock and its tools into $(VENV)" >&2
+	@$(PIP_INSTALL) -e '.[dev]'
+	@touch $(VENV)/.runtime $@
+
+.PHONY: install
+install: $(VENV)/.dev ## make .venv with Penstock and its tools
+
+.PHONY: venv
+venv: install
+
+.PHONY: up
+up: $(VENV)/.runtime ## run examples/quickstart.yaml: http://127.0.0.1:8080/v1, key penstock-demo (Ctrl-C stops it)
+	@exec $(BIN)/penstock up examples/quickstart.yaml $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.dev ## run the tests that need no real engine (ARGS='-k routing' picks some)
+	@$(BIN)/python -m pytest -n 2 -m "not e2e" --ignore=tests/e2e $(ARGS)
+
+.PHONY: check
+check: $(VENV)/.dev ## lint, format, types, layers
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/.dev ## format, and mend what lint can mend
+	@$(BIN)/ruff check --fix-only --quiet
+	@$(BIN)/ruff format
+
+.PHONY: bench
+bench: $(VENV)/.dev ## measure the gateway beside other gateways; table and JSON (minutes; leave the machine alone)
+	@$(BIN)/python -m bench.run $(ARGS)
+
+.PHONY: e2e
+e2e: $(VENV)/.dev ## run the tests with real vLLM and a browser; skips what is not installed and says how to
+	@$(BIN)/python -m pytest -m e2e tests $(ARGS)
+
+.PHONY: docs
+docs: $(VENV)/.dev ## write docs/fleet-file.md anew from the types
+	@$(BIN)/penstock spec reference > docs/fleet-file.md.new
+	@mv docs/fleet-file.md.new docs/fleet-file.md
+
+.PHONY: wheel
+wheel: $(VENV)/.dev ## build the wheel, install it into an empty environment, serve a chat from it
+	@rm -rf dist build/wheel-venv && mkdir -p build
+	@$(BIN)/python -m build --wheel --outdir dist . > build/wheel.log || { cat build/wheel.log >&2; exit 1; }
+	@$(BIN)/python -m venv build/wheel-venv
+	@build/wheel-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input dist/penstock-*.whl
+	@build/wheel-venv/bin/python .ci/wheel_serves.py
+
+.PHONY: clean
+clean: ## remove .venv and everything built or cached
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .penstock bench/build
+	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

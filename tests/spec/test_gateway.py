@@ -1,0 +1,80 @@
+"""The gateway of the fleet: listeners, and keys that come from exactly one place."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.spec import GatewaySpec, parse_listen
+from spec.fleets import fleet_text, the_problem
+
+
+@pytest.mark.parametrize(
+    ("written", "host", "port"),
+    [
+        ("127.0.0.1:8080", "127.0.0.1", 8080),
+        ("0.0.0.0:0", "0.0.0.0", 0),
+        ("[::1]:65535", "::1", 65535),
+        ("localhost:1", "localhost", 1),
+    ],
+)
+def test_a_listener_is_a_host_and_a_port(written: str, host: str, port: int) -> None:
+    assert parse_listen(written) == (host, port)
+
+
+@pytest.mark.parametrize(
+    "written", ["8080", ":8080", "a:", "a:-1", "a:65536", "a:٣", "::1:80", "a:8080/", "", "[]:1", "a:" + "9" * 5000]
+)
+def test_what_is_not_a_listener_is_refused(written: str) -> None:
+    with pytest.raises(ValueError, match="must be HOST:PORT"):
+        parse_listen(written)
+
+
+@given(st.text("abc.-019", min_size=1) | st.ip_addresses().map(str), st.integers(0, 70_000))
+def test_every_host_with_every_port_is_a_listener_and_no_other(host: str, port: int) -> None:
+    written = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    if port <= 65535:
+        assert parse_listen(written) == (host, port)
+    else:
+        with pytest.raises(ValueError, match="must be HOST:PORT"):
+            parse_listen(written)
+
+
+def test_the_gateway_listens_on_loopback_unless_told_otherwise() -> None:
+    gateway = GatewaySpec()
+
+    assert (gateway.listen, gateway.admin) == ("127.0.0.1:8080", "127.0.0.1:8081")
+
+
+def test_a_key_is_not_shown_when_its_object_is() -> None:
+    gateway = GatewaySpec.model_validate({"tenants": [{"name": "a", "keys": [{"value": "very-secret"}]}]})
+
+    assert "very-secret" not in repr(gateway)
+    assert "very-secret" not in gateway.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("key", "field", "words", "hint"),
+    [
+        ("{}", "", "a key without a value", "valueFrom: {env: NAME}"),
+        ("{value: long-enough, valueFrom: {env: A}}", ".valueFrom", "keep one", "out of the file"),
+        ("{valueFrom: {}}", ".valueFrom", "says nothing", "secretKeyRef: {name: SECRET, key: KEY}"),
+        ("{valueFrom: {env: A, secretKeyRef: {name: a, key: b}}}", ".valueFrom.secretKeyRef", "keep one", "env: NAME"),
+        (
+            "{valueFrom: {configMapKeyRef: {name: a}}}",
+            ".valueFrom.configMapKeyRef",
+            "not a field",
+            "secretKeyRef: {name",
+        ),
+        ("{valueFrom: MY_KEY}", ".valueFrom", "must be a mapping", "valueFrom: {env: NAME}"),
+        ("{valueFrom: {env: ''}}", ".valueFrom.env", "not empty", "None"),
+    ],
+)
+def test_a_key_comes_from_exactly_one_place(key: str, field: str, words: str, hint: str) -> None:
+    problem = the_problem(fleet_text(gateway=f"tenants: [{{name: a, keys: [{key}]}}]"))
+
+    assert problem.field == f"spec.gateway.tenants[0].keys[0]{field}"
+    assert words in problem.message
+    assert hint in str(problem.hint)

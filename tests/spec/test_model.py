@@ -1,0 +1,87 @@
+"""One model of the fleet: its fields fit together, and its endpoints are addresses."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from penstock.spec import ModelSpec
+from spec.fleets import fleet_text, the_problem
+
+
+def test_a_model_needs_a_name_only() -> None:
+    model = ModelSpec(name="Qwen/Qwen3-8B")
+
+    assert model.source_or_name == "Qwen/Qwen3-8B"
+    assert model.names == ("Qwen/Qwen3-8B",)
+    assert model.replicas == 1
+
+
+def test_clients_may_send_the_name_or_an_alias() -> None:
+    assert ModelSpec(name="chat", source="org/x", aliases=["a", "b"]).names == ("chat", "a", "b")
+    assert ModelSpec(name="chat", source="org/x").source_or_name == "org/x"
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("http://127.0.0.1:9001", "http://127.0.0.1:9001"),
+        ("http://127.0.0.1:9001/", "http://127.0.0.1:9001"),
+        ("http://engine", "http://engine"),
+        ("http://[::1]:9001", "http://[::1]:9001"),
+    ],
+)
+def test_an_endpoint_is_kept_without_a_trailing_slash(written: str, kept: str) -> None:
+    assert ModelSpec(name="chat", endpoints=[written]).endpoints == [kept]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "127.0.0.1:9001",
+        "https://a:1",
+        "http://",
+        "http://a:0",
+        "http://a:70000",
+        "http://a:x",
+        "http://a/v1",
+        "http://u@a:1",
+        "",
+    ],
+)
+def test_what_is_not_an_address_is_refused(written: str) -> None:
+    with pytest.raises(ValidationError, match="must "):
+        ModelSpec(name="chat", endpoints=[written])
+
+
+def test_endpoints_and_hardware_exclude_each_other() -> None:
+    problem = the_problem(fleet_text(model="endpoints: ['http://a:1'], hardware: {gpu: L4}"))
+
+    assert problem.field == "spec.models[0].hardware"
+    assert "keep one of the two" in problem.message
+
+
+def test_replicas_beside_endpoints_must_agree() -> None:
+    problem = the_problem(fleet_text(model="replicas: 3, endpoints: ['http://a:1', 'http://a:2']"))
+
+    assert problem.field == "spec.models[0].replicas"
+    assert ModelSpec(name="chat", replicas=2, endpoints=["http://a:1", "http://a:2"]).replicas == 2
+
+
+def test_one_endpoint_counts_once_however_it_is_written() -> None:
+    problem = the_problem(fleet_text(model="endpoints: ['http://a:1', 'http://a:1/']"))
+
+    assert problem.field == "spec.models[0].endpoints[1]"
+
+
+def test_a_name_of_a_model_counts_once() -> None:
+    problem = the_problem(fleet_text(model="aliases: [a, chat]"))
+
+    assert problem.field == "spec.models[0].aliases[1]"
+    assert "already a name of this model" in problem.message
+
+
+def test_the_end_to_end_objective_is_written_as_people_write_it() -> None:
+    model = ModelSpec.model_validate({"name": "chat", "objectives": {"e2eMs": 900}})
+
+    assert model.objectives.e2e_ms == 900
