@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from penstock.errors import SpecError, StartError
+from penstock.errors import Problem, SpecError, StartError
 from penstock.operate.engines import EngineFacts, EnginePlan, looks_like_path, plan_engine
 from penstock.spec import ModelSpec
+from penstock.spec.base import FieldPath
 
 BARE = EngineFacts(
     python="/venv/bin/python",
@@ -29,8 +30,12 @@ def model(**fields: Any) -> ModelSpec:
     return ModelSpec.model_validate({"name": "chat", "source": "Qwen/Qwen3-8B", **fields})
 
 
+def report(at: FieldPath, message: str, hint: str) -> Problem:
+    return Problem(file="fleet.yaml", line=7, column=3, field=repr(at), message=message, hint=hint)
+
+
 def planned(spec: ModelSpec, facts: EngineFacts = BARE) -> EnginePlan:
-    return plan_engine(spec, facts, file="fleet.yaml", field="spec.models[0]")
+    return plan_engine(spec, facts, at=("spec", "models", 0), report=report)
 
 
 def test_auto_takes_vllm_where_it_is_installed_and_the_source_is_a_model_folder() -> None:
@@ -73,7 +78,7 @@ def test_the_simulated_engine_of_a_local_model_reads_its_folder() -> None:
 
 
 def test_vllm_that_was_asked_for_and_cannot_run_is_an_error_and_no_simulation() -> None:
-    with pytest.raises(StartError, match=r"fleet.yaml: spec.models\[0\].engine.type.*pip install vllm"):
+    with pytest.raises(StartError, match=r"fleet.yaml:7:3: .*'engine', 'type'.*pip install vllm"):
         planned(model(engine={"type": "vllm"}))
     with pytest.raises(StartError, match="is not a folder on this machine"):
         planned(model(engine={"type": "vllm"}), replace(FULL, source_path=None, is_model_folder=False))
@@ -85,7 +90,7 @@ def test_a_path_that_does_not_exist_is_a_mistake_whatever_the_engine(source: str
     with pytest.raises(SpecError) as caught:
         planned(model(source=source, engine={"type": kind}))
     (problem,) = caught.value.problems
-    assert (problem.file, problem.field) == ("fleet.yaml", "spec.models[0].source")
+    assert problem.field == repr(("spec", "models", 0, "source"))
     assert problem.message == f"the model path {source!r} does not exist"
 
 
@@ -130,7 +135,7 @@ def test_flags_that_the_simulated_engine_does_not_know_are_dropped_with_a_note()
 
 
 def test_flags_that_are_ours_are_not_taken_from_the_file() -> None:
-    plan = planned(model(source="/models/tiny", engine={"args": {"port": 9000, "--host": "0.0.0.0"}}), FULL)
+    plan = planned(model(source="/models/tiny", engine={"args": {"port": 9000, "host": "0.0.0.0"}}), FULL)
     assert "9000" not in plan.argv
     assert "0.0.0.0" not in plan.argv
     assert len(plan.notes) == 2

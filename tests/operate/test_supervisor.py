@@ -229,14 +229,14 @@ def test_a_change_of_time_limits_alone_rolls_nothing() -> None:
     assert len(it.processes) == 1
 
 
-def test_a_removed_model_is_drained_and_its_pool_removed_last() -> None:
-    it = machine()
+def test_a_removed_models_pool_goes_at_once_and_its_replicas_drain() -> None:
+    it = machine(lambda _: Behaviour(drain_s=3.0))
     want(it, chat(1), chat(1, name="embed"))
     it.run_for(5.0)
     want(it, chat(1))
-    assert [a.is_draining for a in it.pools["embed"]] == [True]
-    it.run_for(5.0)
     assert list(it.pools) == ["chat"]
+    assert phases(it)["embed-0"] == "draining"
+    it.run_for(5.0)
     assert list(it.processes) == ["chat-0"]
 
 
@@ -254,9 +254,10 @@ def test_a_model_that_moves_to_static_endpoints_is_served_by_them_while_its_engi
     it.run_for(5.0)
     far = EndpointAddress(id="far", host="10.0.0.1", port=9001)
     want(it, ModelTarget(name="chat", addresses=(far,)))
-    assert [(a.id, a.is_draining) for a in it.pools["chat"]] == [("far", False), ("chat-0", True)]
-    it.run_for(5.0)
     assert it.pools["chat"] == (far,)
+    assert phases(it) == {"chat-0": "draining"}
+    it.run_for(5.0)
+    assert it.processes == {}
 
 
 def test_stop_drains_everything_and_then_is_idle() -> None:

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from penstock.errors import Problem, SpecError, StartError
 from penstock.spec import HardwareSpec, ModelSpec
+from penstock.spec.base import FieldPath
 
-__all__ = ["SIMULATED_FLAGS", "EngineFacts", "EngineKind", "EnginePlan", "looks_like_path", "plan_engine"]
+__all__ = ["SIMULATED_FLAGS", "EngineFacts", "EngineKind", "EnginePlan", "Report", "looks_like_path", "plan_engine"]
 
 EngineKind = Literal["vllm", "simulated"]
+Report = Callable[[FieldPath, str, str], Problem]
+"""Makes a problem of a path in the fleet file, a message and a hint: it knows the file and the line."""
 
 SIMULATED_FLAGS = frozenset(
     {
@@ -96,16 +99,14 @@ def looks_like_path(source: str) -> bool:
     return source in (".", "..", "~") or source.startswith(("/", "./", "../", "~/"))
 
 
-def plan_engine(model: ModelSpec, facts: EngineFacts, *, file: str, field: str) -> EnginePlan:
-    """Chooses the engine of `model` and builds its command.
-
-    `file` and `field` (as in `spec.models[0]`) name the place in messages.
+def plan_engine(model: ModelSpec, facts: EngineFacts, *, at: FieldPath, report: Report) -> EnginePlan:
+    """Chooses the engine of `model`, which stands `at` a path of the file, and builds its command.
 
     Raises:
         SpecError: `source` is a path, and no model is there.
         StartError: `engine.type` is `vllm` and this machine can't run it.
     """
-    _check_source(model, facts, file, field)
+    _check_source(model, facts, at, report)
     hindrance = _vllm_hindrance(model, facts)
     wanted = model.engine.type
     if wanted == "simulated":
@@ -113,14 +114,14 @@ def plan_engine(model: ModelSpec, facts: EngineFacts, *, file: str, field: str) 
     if hindrance is None:
         return _vllm(model, facts, f"{facts.vllm_command} is installed and {facts.source_path} is a model folder")
     if wanted == "vllm":
-        raise StartError(
-            f"{file}: {field}.engine.type: model {model.name!r} asks for vllm, which can't run here: {hindrance}",
-            hint="mend that, or set engine.type to auto or simulated to try the fleet without it",
-        )
+        message = f"model {model.name!r} asks for vllm, which can't run here: {hindrance}"
+        problem = report((*at, "engine", "type"), message, "")
+        hint = "mend that, or set engine.type to auto or simulated to try the fleet without it"
+        raise StartError(str(replace(problem, hint=None)), hint=hint)
     return _simulated(model, facts, hindrance)
 
 
-def _check_source(model: ModelSpec, facts: EngineFacts, file: str, field: str) -> None:
+def _check_source(model: ModelSpec, facts: EngineFacts, at: FieldPath, report: Report) -> None:
     source = model.source_or_name
     if not looks_like_path(source) or facts.is_model_folder:
         return
@@ -129,7 +130,7 @@ def _check_source(model: ModelSpec, facts: EngineFacts, file: str, field: str) -
     else:
         message = f"{facts.source_path} is not a model folder: it has no config.json"
         hint = "name the folder that holds config.json and the weights"
-    raise SpecError([Problem(file=file, line=0, column=0, field=f"{field}.source", message=message, hint=hint)])
+    raise SpecError([report((*at, "source"), message, hint)])
 
 
 def _vllm_hindrance(model: ModelSpec, facts: EngineFacts) -> str | None:
@@ -146,7 +147,7 @@ def _flags(model: ModelSpec, defaults: Mapping[str, str]) -> tuple[dict[str, lis
     flags = {name: [value] for name, value in defaults.items()}
     notes: list[str] = []
     for given, value in model.engine.args.items():
-        name = given.lstrip("-").replace("_", "-")
+        name = given.replace("_", "-")
         if name in _OURS:
             notes.append(f"engine flag {name} is not taken from the file: {_OURS[name]}")
         elif value is None:

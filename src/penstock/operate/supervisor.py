@@ -204,16 +204,13 @@ class Supervisor:
         self._actions.append(_start(replica))
 
     def _publish(self) -> list[Action]:
-        """Pools that changed since they were last told."""
-        actions: list[Action] = []
-        for model in sorted({*self.targets, *self._published}):
-            mine = self.of_model(model)
-            target = self.targets.get(model)
-            if target is None and not mine:
-                del self._published[model]
-                actions.append(RemovePool(model=model))
-                continue
-            pool = (*(target.addresses if target is not None else ()), *_addresses(mine))
+        """Pools that changed since they were last told. A removed model's goes at once; its replicas still drain."""
+        removed = sorted(self._published.keys() - self.targets.keys())
+        for model in removed:
+            del self._published[model]
+        actions: list[Action] = [RemovePool(model=model) for model in removed]
+        for model, target in sorted(self.targets.items()):
+            pool = target.addresses if target.plan is None else tuple(_addresses(self.of_model(model)))
             if self._published.get(model) != pool:
                 self._published[model] = pool
                 actions.append(PublishPool(model=model, addresses=pool))
