@@ -10,6 +10,7 @@ memory, queueing.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from penstock.facts.architecture import Architecture
@@ -134,9 +135,9 @@ class StepTime:
             return 0.0
         read = self._dense_read_s
         if self._expert_read_s:
-            read += self._expert_read_s * self.model.experts * (1.0 - self._untouched**tokens)
+            read += self._expert_read_s * self.model.experts * (1.0 - math.pow(self._untouched, tokens))
         multiply = tokens * (self._dense_token_s + self._expert_token_s)
-        matrices = (read**_SHARPNESS + multiply**_SHARPNESS) ** (1.0 / _SHARPNESS)
+        matrices = math.pow(math.pow(read, _SHARPNESS) + math.pow(multiply, _SHARPNESS), 1.0 / _SHARPNESS)
         on_gpu = (
             self._fixed_s
             + matrices

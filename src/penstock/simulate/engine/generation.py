@@ -18,7 +18,7 @@ from zlib import crc32
 from penstock.simulate.engine.text import tokenizer
 from penstock.simulate.engine.vocabulary import AFTER, SPELLED, WORDS
 
-__all__ = ["Continuation", "context_hash"]
+__all__ = ["Continuation", "context_hash", "mix"]
 
 _MASK = (1 << 64) - 1
 _ODD = 0xD6E8FEB86659FD93
@@ -121,7 +121,8 @@ def context_hash(ids: Sequence[int]) -> int:
     return crc32(packed.tobytes())
 
 
-def _mix(value: int) -> int:
+def mix(value: int) -> int:
+    """Scrambles a number of 64 bits, so that each bit depends on all."""
     value = (value * _ODD) & _MASK
     value ^= value >> 32
     value = (value * _ODD) & _MASK
@@ -165,7 +166,7 @@ class Continuation:
 
     def next_id(self, *, allow_eos: bool = True) -> int:
         """The token that follows the context; never end of sequence unless `allow_eos`."""
-        return self._choose(_mix(self._crc ^ self._seed), allow_eos)
+        return self._choose(mix(self._crc ^ self._seed), allow_eos)
 
     def _choose(self, draw: int, allow_eos: bool) -> int:
         language = self._language
@@ -199,20 +200,20 @@ class Continuation:
 
     def logprob(self, token_id: int, *, allow_eos: bool = True) -> float:
         """Natural-log probability that a model as sure as this one would report for a token here."""
-        draw = _mix(self._crc ^ self._seed)
+        draw = mix(self._crc ^ self._seed)
         sure = -0.02 - 1.2 * ((draw >> 40) & 0xFFFF) / 65536
         if token_id == self._choose(draw, allow_eos):
             return sure
-        return math.log1p(-math.exp(sure)) - 1.0 - 8.0 * (_mix(draw ^ token_id) & 0xFFFF) / 65536
+        return math.log1p(-math.exp(sure)) - 1.0 - 8.0 * (mix(draw ^ token_id) & 0xFFFF) / 65536
 
     def ranked(self, count: int, *, allow_eos: bool = True) -> tuple[tuple[int, float], ...]:
         """The `count` likeliest next tokens with their log probabilities, the chosen one first, then falling."""
-        draw = _mix(self._crc ^ self._seed)
+        draw = mix(self._crc ^ self._seed)
         chosen = self._choose(draw, allow_eos)
         others: dict[int, None] = {}
         vocabulary = len(self._language.id_bytes)
         for i in range(1, 4 * count):
-            token_id = self._choose(_mix(draw + i), allow_eos) if i < 3 * count else _mix(draw + i) % vocabulary
+            token_id = self._choose(mix(draw + i), allow_eos) if i < 3 * count else mix(draw + i) % vocabulary
             if token_id != chosen:
                 others[token_id] = None
         scored = sorted(((self.logprob(t, allow_eos=allow_eos), -t) for t in others), reverse=True)
