@@ -6,6 +6,7 @@ Never holds prompts, completions or keys. A value that a client chose is quoted 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from penstock.serve.record import RequestRecord
 
@@ -21,9 +22,15 @@ def _plain(value: str) -> str:
     return f'"{escaped}"'
 
 
+@lru_cache(maxsize=4)
+def _second(unix_s: int) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def log_line(r: RequestRecord) -> str:
     """The line of one finished request, without its newline. Tokens and times that are unknown are -1."""
-    time = datetime.fromtimestamp(r.at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
+    whole_s = int(r.at)
+    time = f"{_second(whole_s)}.{int((r.at - whole_s) * 1000):03d}"
     asked = f" requested_model={_plain(r.requested_model)}" if r.requested_model != r.model else ""
     return (
         f"event=request time={time}Z request_id={r.request_id} route={r.route} model={r.model or '-'}{asked}"

@@ -21,6 +21,16 @@ URL_BYTES_MAX = 8192
 REFUSED_BODY_BYTES_MAX = 262_144
 """A refused request whose body is longer than this closes its connection: reading on would cost more than a new one."""
 _BEARER = b"bearer "
+_READ = FORWARDED | {
+    b"authorization",
+    b"content-length",
+    b"content-type",
+    b"expect",
+    b"x-api-key",
+    b"x-penstock-explain",
+    b"x-request-id",
+}
+"""Headers that are looked at; all others are dropped."""
 
 
 class RequestSink(Protocol):
@@ -130,6 +140,8 @@ class RequestReader:
             message = f"The request head is over {self._limits.header_bytes_max} bytes or {HEADERS_MAX} headers."
             self._stop(Failure(status=431, code="headers_too_large", message=message))
         name = name.lower()
+        if name not in _READ:
+            return
         head = self._head
         if name in FORWARDED:
             head.forwarded += b"%b: %b\r\n" % (name, value)

@@ -13,9 +13,10 @@ __all__ = ["HEAD_BYTES_MAX", "ChunkedBody", "CountedBody", "EofBody", "ResponseE
 
 HEAD_BYTES_MAX = 65_536
 """Bytes of a response head; a longer one is an engine gone wrong."""
-_CHUNK_BYTES_MAX = 1 << 40
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d)(?: [^\r\n]*)?\r\n")
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,10}")
+_SIZES = {b"%x" % size: size for size in range(1, 4096)}
+"""Size of the chunks that events come in, by its digits: a look-up is cheaper than a conversion and as strict."""
 
 
 class ResponseError(Exception):
@@ -57,12 +58,13 @@ class EofBody:
 class ChunkedBody:
     """A chunked body. `is_aligned`: the last read was whole chunks, so that it may be sent on as it came."""
 
-    __slots__ = ("_in_trailer", "_left", "_pending", "is_aligned", "is_done")
+    __slots__ = ("_in_trailer", "_is_between_chunks", "_left", "_pending", "is_aligned", "is_done")
 
     def __init__(self) -> None:
         self._left = 0  # payload bytes still to come of the chunk under way, and then its CRLF
         self._pending = b""  # an incomplete size line, CRLF or trailer
         self._in_trailer = False
+        self._is_between_chunks = True
         self.is_done = False
         self.is_aligned = True
 
@@ -72,18 +74,19 @@ class ChunkedBody:
         Raises:
             ResponseError: a size line or chunk end is malformed, or bytes follow the last chunk.
         """
-        if not self._left and not self._pending and not self._in_trailer:
-            # The common read: exactly one chunk, as vLLM writes one per event.
+        if self._is_between_chunks:
+            # The common read: exactly one chunk, as vLLM writes one per event. A length that adds up and the CRLF where
+            # it must be leave no other reading of it.
             line_end = data.find(b"\r\n", 1, 12)
-            if line_end > 0 and _SIZE.fullmatch(data, 0, line_end):
-                size = int(data[:line_end], 16)
-                if size and line_end + size + 4 == len(data) and data.endswith(b"\r\n"):
+            if line_end > 0 and data.endswith(b"\r\n"):
+                size = _SIZES.get(data[:line_end])
+                if size == len(data) - line_end - 4:
                     self.is_aligned = True
                     return data[line_end + 2 : -2]
         return self._walk(data)
 
     def _walk(self, data: bytes) -> bytes:
-        aligned = not self._left and not self._pending and not self._in_trailer
+        aligned = self._is_between_chunks
         if self._pending:
             data = self._pending + data
             self._pending = b""
@@ -111,8 +114,8 @@ class ChunkedBody:
                 pos = self._size_line(data, pos)
                 if self._pending:
                     break
-        at_boundary = not self._left and not self._pending and not self._in_trailer
-        self.is_aligned = aligned and at_boundary
+        self._is_between_chunks = not (self._left or self._pending or self._in_trailer or self.is_done)
+        self.is_aligned = aligned and not (self._left or self._pending or self._in_trailer)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _size_line(self, data: bytes, pos: int) -> int:
