@@ -1,7 +1,7 @@
 """Text that a regular expression matches: short, plain characters first.
 
-Guarantees: what is returned matches. Lookarounds and back references are tried as if they were not there; where the result
-then does not match, or the expression is no Python regular expression, it is a `ValueError`.
+Guarantees: what is returned matches. Lookarounds and back references are tried as if they were not there; where the
+result then does not match, or the expression is no Python regular expression, it is a `ValueError`.
 """
 
 from __future__ import annotations
