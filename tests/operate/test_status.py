@@ -25,8 +25,8 @@ def test_a_crash_loop_is_called_so_with_its_restarts_and_error() -> None:
     machine.post(DesiredChanged(models=(ModelTarget(name="chat", replicas=1, plan=PLAN),)))
     machine.run_until(6.0)
     endpoint = platform_models(machine.supervisor)["chat"].endpoints["chat-0"]
-    assert (endpoint.phase, endpoint.restarts) == ("crash-loop", 2)
-    assert "exited with code 1" in endpoint.last_error
+    assert (endpoint.phase, endpoint.restarts) == ("backoff", 2)
+    assert endpoint.last_error.startswith("crash loop, 3 exits in a row: exited with code 1")
 
 
 def test_an_engine_elsewhere_is_external() -> None:

@@ -266,6 +266,7 @@ def test_stop_drains_everything_and_then_is_idle() -> None:
     it.run_for(5.0)
     it.post(StopRequested())
     assert set(phases(it).values()) == {"draining"}
+    assert it.changes()[-1].reason == "the fleet stops"
     it.run_for(10.0)
     assert it.supervisor.is_idle
     assert it.processes == it.pools == {}

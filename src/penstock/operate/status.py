@@ -20,10 +20,7 @@ def platform_models(supervisor: Supervisor) -> Mapping[str, PlatformModel]:
 
 def _model(target: ModelTarget | None, replicas: list[Replica]) -> PlatformModel:
     endpoints = {
-        r.id: PlatformEndpoint(
-            phase="crash-loop" if r.is_crash_looping else r.phase.value, restarts=r.restarts, last_error=r.last_error
-        )
-        for r in replicas
+        r.id: PlatformEndpoint(phase=r.phase.value, restarts=r.restarts, last_error=_last_error(r)) for r in replicas
     }
     plan = target.plan if target is not None else None
     if target is None or plan is None:
@@ -35,3 +32,10 @@ def _model(target: ModelTarget | None, replicas: list[Replica]) -> PlatformModel
     return PlatformModel(
         engine=plan.kind, engine_reason=plan.reason, replicas_desired=target.replicas, endpoints=endpoints
     )
+
+
+def _last_error(replica: Replica) -> str:
+    """Why its process last died, and whether it keeps dying."""
+    if replica.is_crash_looping:
+        return f"crash loop, {replica.failures} exits in a row: {replica.last_error}"
+    return replica.last_error

@@ -48,6 +48,7 @@ class Supervisor:
         self.replicas: dict[str, Replica] = {}
         self._published: dict[str, tuple[EndpointAddress, ...]] = {}
         self._actions: list[Action] = []
+        self._is_stopping = False
 
     @property
     def is_idle(self) -> bool:
@@ -85,6 +86,7 @@ class Supervisor:
                     self._apply(replica, Signal.DRAINED, now, "nothing is in flight any more")
             case StopRequested(is_hurried=is_hurried):
                 self.targets = {}
+                self._is_stopping = True
                 for replica in list(self.replicas.values()) if is_hurried else ():
                     self._apply(replica, Signal.HURRIED, now, "told to end at once")
             case TimePassed():
@@ -176,7 +178,7 @@ class Supervisor:
         desired = target.replicas if target is not None and target.plan is not None else 0
         revision = target.plan.revision if target is not None and target.plan is not None else None
         live = [r for r in self.of_model(model) if not r.is_retired]
-        why = "the model was removed" if target is None else "the file changed"
+        why = "the fleet stops" if self._is_stopping else "the file changed" if target else "the model was removed"
         for replica in _surplus(live, revision, desired):
             self._apply(replica, Signal.RETIRED, now, why)
         if target is None or target.plan is None:

@@ -26,7 +26,7 @@ from penstock.operate.io import launch
 from penstock.operate.io.logs import ReplicaLog, log_path
 from penstock.operate.io.state_folder import StateFolder
 
-__all__ = ["LocalProcesses"]
+__all__ = ["LocalProcesses", "log_of"]
 
 _LAUNCHER = (sys.executable, "-I", "-S", launch.__file__)
 _READY_FILE_PAUSE_S = 0.05
@@ -73,14 +73,10 @@ class LocalProcesses:
         if (living := self._living.get(replica_id)) is not None:
             living.ask("kill")
 
-    def log_path(self, replica_id: str) -> Path:
-        """Where a replica's log lies."""
-        return log_path(self._state.logs, replica_id)
-
     async def _live(self, living: _Living) -> None:
         """One process from start to end."""
         action = living.action
-        log = ReplicaLog(self.log_path(action.id))
+        log = ReplicaLog(log_of(self._state, action.id))
         try:
             reason = await self._run(living, log)
         except OSError as error:
@@ -144,6 +140,11 @@ class LocalProcesses:
                 return answer.status == 200
         except (aiohttp.ClientError, TimeoutError, OSError):
             return False
+
+
+def log_of(state: StateFolder, replica_id: str) -> Path:
+    """Where a replica's log lies."""
+    return log_path(state.logs, replica_id)
 
 
 class _Living:
@@ -214,6 +215,5 @@ def _how_it_ended(code: int) -> str:
             name = signal.Signals(number).name
         except ValueError:
             return f"exited with code {code}"
-        cause = " (often: out of memory)" if number == signal.SIGKILL else ""
-        return f"was killed by {name}{cause}"
+        return "ended on SIGTERM" if number == signal.SIGTERM else f"was killed by {name}"
     return "could not be run" if code == 127 else f"exited with code {code}"

@@ -1,0 +1,43 @@
+"""`penstock gateway FILE`: the gateway alone, in front of engines that run elsewhere."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from penstock.cli.output import Output, OutputOption
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds `gateway` to the command line."""
+    app.command()(gateway)
+
+
+def gateway(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Fleet file; `-` reads stdin.")],
+    *,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Where clients connect; port 0: any free one. Default: the file's."
+        ),
+    ] = None,
+    admin: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Where metrics and the dashboard are. Default: the file's."),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Take changes of the file while it runs.")] = True,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Run the gateway alone, in front of the `endpoints` that the file names. Starts no engine.
+
+    SIGHUP or a change of the file reloads it; SIGTERM drains and stops, a second one stops at once. The access log
+    goes to stdout, after the line that `--output json` prints, unless the file says otherwise.
+    """
+    from penstock.cli.front_door import Listeners  # noqa: PLC0415 — start-up time
+    from penstock.cli.gateway_run import run_gateway  # noqa: PLC0415 — start-up time
+
+    run_gateway(file, Listeners(listen=listen, admin=admin), is_watching=watch, is_json=output is Output.JSON)
