@@ -80,7 +80,8 @@ bench: $(VENV)/.dev ## measure the gateway beside other gateways; table and JSON
 	@$(BIN)/python -m bench.run $(ARGS)
 
 .PHONY: e2e
-e2e: $(VENV)/.dev ## run the tests with real vLLM and a browser; skips what is not installed and says how to
+e2e: $(VENV)/.dev ## install real vLLM (CPU, 0.6 GB) into .venv-vllm, run the tests with it, the quickstart and a browser
+	@$(BIN)/python tests/e2e/engine/install.py
 	@$(BIN)/python -m pytest -m e2e tests $(ARGS)
 
 .PHONY: docs

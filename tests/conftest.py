@@ -1,8 +1,21 @@
-"""What every test may rely on: no colours and a wide terminal in command output, on any machine."""
+"""What every test may rely on: no colours and a wide terminal in command output, on any machine.
+
+Whatever lies in tests/e2e is marked `e2e`.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+
+E2E = Path(__file__).resolve().parent / "e2e"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if E2E in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
 
 
 @pytest.fixture(autouse=True)

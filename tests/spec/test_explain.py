@@ -152,8 +152,9 @@ def test_a_short_key_is_told_by_its_length() -> None:
     assert problem.message == "must be text of at least 8 characters, not one of 5"
 
 
-def test_the_kind_is_told_with_the_line_to_write() -> None:
-    problem = the_problem(fleet_text().replace("kind: Fleet", "kind: fleet"))
+@pytest.mark.parametrize("written", ["fleet", "Deployment"])
+def test_the_kind_is_told_with_the_line_to_write(written: str) -> None:
+    problem = the_problem(fleet_text().replace("kind: Fleet", f"kind: {written}"))
 
     assert (problem.field, problem.hint) == ("kind", "write `kind: Fleet`")
 

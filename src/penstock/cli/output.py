@@ -82,7 +82,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str 
     from rich.table import Table  # noqa: PLC0415 — start-up time
     from rich.text import Text  # noqa: PLC0415 — start-up time
 
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, title=title, title_justify="left", pad_edge=False)
     for place, column in enumerate(columns):
         values = [row[place] for row in rows]
         is_numeric = bool(values) and all(v is None or isinstance(v, int | float) for v in values)

@@ -122,8 +122,8 @@ def _value_hint(value: Plain, at: FieldPath, shape: Shape) -> str | None:
     if shape.model is not None and shape.model.forms:
         return shape.model.forms
     if shape.choices and isinstance(value, str):
-        close = nearest(value, shape.choices, 1)
-        return f"write `{at[-1]}: {close[0]}`" if close or len(shape.choices) == 1 else None
+        close = nearest(value, shape.choices, 1) or (shape.choices if len(shape.choices) == 1 else ())
+        return f"write `{at[-1]}: {close[0]}`" if close else None
     if shape.is_text and isinstance(value, bool | int | float):
         return "put it in quotes to make it text"
     if isinstance(value, str) and shape.words.startswith(("a whole number", "a number")):
