@@ -1,4 +1,4 @@
-"""The body of `/v1/chat/completions` and its batch form, and the checks that vLLM makes before it looks at types.
+"""The body of `/v1/chat/completions` and of its batch form.
 
 Guarantees: fields, types and defaults as in the OpenAPI document of vLLM 0.32, in its order. Leaves to others: sampling
 values (`sampling.py`), the prompt (`prompt.py`), the answer (`chat_answer.py`).
@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from penstock.simulate.engine.api.errors import bad_request, bad_value
 from penstock.simulate.engine.api.fields import (
     CacheSalt,
     ChatCompletionNamedToolChoiceParam,
@@ -27,7 +26,7 @@ from penstock.simulate.engine.api.fields import (
     TruncateTokens,
 )
 
-__all__ = ["BatchChatCompletionRequest", "ChatCompletionRequest", "check_chat", "parse_batch", "parse_chat"]
+__all__ = ["BATCH_CHAT", "CHAT", "BatchChatCompletionRequest", "ChatCompletionRequest"]
 
 ToolChoice = Literal["none", "auto", "required"] | ChatCompletionNamedToolChoiceParam | None
 
@@ -115,15 +114,5 @@ class BatchChatCompletionRequest(Request):
     return_token_ids: bool = False
 
 
-_CHAT = TypeAdapter(ChatCompletionRequest)
-_BATCH = TypeAdapter(BatchChatCompletionRequest)
-
-
-def parse_chat() -> TypeAdapter[ChatCompletionRequest]:
-    """What `validation.parse_body` needs for a chat."""
-    return _CHAT
-
-
-def parse_batch() -> TypeAdapter[BatchChatCompletionRequest]:
-    """What `validation.parse_body` needs for a batch of chats."""
-    return _BATCH
+CHAT = TypeAdapter(ChatCompletionRequest)
+BATCH_CHAT = TypeAdapter(BatchChatCompletionRequest)

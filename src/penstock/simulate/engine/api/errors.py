@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-import orjson
+from penstock.simulate.engine.api.encoding import dump
 
 __all__ = [
     "ApiError",
@@ -40,11 +40,11 @@ class ApiError(Exception):
 
     def body(self) -> bytes:
         """The response body in OpenAI's shape."""
-        return orjson.dumps(self.record())
+        return dump(self.record())
 
     def anthropic_body(self) -> bytes:
         """The response body in Anthropic's shape, used by `/v1/messages`."""
-        return orjson.dumps({"type": "error", "error": {"type": self.kind, "message": self.message}})
+        return dump({"type": "error", "error": {"type": self.kind, "message": self.message}})
 
     def event(self) -> bytes:
         """The error as an event of a stream that has begun; vLLM writes this one with spaces."""

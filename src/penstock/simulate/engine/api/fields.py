@@ -18,6 +18,7 @@ __all__ = [
     "FunctionDefinition",
     "JsonObject",
     "JsonSchemaResponseFormat",
+    "Long",
     "Prompt",
     "Request",
     "ResponseFormat",
