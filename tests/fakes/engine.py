@@ -48,12 +48,14 @@ class FakeEngine:
     key: str = ""
     fault: Fault = Fault.NONE
     has_chat: bool = True  # False: a base model, with completions only
+    has_embeddings: bool = True  # False: `embedding_models` are rerankers
     tokens: int | None = None  # how many to answer; None: as many as asked
     step: asyncio.Event | None = None  # when set, each stream waits for it after its first token
     requests: list[dict[str, Any]] = field(default_factory=list)
     in_flight: int = 0
     in_flight_max: int = 0
     origin: str = ""
+    _reached: dict[int, asyncio.Event] = field(default_factory=dict)
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=64 * 2**20)
@@ -73,6 +75,11 @@ class FakeEngine:
     async def __aexit__(self, *_: object) -> None:
         await self._runner.cleanup()
 
+    async def reached(self, in_flight: int) -> None:
+        """Returns when this many requests have been in flight at once."""
+        if self.in_flight_max < in_flight:
+            await self._reached.setdefault(in_flight, asyncio.Event()).wait()
+
     async def _health(self, _request: web.Request) -> web.Response:
         return web.Response()
 
@@ -86,7 +93,7 @@ class FakeEngine:
         if denied := self._denied(request):
             return denied
         body = await request.json()
-        if body["model"] not in self.embedding_models:
+        if not self.has_embeddings or body["model"] not in self.embedding_models:
             return web.json_response({"detail": "Not Found"}, status=404)
         data = [{"index": 0, "object": "embedding", "embedding": [0.25, -0.5, 0.125]}]
         return web.json_response({"object": "list", "data": data, "usage": {"prompt_tokens": 4, "total_tokens": 4}})
@@ -98,6 +105,8 @@ class FakeEngine:
         self.requests.append(body)
         self.in_flight += 1
         self.in_flight_max = max(self.in_flight_max, self.in_flight)
+        if waiting := self._reached.get(self.in_flight):
+            waiting.set()
         try:
             return await self._answer(request, body)
         finally:

@@ -7,6 +7,7 @@ after each read. Leaves to others: when to call and what to make of it (`load`, 
 from __future__ import annotations
 
 import asyncio
+import os
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -163,4 +164,4 @@ def _failure(e: Exception, seen: Call, target: Target) -> Failure:
 
 
 def _reason(e: OSError) -> str:
-    return e.strerror or str(e) or type(e).__name__
+    return os.strerror(e.errno) if e.errno else e.strerror or str(e) or type(e).__name__
