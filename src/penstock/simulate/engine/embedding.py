@@ -1,7 +1,7 @@
 """Embeddings of the simulated engine: unit vectors, the same for the same tokens, closer for texts that share words.
 
-Each distinct token points some way in a few of the dimensions; a text is the weighted sum of its tokens. It has no
-sense of meaning beyond shared tokens.
+Each word, whatever its case, points some way in a few of the dimensions; a text is the weighted sum of its words. It
+has no sense of meaning beyond shared words.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import functools
 import math
 from collections import Counter
 from collections.abc import Sequence
+from zlib import crc32
 
 from penstock.simulate.engine.generation import context_hash, mix
 from penstock.simulate.engine.text import tokenizer
@@ -23,10 +24,10 @@ _NOISE = 0.01
 
 
 @functools.lru_cache(maxsize=32_768)
-def _direction(token_id: int, dims: int) -> tuple[tuple[int, float], ...]:
-    """Dimensions and amounts of one token."""
+def _direction(word: bytes, dims: int) -> tuple[tuple[int, float], ...]:
+    """Dimensions and amounts of one word."""
     ways: list[tuple[int, float]] = []
-    draw = token_id + 1
+    draw = crc32(word)
     for _ in range(_WAYS):
         draw = mix(draw + 0x9E3779B97F4A7C15)
         ways.append((draw % dims, 1.0 if draw & (1 << 40) else -1.0))
@@ -38,9 +39,9 @@ def embed(ids: Sequence[int], dims: int) -> list[float]:
     vector = [0.0] * dims
     known = tokenizer()
     for token_id, count in sorted(Counter(ids).items()):
-        raw = known.bytes_of[token_id] if token_id < known.vocab_size else b"?"
-        weight = math.sqrt(count) * (1.0 if raw.strip().isalnum() and len(raw.strip()) > 1 else 0.25)
-        for place, amount in _direction(token_id, dims):
+        word = known.bytes_of[token_id].strip().lower() if token_id < known.vocab_size else b"?"
+        weight = math.sqrt(count) * (1.0 if len(word) > 1 and word.isalnum() else 0.25)
+        for place, amount in _direction(word, dims):
             vector[place] += weight * amount
     draw = context_hash(ids)
     for place in range(dims):

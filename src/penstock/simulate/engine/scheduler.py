@@ -170,7 +170,11 @@ class Scheduler:
         return True
 
     def _preempt(self, batch: Batch) -> tuple[Sequence, int]:
-        """Sends one running request back to wait; also the tokens it had been given in this step already."""
+        """Sends one running request back to wait; also the tokens it had been given in this step already.
+
+        A block that those tokens would have filled is announced as cached though it is not computed now. It is the
+        victim's last, freed first, and the request that wants it gets more blocks than were free before: it is taken.
+        """
         if self.limits.by_priority:
             victim = max(self.running, key=lambda s: s.rank)
             self.running.remove(victim)
