@@ -88,11 +88,17 @@ def test_modules_are_short() -> None:
 
 
 def test_functions_are_short() -> None:
+    """In `cli/` the body counts: the signature of a command is the declaration of its options."""
+
+    def lines(module: Module, function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+        first = function.body[0] if module.path.parent.name == "cli" else function
+        return (function.end_lineno or 0) - first.lineno + 1
+
     long = (
-        (module, f"{function.name} has {lines} lines")
+        (module, f"{function.name} has {lines(module, function)} lines")
         for module in modules()
         for function in module.functions()
-        if (lines := (function.end_lineno or 0) - function.lineno + 1) > FUNCTION_LINES_MAX
+        if lines(module, function) > FUNCTION_LINES_MAX
     )
     assert named(long) == []
 
