@@ -74,7 +74,7 @@ def table_heads(workload: Workload) -> list[str]:
     heads.append("tokens/s" if workload.is_stream else "requests/s")
     if workload.offered_tokens_per_s:
         heads.append("held %")
-    return [*heads, "RSS MB", "others' CPU %", "failures"]
+    return [*heads, "its CPU %", "RSS MB", "others' CPU %", "failures"]
 
 
 def table_cells(workload: Workload, row: Sample, ours: Sample | None) -> list[str]:
@@ -94,6 +94,7 @@ def table_cells(workload: Workload, row: Sample, ours: Sample | None) -> list[st
     cells.append(_number(row.get("tokens_per_s" if workload.is_stream else "requests_per_s")))
     if workload.offered_tokens_per_s:
         cells.append(_number(row.get("held_pct")))
+    cells.append(_number(row.get("gateway_cpu_pct")))
     noise = row.get("others_cpu_pct")
     failures = ", ".join(f"{count} {kind}" for kind, count in sorted(row["failures"].items())) or "none"
     noise_cell = _number(noise) + ("*" if noise is not None and noise > NOISY_CPU_PCT else "")

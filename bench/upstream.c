@@ -35,10 +35,10 @@ struct connection {
   struct link link;  // in a slot of the wheel or in the fast ring; must stay the first member
   int fd;
   bool is_streaming, wants_usage, is_paced, waits_for_room;
-  int next, tokens;
+  int next, tokens, prefix_length;
   int64_t due_us, gap_us;
   uint64_t id;
-  char *in, *out;
+  char prefix[256], *in, *out;
   size_t in_length, in_room, out_length, out_sent, out_room;
 };
 
@@ -143,11 +143,9 @@ static size_t frame(char *to, const char *event, int length) {
 }
 static size_t delta_chunk(struct connection *c, char *to, const char *delta, const char *finish) {
   char event[768];
-  int n = snprintf(event, sizeof event,
-                   "data: {\"id\":\"chatcmpl-%016llx\",\"object\":\"chat.completion.chunk\",\"created\":1790000000,\"model\":\"%s\","
-                   "\"choices\":[{\"index\":0,\"delta\":{%s},\"logprobs\":null,\"finish_reason\":%s,\"token_ids\":null}]}\n\n",
-                   (unsigned long long)c->id, model, delta, finish);
-  return frame(to, event, n);
+  memcpy(event, c->prefix, (size_t)c->prefix_length);
+  int n = sprintf(event + c->prefix_length, "%s},\"logprobs\":null,\"finish_reason\":%s,\"token_ids\":null}]}\n\n", delta, finish);
+  return frame(to, event, c->prefix_length + n);
 }
 static size_t last_chunks(struct connection *c, char *to) {
   size_t n = delta_chunk(c, to, "\"content\":\"\"", "\"length\"");
@@ -196,7 +194,12 @@ static bool complete(struct connection *c, const char *body, size_t length) {
   c->id = ++ids * 0x9E3779B97F4A7C15ull + (uint64_t)port;
   if (strncmp(value_of(body, length, "\"stream\""), "true", 4) != 0) return answer_plain(c);
   c->tokens = atoi(value_of(body, length, "\"max_tokens\""));
+  if (c->tokens < 1) c->tokens = atoi(value_of(body, length, "\"max_completion_tokens\""));  // some routers rename it
   if (c->tokens < 1) c->tokens = 16;
+  c->prefix_length = snprintf(c->prefix, sizeof c->prefix,
+                              "data: {\"id\":\"chatcmpl-%016llx\",\"object\":\"chat.completion.chunk\",\"created\":1790000000,"
+                              "\"model\":\"%s\",\"choices\":[{\"index\":0,\"delta\":{",
+                              (unsigned long long)c->id, model);
   c->wants_usage = strncmp(value_of(body, length, "\"include_usage\""), "true", 4) == 0;
   c->is_streaming = true;
   c->is_paced = gap_us > 0;
@@ -369,8 +372,8 @@ int main(int argc, char **argv) {
   int wanted = 0;
   for (int i = 1; i + 1 < argc; i += 2) {
     if (!strcmp(argv[i], "--port")) wanted = atoi(argv[i + 1]);
-    else if (!strcmp(argv[i], "--model")) model = argv[i + 1];
-    else return fprintf(stderr, "upstream: unknown option %s\n", argv[i]), 2;
+    else if (!strcmp(argv[i], "--model") && strlen(argv[i + 1]) < 100) model = argv[i + 1];
+    else return fprintf(stderr, "upstream: unknown option or too long a name: %s\n", argv[i]), 2;
   }
   for (int i = 0; i < WHEEL_SLOTS; i++) wheel[i].before = wheel[i].after = &wheel[i];
   fast.before = fast.after = &fast;
