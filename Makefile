@@ -92,7 +92,7 @@ docs: $(VENV)/.dev ## write docs/fleet-file.md anew from the types
 .PHONY: wheel
 wheel: $(VENV)/.dev ## build the wheel, install it into an empty environment, serve a chat from it
 	@rm -rf dist build/wheel-venv && mkdir -p build
-	@$(BIN)/python -m build --wheel --outdir dist . > build/wheel.log || { cat build/wheel.log >&2; exit 1; }
+	@$(BIN)/python -m build --wheel --outdir dist . > build/wheel.log 2>&1 || { cat build/wheel.log >&2; exit 1; }
 	@$(BIN)/python -m venv build/wheel-venv
 	@build/wheel-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input dist/penstock-*.whl
 	@build/wheel-venv/bin/python .ci/wheel_serves.py

@@ -6,6 +6,7 @@ SIGINT ended `up` with exit code 0.
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -43,6 +44,17 @@ def ask(port: int) -> str:
         return json.load(answer)["choices"][0]["message"]["content"]
 
 
+def dashboard(port: int) -> str:
+    """The dashboard's first page: its templates and scripts are files that a wheel can lack."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+        page = answer.read().decode()
+    asset = re.search(r'(?:src|href)="(/[^"]+\.(?:js|css))"', page)
+    if asset is None:
+        raise SystemExit("error: the dashboard's page names no script or style sheet")
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{asset[1]}", timeout=10) as answer:
+        return f"{len(page)} characters, {asset[1]} {len(answer.read())} bytes"
+
+
 def ask_until_answered(process: subprocess.Popen[bytes], port: int) -> str:
     """Asks until an answer comes; fails when `up` ends or the time is over."""
     began = time.monotonic()
@@ -69,6 +81,7 @@ def main() -> None:
             began = time.monotonic()
             text = ask_until_answered(process, listen)
             print(f"answered after {time.monotonic() - began:.1f} s: {text!r}")
+            print(f"dashboard: {dashboard(admin)}")
             process.send_signal(signal.SIGINT)
             code = process.wait(STOP_S_MAX)
             if code != 0:
