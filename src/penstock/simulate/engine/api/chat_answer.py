@@ -13,6 +13,7 @@ from typing import Any
 
 from penstock.simulate.engine.api.encoding import DONE, dump, quote
 from penstock.simulate.engine.api.envelope import Envelope, StreamUsage, Usage
+from penstock.simulate.engine.api.errors import ApiError
 from penstock.simulate.engine.api.logprobs import chat_logprobs
 from penstock.simulate.engine.api.sequence import OutputSequence, Piece
 
@@ -146,6 +147,10 @@ class ChatStream:
             events.append(self._head + usage)
         events.append(DONE)
         return events
+
+    def fail(self, error: ApiError) -> list[bytes]:
+        """The last events of a stream whose engine died."""
+        return [error.event(), DONE]
 
     def _openings(self) -> list[bytes]:
         shown = self._envelope.prompt_ids

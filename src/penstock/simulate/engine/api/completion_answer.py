@@ -12,6 +12,7 @@ from typing import Any
 
 from penstock.simulate.engine.api.encoding import DONE, dump, quote
 from penstock.simulate.engine.api.envelope import Envelope, StreamUsage, Usage
+from penstock.simulate.engine.api.errors import ApiError
 from penstock.simulate.engine.api.logprobs import CompletionLogprobs, prompt_logprobs
 from penstock.simulate.engine.api.sequence import OutputSequence, Piece, TokenLogprob
 
@@ -132,6 +133,10 @@ class CompletionStream:
             events.append(self._head + usage)
         events.append(DONE)
         return events
+
+    def fail(self, error: ApiError) -> list[bytes]:
+        """The last events of a stream whose engine died."""
+        return [error.event(), DONE]
 
     def _chunk(self, piece: Piece, text: str, logprobs: bytes, prompt_ids: bytes) -> bytes:
         shape = self._shape

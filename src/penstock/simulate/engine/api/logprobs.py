@@ -30,9 +30,18 @@ def chat_logprobs(scored: Sequence[TokenLogprob]) -> dict[str, Any]:
 
 
 def _entry(token_id: int, logprob: float) -> dict[str, Any]:
-    known = tokenizer()
-    raw = b"" if known.is_special(token_id) else known.bytes_of[token_id]
+    raw = b"" if tokenizer().is_special(token_id) else _raw(token_id)
     return {"token": raw.decode("utf-8", "replace"), "logprob": logprob, "bytes": list(raw)}
+
+
+def _raw(token_id: int) -> bytes:
+    """Bytes of a token; none for an id that only the real model's tokenizer has."""
+    known = tokenizer()
+    return known.bytes_of[token_id] if token_id < known.vocab_size else b""
+
+
+def _text(token_id: int) -> str:
+    return _raw(token_id).decode("utf-8", "replace")
 
 
 class CompletionLogprobs:
@@ -43,13 +52,12 @@ class CompletionLogprobs:
 
     def record(self, scored: Sequence[TokenLogprob | None], ids: Sequence[int]) -> dict[str, Any]:
         """The four lists for these tokens. None stands for the first token of a prompt, which nothing predicts."""
-        known = tokenizer()
         offsets: list[int] = []
         values: list[float | None] = []
         tokens: list[str] = []
         tops: list[dict[str, float] | None] = []
         for token_id, item in zip(ids, scored, strict=True):
-            text = known.token_text(token_id)
+            text = _text(token_id)
             offsets.append(self._offset)
             tokens.append(text)
             values.append(None if item is None else item.logprob)
@@ -59,24 +67,23 @@ class CompletionLogprobs:
 
 
 def _top(item: TokenLogprob, text: str) -> dict[str, float]:
-    known = tokenizer()
-    return {text: item.logprob} | {known.token_text(token_id): value for token_id, value in item.top}
+    return {text: item.logprob} | {_text(token_id): value for token_id, value in item.top}
 
 
 def score_prompt(ids: Sequence[int], count: int, seed: int) -> list[TokenLogprob | None]:
     """Log probabilities of a prompt's own tokens; the first has none."""
+    vocabulary = tokenizer().vocab_size
     context = Continuation(ids[:1], seed)
     scored: list[TokenLogprob | None] = [None]
     for token_id in ids[1:]:
         top = context.ranked(count) if count > 0 else ()
         scored.append(TokenLogprob(token_id, context.logprob(token_id), top))
-        context.append(token_id)
+        context.append(token_id % vocabulary)
     return scored
 
 
 def prompt_logprobs(scored: Sequence[TokenLogprob | None]) -> list[dict[str, Any] | None]:
     """`prompt_logprobs` of a choice: by token id, the prompt's own token first."""
-    known = tokenizer()
     shown: list[dict[str, Any] | None] = []
     for item in scored:
         if item is None:
@@ -89,7 +96,7 @@ def prompt_logprobs(scored: Sequence[TokenLogprob | None]) -> list[dict[str, Any
                 str(token_id): {
                     "logprob": value,
                     "rank": ranks.get(token_id) or len(ranks) + 1 + int(-value * 8),
-                    "decoded_token": known.token_text(token_id),
+                    "decoded_token": _text(token_id),
                 }
                 for token_id, value in values.items()
             }

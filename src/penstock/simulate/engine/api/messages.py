@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from penstock.simulate.engine.api.chat_answer import ToolCall
 from penstock.simulate.engine.api.encoding import dump, event
 from penstock.simulate.engine.api.envelope import Envelope, Usage
+from penstock.simulate.engine.api.errors import ApiError
 from penstock.simulate.engine.api.fields import CacheSalt, JsonObject
 from penstock.simulate.engine.api.sequence import OutputSequence, Piece
 
@@ -250,6 +251,10 @@ class MessageStream:
         events.append(_event("message_delta", {"delta": delta, "usage": _usage(self._usage)}))
         events.append(_event("message_stop", {}))
         return events
+
+    def fail(self, error: ApiError) -> list[bytes]:
+        """The last event of a stream whose engine died."""
+        return [_event("error", {"error": {"type": error.kind, "message": error.message}})]
 
     def _start(self) -> bytes:
         message: dict[str, Any] = {

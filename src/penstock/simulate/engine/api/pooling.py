@@ -10,9 +10,9 @@ import base64
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, Tag, TypeAdapter
 
 from penstock.simulate.engine.api.encoding import dump
 from penstock.simulate.engine.api.envelope import Usage
@@ -93,8 +93,8 @@ class ScoreQueriesItemsRequest(_PoolingRequest):
     items: Texts
 
 
-class ScoreDataRequest(_PoolingRequest):
-    """Two sides to compare."""
+class ScoreSidesRequest(_PoolingRequest):
+    """Two sides to compare; `ScoreDataRequest` in vLLM's findings."""
 
     data_1: Texts
     data_2: Texts
@@ -116,7 +116,12 @@ class RerankRequest(_PoolingRequest):
 
 
 EmbeddingRequest = EmbeddingCompletionRequest | EmbeddingChatRequest
-ScoreRequest = ScoreQueriesDocumentsRequest | ScoreQueriesItemsRequest | ScoreDataRequest | ScoreTextRequest
+ScoreRequest = (
+    ScoreQueriesDocumentsRequest
+    | ScoreQueriesItemsRequest
+    | Annotated[ScoreSidesRequest, Tag("ScoreDataRequest")]
+    | ScoreTextRequest
+)
 
 EMBEDDING: TypeAdapter[EmbeddingRequest] = TypeAdapter(EmbeddingRequest)
 POOLING: TypeAdapter[PoolingCompletionRequest | PoolingChatRequest] = TypeAdapter(
@@ -133,7 +138,7 @@ def score_texts(request: ScoreRequest) -> tuple[list[str], list[str]]:
             left, right = request.queries, request.documents
         case ScoreQueriesItemsRequest():
             left, right = request.queries, request.items
-        case ScoreDataRequest():
+        case ScoreSidesRequest():
             left, right = request.data_1, request.data_2
         case ScoreTextRequest():
             left, right = request.text_1, request.text_2

@@ -32,6 +32,8 @@ class PromptLimits:
     max_model_len: int
     served_name: str
     task: Task = "generate"
+    vocabulary: int = 0
+    """Ids that the model has. The simulated tokenizer knows fewer; the rest are taken, and stand for no text."""
 
     def check_text(self, text: str) -> None:
         """Refuses text that cannot fit, by its length alone."""
@@ -47,7 +49,7 @@ class PromptLimits:
 
     def check_ids(self, ids: Sequence[int], param: str | None = None) -> None:
         """Refuses ids that the vocabulary does not have."""
-        vocabulary = tokenizer().vocab_size
+        vocabulary = max(self.vocabulary, tokenizer().vocab_size)
         for token_id in ids:
             if token_id >= vocabulary:
                 message = f"Token id {token_id} is out of vocabulary"

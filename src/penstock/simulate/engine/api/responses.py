@@ -248,6 +248,10 @@ class ResponseStream:
         events.append(self._event("response.completed", {"response": record}))
         return events
 
+    def fail(self, error: ApiError) -> list[bytes]:
+        """The last event of a stream whose engine died."""
+        return [error.event()]
+
     def _open_item(self) -> list[bytes]:
         if self._is_open:
             return []

@@ -58,7 +58,9 @@ class HttpExchange:
 
     def query(self, name: str) -> str | None:
         """The first value of a query parameter."""
-        return parse_qs(self.scope["query_string"].decode("latin-1")).get(name, [None])[0]
+        text = str(bytes(self.scope["query_string"]), "latin-1")
+        values = parse_qs(text).get(name)
+        return values[0] if values else None
 
     async def json_body(self) -> bytes:
         """The body, once it is known to be declared as JSON."""

@@ -79,7 +79,12 @@ class EngineService:
         self.quiet.set()
         engine = Engine(self.settings.engine)
         self.driver = Driver(engine, self.faults, self.clock)
-        self.limits = PromptLimits(max_model_len=engine.max_model_len, served_name=self.name, task=self.settings.task)
+        self.limits = PromptLimits(
+            max_model_len=engine.max_model_len,
+            served_name=self.name,
+            task=self.settings.task,
+            vocabulary=self.settings.engine.model.vocab,
+        )
         digest = hashlib.sha256(repr(self.settings.engine).encode()).hexdigest()
         self.fingerprint = f"vllm-{VERSION}-{digest[:8]}"
 

@@ -1,14 +1,13 @@
 """Sends a generation as events while it runs.
 
 Guarantees: each event is one HTTP chunk, in order; an engine that fails in mid-stream ends the stream with an error
-event and `[DONE]`, as vLLM does. Leaves to others: what the events are.
+event, as vLLM does. Leaves to others: what the events are.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from penstock.simulate.engine.api.encoding import DONE
 from penstock.simulate.engine.api.errors import ApiError
 from penstock.simulate.engine.api.sequence import Piece
 from penstock.simulate.io.engine.exchange import HttpExchange
@@ -28,6 +27,10 @@ class EventWriter(Protocol):
         """The last events."""
         ...
 
+    def fail(self, error: ApiError) -> list[bytes]:
+        """The last events of a stream that failed in the middle."""
+        ...
+
 
 async def send_stream(
     exchange: HttpExchange, generation: Generation, writer: EventWriter, opening: list[bytes] | None = None
@@ -45,6 +48,6 @@ async def send_stream(
         for event in writer.close():
             await exchange.send_event(event)
     except ApiError as error:
-        await exchange.send_event(error.event())
-        await exchange.send_event(DONE)
+        for event in writer.fail(error):
+            await exchange.send_event(event)
     await exchange.end()
