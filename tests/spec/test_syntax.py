@@ -27,6 +27,10 @@ from penstock.spec.syntax import syntax_problem
         ("a: *b\n", 1, 4, "`*b` refers to an anchor", "define the anchor"),
         ("a: *\n", 1, 5, "no name follows", "quotes"),
         ('a: "\\q"\n', 1, 6, "backslash", "single quotes"),
+        ("a: - b\n", 1, 4, "a list item", "line of its own"),
+        ("a: ? b\n", 1, 4, "begins a key", "quotes"),
+        ("a: [1, , 2]\n", 1, 8, "a value is missing", "write one, or put text that begins with `-`, `}`"),
+        ("a: | text\n", 1, 6, "nothing may follow", "next line"),
         ("{a: 1}\nb: 2\n", 2, 1, "follows the end", "indentation"),
     ],
 )

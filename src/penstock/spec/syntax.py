@@ -28,6 +28,26 @@ _SAYINGS: tuple[tuple[str, str, str], ...] = (
         "check this line's indentation, and put text that holds `: ` in quotes",
     ),
     (
+        r"sequence entries are not allowed",
+        "a list item `- ` cannot begin here",
+        "begin the list on a line of its own, below its field",
+    ),
+    (
+        r"mapping keys are not allowed",
+        "`? ` begins a key here, where YAML wants a value",
+        "put text that begins with `?` in quotes",
+    ),
+    (
+        r"expected the node content",
+        "a value is missing here",
+        "write one, or put text that begins with `-`, `}` or `]` in quotes",
+    ),
+    (
+        r"expected a comment or a line break",
+        "nothing may follow `|` or `>` on the line",
+        "begin the text on the next line, or put it in quotes",
+    ),
+    (
         r"expected ',' or '(?P<a>[\]}])'",
         "this list or mapping in brackets is not closed with `{a}`",
         "close it, or put one entry on each line without brackets",
