@@ -31,6 +31,7 @@ from penstock.spec.syntax import syntax_problem
         ("a: ? b\n", 1, 4, "begins a key", "quotes"),
         ("a: [1, , 2]\n", 1, 8, "a value is missing", "write one, or put text that begins with `-`, `}`"),
         ("a: | text\n", 1, 6, "nothing may follow", "next line"),
+        ("a: >text\n", 1, 5, "nothing may follow", "next line"),
         ("{a: 1}\nb: 2\n", 2, 1, "follows the end", "indentation"),
     ],
 )

@@ -43,7 +43,7 @@ _SAYINGS: tuple[tuple[str, str, str], ...] = (
         "write one, or put text that begins with `-`, `}` or `]` in quotes",
     ),
     (
-        r"expected a comment or a line break",
+        r"expected (?:a comment or a line break|chomping)",
         "nothing may follow `|` or `>` on the line",
         "begin the text on the next line, or put it in quotes",
     ),
