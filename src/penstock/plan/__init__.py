@@ -1,0 +1,1 @@
+"""The plan wing: what hardware a fleet needs, and what exactly will run."""

@@ -1,0 +1,1 @@
+"""The simulate wing: engines that need no GPU, workloads, and what would happen if."""

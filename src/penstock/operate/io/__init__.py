@@ -1,0 +1,1 @@
+"""Where the operate wing touches this machine: processes, folders, readiness."""

@@ -1,0 +1,1 @@
+"""What the gateway reads and writes, without sockets: heads, bodies, streams, errors."""
