@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from penstock.cli.main import app
 from penstock.errors import Problem, SpecError, StartError
-from penstock.operate.engines import EngineFacts, EnginePlan, looks_like_path, plan_engine
+from penstock.operate.engines import SIMULATED_FLAGS, EngineFacts, EnginePlan, looks_like_path, plan_engine
 from penstock.spec import ModelSpec
 from penstock.spec.base import FieldPath
 
@@ -66,7 +68,7 @@ def test_the_simulated_engine_is_told_model_source_gpu_and_where_to_say_its_port
     plan = planned(model(hardware={"gpu": "L4"}, engine={"speed": 10, "args": {"max-model-len": 8192}}))
     assert plan.command(port=0, ready_file="/state/chat-0.json") == [
         *("/venv/bin/python", "-m", "penstock", "engine", "--model", "chat", "--source", "Qwen/Qwen3-8B"),
-        *("--gpu", "L4", "--host", "127.0.0.1", "--port", "0", "--speed", "10.0"),
+        *("--gpu", "L4", "--task", "auto", "--host", "127.0.0.1", "--port", "0", "--speed", "10.0"),
         *("--ready-file", "/state/chat-0.json", "--max-model-len", "8192"),
     ]
 
@@ -132,6 +134,13 @@ def test_flags_that_the_simulated_engine_does_not_know_are_dropped_with_a_note()
     assert "--max-num-seqs" in plan.argv
     assert "--enforce-eager" not in plan.argv
     assert plan.notes == ("the simulated engine has no use for attention-backend, enforce-eager: dropped",)
+
+
+def test_every_flag_that_is_passed_on_is_one_that_the_simulated_engine_takes() -> None:
+    (engine,) = [command for command in get_command(app).commands.values() if command.name == "engine"]
+    taken = {option.removeprefix("--") for param in engine.params for option in (*param.opts, *param.secondary_opts)}
+    assert taken >= SIMULATED_FLAGS
+    assert taken >= {word.removeprefix("--") for word in planned(model()).argv if word.startswith("--")}
 
 
 def test_flags_that_are_ours_are_not_taken_from_the_file() -> None:

@@ -13,6 +13,8 @@ __all__ = ["fleet_table"]
 
 _STYLES = {"ready": "green", "starting": "yellow", "draining": "cyan", "stopping": "cyan", "external": "green"}
 """Colour of a state; what is not here is trouble, and red."""
+_TROUBLES_MAX = 5
+"""Errors shown at once: the table must fit the screen."""
 
 
 def fleet_table(state: dict[str, Any], dashboard: str) -> RenderableType:
@@ -23,13 +25,19 @@ def fleet_table(state: dict[str, Any], dashboard: str) -> RenderableType:
     table.add_column("state", no_wrap=True)
     for name in ("in flight", "running", "waiting", "KV", "tokens/s", "restarts"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("last error", overflow="ellipsis", no_wrap=True, ratio=1)
     for model in state["models"]:
         for endpoint in model["endpoints"]:
             table.add_row(*_row(model, endpoint))
         if not model["endpoints"]:
             table.add_row(Text(model["name"]), Text(model["engine"]), Text("no replicas", style="dim"))
-    return Group(table, _footer(state, dashboard))
+    return Group(table, *_troubles(state), _footer(state, dashboard))
+
+
+def _troubles(state: dict[str, Any]) -> list[Text]:
+    """A line for each replica that is not well, cut to the terminal's width."""
+    unwell = [e for m in state["models"] for e in m["endpoints"] if e["last_error"] and _state_word(e) != "ready"]
+    lines = (f"{e['id']}: {e['last_error']}" for e in unwell[:_TROUBLES_MAX])
+    return [Text(line, style="red", no_wrap=True, overflow="ellipsis") for line in lines]
 
 
 def _row(model: dict[str, Any], endpoint: dict[str, Any]) -> list[Text]:
@@ -43,7 +51,6 @@ def _row(model: dict[str, Any], endpoint: dict[str, Any]) -> list[Text]:
         Text("-" if endpoint["kv_usage"] is None else f"{endpoint['kv_usage']:.0%}"),
         Text(_number(endpoint["tokens_per_s"])),
         Text(_number(endpoint["restarts"]), style="red" if endpoint["restarts"] else "dim"),
-        Text(endpoint["last_error"], style="dim" if word == "ready" else "red"),
     ]
 
 

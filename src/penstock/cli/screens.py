@@ -1,7 +1,7 @@
 """What `penstock up` shows while it runs: a live table for a terminal, a line per change for a file, JSON for programs.
 
 Words and tables go to stderr; the address, key and command to paste, and JSON, go to stdout. A reader of stdout that
-goes away ends the output, not the fleet.
+goes away, or stops reading, ends the output, not the fleet: everything is printed by a thread.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from rich.text import Text
 from penstock.cli.fleet_table import fleet_table
 from penstock.cli.output import stderr_console
 from penstock.cli.paste import curl_command, key_to_show
+from penstock.cli.printer import Printer
 from penstock.errors import PenstockError
 from penstock.operate.events import ModelTarget, ReplicaChanged
 from penstock.operate.replicas import Phase
@@ -60,6 +62,9 @@ class Screen(Protocol):
     def stopped(self) -> None:
         """Nothing runs any more."""
 
+    def close(self) -> None:
+        """Prints what still waits."""
+
     async def show(self, state: Callable[[], dict[str, Any]], dashboard: str) -> None:
         """Shows the state as long as it runs; until cancelled."""
 
@@ -69,6 +74,7 @@ class PeopleScreen:
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console if console is not None else stderr_console()
+        self._printer = Printer()
         self._told: dict[str, tuple[str, ...]] = {}
         """Last lines of each replica as told: a crash loop repeats them, we do not."""
 
@@ -79,7 +85,7 @@ class PeopleScreen:
         if key is not None:
             lines.append(f"key        {key}")
         lines += [f"dashboard  {announcement['dashboard']}", "", curl_command(fleet, announcement["url"]), ""]
-        _print_data("\n".join(lines))
+        self._printer.do(partial(_print_data, "\n".join(lines)))
 
     def engines_chosen(self, targets: Sequence[ModelTarget]) -> None:
         for target in targets:
@@ -126,29 +132,40 @@ class PeopleScreen:
     def stopped(self) -> None:
         self._say("stopped")
 
+    def close(self) -> None:
+        self._printer.close()
+
     async def show(self, state: Callable[[], dict[str, Any]], dashboard: str) -> None:
         if not self._console.is_terminal:
             await asyncio.Event().wait()
-        with Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False) as live:
+        live = Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False)
+        self._printer.do(live.start)
+        try:
             while True:
-                # Drawing takes milliseconds; in a thread it delays requests by slices of them only.
-                await asyncio.to_thread(live.update, fleet_table(state(), dashboard), refresh=True)
+                if not self._printer.is_behind:
+                    table = fleet_table(state(), dashboard)
+                    self._printer.do(partial(live.update, table, refresh=True))
                 await asyncio.sleep(_REFRESH_S)
+        finally:
+            self._printer.do(live.stop)
 
     def _say(self, words: str, style: str | None = None) -> None:
-        self._console.print(Text(words, style=style or ""))
+        self._printer.do(partial(self._console.print, Text(words, style=style or "")))
 
 
 class JsonScreen:
     """One JSON object a line on stdout; the first one says where it listens."""
 
+    def __init__(self) -> None:
+        self._printer = Printer()
+
     def listening(self, announcement: dict[str, Any], fleet: Fleet) -> None:
-        _print_data(orjson.dumps(announcement).decode())
+        self._printer.do(partial(_print_data, orjson.dumps(announcement).decode()))
 
     def engines_chosen(self, targets: Sequence[ModelTarget]) -> None:
         for target in targets:
             plan = target.plan
-            _event(
+            self._event(
                 "engine",
                 model=target.name,
                 engine="external" if plan is None else plan.kind,
@@ -158,7 +175,7 @@ class JsonScreen:
             )
 
     def replica_changed(self, change: ReplicaChanged, log: Path) -> None:
-        _event(
+        self._event(
             "replica",
             replica=change.id,
             model=change.model,
@@ -172,32 +189,35 @@ class JsonScreen:
         )
 
     def all_ready(self, seconds: float) -> None:
-        _event("ready", after_s=round(seconds, 3))
+        self._event("ready", after_s=round(seconds, 3))
 
     def file_taken(self, notes: Sequence[str]) -> None:
-        _event("file", is_taken=True, notes=list(notes))
+        self._event("file", is_taken=True, notes=list(notes))
 
     def file_refused(self, error: PenstockError) -> None:
-        _event("file", is_taken=False, error=str(error))
+        self._event("file", is_taken=False, error=str(error))
 
     def stopping(self, *, is_hurried: bool) -> None:
-        _event("stopping", is_hurried=is_hurried)
+        self._event("stopping", is_hurried=is_hurried)
 
     def stopped(self) -> None:
-        _event("stopped")
+        self._event("stopped")
 
     async def show(self, state: Callable[[], dict[str, Any]], dashboard: str) -> None:
         await asyncio.Event().wait()
 
+    def close(self) -> None:
+        self._printer.close()
 
-def _event(name: str, **fields: object) -> None:
-    _print_data(orjson.dumps({"event": name, "at": rfc3339(time.time()), **fields}).decode())
+    def _event(self, name: str, **fields: object) -> None:
+        line = orjson.dumps({"event": name, "at": rfc3339(time.time()), **fields}).decode()
+        self._printer.do(partial(_print_data, line))
 
 
 def _print_data(text: str) -> None:
     try:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
-    except (BrokenPipeError, ValueError):
-        # Nobody reads any more; what follows goes nowhere, and the flush at exit finds nothing to complain of.
-        sys.stdout = open("/dev/null", "w", encoding="utf-8")  # noqa: SIM115
+    except BrokenPipeError:
+        sys.stdout = None  # type: ignore[assignment]  # nothing is flushed at exit
+        raise

@@ -18,15 +18,9 @@ from penstock.cli.front_door import FrontDoor, Listeners, LoadedFleet, load
 from penstock.cli.screens import Screen
 from penstock.cli.watch import Signals, heed_signals, watch_file
 from penstock.errors import PenstockError
-from penstock.operate.events import ModelTarget, ReplicaChanged
-from penstock.operate.io.local import LocalPlatform
-from penstock.operate.io.machine import survey
-from penstock.operate.io.processes import log_of
-from penstock.operate.io.state_folder import StateFolder
-from penstock.operate.replicas import Phase
-from penstock.operate.status import platform_models
-from penstock.operate.supervisor import Supervisor
-from penstock.operate.targets import fleet_targets
+from penstock.operate import ModelTarget, Phase, Supervisor, fleet_targets, platform_models
+from penstock.operate.events import ReplicaChanged
+from penstock.operate.io import LocalPlatform, StateFolder, log_of, survey
 from penstock.serve.io.gateway import tune_process
 from penstock.spec.document import parse_document
 
@@ -63,8 +57,11 @@ def run_up(options: UpOptions, screen: Screen) -> None:
     folder = options.state_dir
     with StateFolder(folder, name) if folder else StateFolder.beside(options.folder / "fleet.yaml", name) as state:
         tune_process()
-        uvloop.run(_Up(options, screen, state).run(loaded, targets))
-    screen.stopped()
+        try:
+            uvloop.run(_Up(options, screen, state).run(loaded, targets))
+            screen.stopped()
+        finally:
+            screen.close()
 
 
 def _targets(loaded: LoadedFleet, options: UpOptions) -> tuple[ModelTarget, ...]:

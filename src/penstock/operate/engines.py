@@ -26,14 +26,20 @@ Report = Callable[[FieldPath, str, str], Problem]
 SIMULATED_FLAGS = frozenset(
     {
         "block-size",
-        "dtype",
+        "enable-chunked-prefill",
+        "enable-faults",
+        "enable-prefix-caching",
         "gpu-memory-utilization",
-        "kv-cache-dtype",
         "max-model-len",
         "max-num-batched-tokens",
         "max-num-seqs",
+        "no-enable-chunked-prefill",
+        "no-enable-prefix-caching",
         "num-gpu-blocks-override",
+        "scheduling-policy",
         "seed",
+        "shutdown-timeout",
+        "startup-delay-s",
         "tensor-parallel-size",
     }
 )
@@ -201,7 +207,7 @@ def _simulated(model: ModelSpec, facts: EngineFacts, reason: str) -> EnginePlan:
     gpu = (model.hardware or HardwareSpec()).gpu
     source = facts.source_path if facts.is_model_folder and facts.source_path else model.source_or_name
     argv = [facts.python, "-m", "penstock", "engine", "--model", model.name, "--source", source, "--gpu", gpu]
-    argv += ["--host", "127.0.0.1", "--port", "{port}", "--speed", str(model.engine.speed)]
+    argv += ["--task", model.task, "--host", "127.0.0.1", "--port", "{port}", "--speed", str(model.engine.speed)]
     argv += ["--ready-file", "{ready_file}", *_words({n: v for n, v in flags.items() if n in SIMULATED_FLAGS})]
     return EnginePlan(
         kind="simulated", reason=reason, notes=tuple(notes), argv=tuple(argv), env=_environment(model, {})

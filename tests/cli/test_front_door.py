@@ -1,0 +1,103 @@
+"""The gateway, its admin port and its addresses as one thing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from penstock.cli.front_door import FrontDoor, Listeners, LoadedFleet, load
+from penstock.errors import StartError
+
+ANYWHERE = Listeners(listen="127.0.0.1:0", admin="127.0.0.1:0")
+
+
+def loaded(folder: Path, listeners: Listeners = ANYWHERE, **gateway: Any) -> LoadedFleet:
+    head = {"apiVersion": "penstock.dev/v1alpha1", "kind": "Fleet", "metadata": {"name": "demo"}}
+    spec = {"models": [{"name": "chat", "objectives": {"itlMs": 40}}], "gateway": {"accessLog": "off", **gateway}}
+    (folder / "fleet.yaml").write_text(json.dumps({**head, "spec": spec}))
+    return load(str(folder / "fleet.yaml"), listeners)
+
+
+def test_it_says_where_it_is_bound_and_what_clients_use(tmp_path: Path) -> None:
+    async def main() -> None:
+        door = FrontDoor(loaded(tmp_path, Listeners(listen="0.0.0.0:0", admin="127.0.0.1:0"), auth={"anonymous": True}))
+        await door.start()
+        try:
+            port = door.gateway.listen_port
+            assert door.listen == f"0.0.0.0:{port}"
+            assert door.url == f"http://127.0.0.1:{port}/v1"
+            assert door.announcement() == {
+                "listen": door.listen,
+                "admin": door.admin,
+                "url": door.url,
+                "dashboard": f"http://{door.admin}/",
+                "fleet": "demo",
+                "models": ["chat"],
+            }
+            assert not door.admin.endswith(":0")
+        finally:
+            await door.close()
+
+    asyncio.run(main())
+
+
+def test_page_state_and_objectives_are_on_the_admin_port(tmp_path: Path) -> None:
+    async def main() -> None:
+        door = FrontDoor(loaded(tmp_path))
+        await door.start()
+        try:
+            async with aiohttp.ClientSession(door.dashboard) as client:
+                async with client.get("/") as page:
+                    assert page.status == 200
+                async with client.get("/api/v1/state") as answer:
+                    assert (await answer.json())["models"][0]["objectives"]["itl_ms"] == 40
+            assert door.state()["fleet"] == "demo"
+        finally:
+            await door.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("taken_one", ["listen", "admin"])
+def test_when_one_port_is_taken_the_other_is_left_free(tmp_path: Path, taken_one: str) -> None:
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as spare:
+            where = f"127.0.0.1:{taken.getsockname()[1]}"
+            free = f"127.0.0.1:{spare.getsockname()[1]}"
+            spare.close()
+            ports = {"listen": free, "admin": free, taken_one: where}
+            door = FrontDoor(loaded(tmp_path, Listeners(**ports)))
+            with pytest.raises(StartError, match=where):
+                await door.start()
+            host, _, port = free.partition(":")
+            with socket.create_server((host, int(port))):
+                pass
+
+    asyncio.run(main())
+
+
+def test_draining_hurried_ends_at_once_and_closing_twice_is_fine(tmp_path: Path) -> None:
+    async def main() -> None:
+        door = FrontDoor(loaded(tmp_path))
+        await door.start()
+        hurry = asyncio.Event()
+        hurry.set()
+        door.gateway.core.in_flight += 1  # a request that will never end
+        await door.drain(hurry)
+        door.gateway.core.in_flight -= 1
+        await door.close()
+        await door.close()
+
+    asyncio.run(main())
+
+
+def test_the_file_decides_where_the_access_log_goes_and_the_command_only_what_auto_means(tmp_path: Path) -> None:
+    it = loaded(tmp_path)
+    assert it.with_access_log("stdout").config.access_log == "off"
+    assert loaded(tmp_path, accessLog="auto").with_access_log("stdout").config.access_log == "stdout"

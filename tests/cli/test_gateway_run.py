@@ -1,0 +1,112 @@
+"""`penstock gateway` as a process, in front of a small engine."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.fleet_command import KEY, ended, running
+from fakes.engine import FakeEngine, serving
+
+
+@pytest.fixture
+def engine() -> Iterator[FakeEngine]:
+    with serving(FakeEngine(models=["chat"])) as engine:
+        yield engine
+
+
+@pytest.fixture(autouse=True)
+def _plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+
+def write_fleet(folder: Path, *models: dict[str, Any], **gateway: Any) -> Path:
+    tenants = [{"name": "demo", "keys": [{"name": "q", "value": KEY}]}]
+    head = {"apiVersion": "penstock.dev/v1alpha1", "kind": "Fleet", "metadata": {"name": "test"}}
+    draft = folder / "fleet.draft"
+    draft.write_text(json.dumps({**head, "spec": {"models": models, "gateway": {"tenants": tenants, **gateway}}}))
+    return draft.replace(folder / "fleet.yaml")
+
+
+def test_it_announces_serves_logs_each_request_and_ends_with_0(tmp_path: Path, engine: FakeEngine) -> None:
+    file = write_fleet(tmp_path, {"name": "chat", "endpoints": [engine.origin]})
+    with running("gateway", file) as gateway:
+        assert gateway.announced["models"] == ["chat"]
+        assert gateway.announced["url"] == f"http://{gateway.announced['listen']}/v1"
+        assert gateway.ask() == " word" * 16
+        assert gateway.process.stdout is not None
+        line = gateway.process.stdout.readline()
+        assert "chat" in line
+        assert KEY not in line
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.end() == 0
+
+
+def test_the_state_says_that_engines_run_elsewhere(tmp_path: Path, engine: FakeEngine) -> None:
+    file = write_fleet(tmp_path, {"name": "chat", "endpoints": [engine.origin], "objectives": {"ttftMs": 500}})
+    with running("gateway", file) as gateway:
+        (model,) = gateway.state()["models"]
+        assert (model["engine"], model["replicas_desired"]) == ("external", 1)
+        assert model["endpoints"][0]["url"] == engine.origin
+        assert model["objectives"]["ttft_ms"] == 500
+
+
+def test_a_model_without_endpoints_is_said_at_the_start_and_answered_503(tmp_path: Path) -> None:
+    with running("gateway", write_fleet(tmp_path, {"name": "chat"})) as gateway:
+        assert gateway.ask() == "503"
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.end() == 0
+        assert "model 'chat' is answered 503: the file names no endpoints for it" in gateway.words()
+
+
+@pytest.mark.parametrize("how", ["signal", "file"])
+def test_a_changed_file_is_taken_and_a_wrong_one_is_not(tmp_path: Path, engine: FakeEngine, how: str) -> None:
+    engine.models.append("other")
+    options = [] if how == "file" else ["--no-watch"]
+    with running("gateway", write_fleet(tmp_path, {"name": "other"}), *options) as gateway:
+        assert gateway.process.stderr is not None
+
+        def reread() -> str:
+            if how == "signal":
+                gateway.process.send_signal(signal.SIGHUP)
+            while "the fleet file" not in (line := gateway.process.stderr.readline()):  # type: ignore[union-attr]
+                assert line
+            return line
+
+        assert gateway.ask() == "404"
+        (tmp_path / "fleet.yaml").write_text("kind: [")
+        assert "is wrong; the last good one still holds" in reread()
+        assert gateway.ask() == "404"
+        write_fleet(tmp_path, {"name": "chat", "endpoints": [engine.origin]})
+        assert "taken" in reread()
+        assert gateway.ask() == " word" * 16
+
+
+def test_a_port_in_use_is_told_with_the_option_that_changes_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = ended("gateway", write_fleet(tmp_path, {"name": "chat"}), "--listen", f"127.0.0.1:{port}")
+    assert result.returncode == 1
+    assert f"127.0.0.1:{port}" in result.stderr
+    assert "--listen" in result.stderr
+
+
+def test_a_key_whose_variable_is_not_set_is_told_by_name(tmp_path: Path) -> None:
+    tenants = [{"name": "demo", "keys": [{"name": "q", "valueFrom": {"env": "PENSTOCK_TEST_NO_SUCH_KEY"}}]}]
+    result = ended("gateway", write_fleet(tmp_path, {"name": "chat"}, tenants=tenants))
+    assert result.returncode == 2
+    assert "PENSTOCK_TEST_NO_SUCH_KEY" in result.stderr
+
+
+def test_a_wrong_file_is_told_with_its_place(tmp_path: Path) -> None:
+    file = write_fleet(tmp_path, {"name": "chat", "replicsa": 2})
+    result = ended("gateway", file)
+    assert result.returncode == 2
+    assert "fleet.yaml:1:" in result.stderr
+    assert "replicas" in result.stderr
