@@ -46,7 +46,9 @@ class FakeEngine:
     models: list[str] = field(default_factory=lambda: ["chat"])
     embedding_models: list[str] = field(default_factory=list)
     key: str = ""
+    listing: str = ""  # what /v1/models answers, instead of the models
     fault: Fault = Fault.NONE
+    tokens_per_word: int | None = None  # what /tokenize counts; None: there is no such route
     has_chat: bool = True  # False: a base model, with completions only
     has_embeddings: bool = True  # False: `embedding_models` are rerankers
     tokens: int | None = None  # how many to answer; None: as many as asked
@@ -63,6 +65,7 @@ class FakeEngine:
         app.router.add_post("/v1/chat/completions", self._generate)
         app.router.add_post("/v1/completions", self._generate)
         app.router.add_post("/v1/embeddings", self._embed)
+        app.router.add_post("/tokenize", self._tokenize)
         app.router.add_get("/health", self._health)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -86,8 +89,15 @@ class FakeEngine:
     async def _list(self, request: web.Request) -> web.Response:
         if denied := self._denied(request):
             return denied
+        if self.listing:
+            return web.Response(text=self.listing, content_type="text/html")
         names = [*self.models, *self.embedding_models]
         return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in names]})
+
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        if self.tokens_per_word is None:
+            return web.json_response({"detail": "Not Found"}, status=404)
+        return web.json_response({"count": self.tokens_per_word * len((await request.json())["prompt"].split())})
 
     async def _embed(self, request: web.Request) -> web.Response:
         if denied := self._denied(request):

@@ -136,7 +136,7 @@ def _bench(
     plot: Path | None,
     output: Output,
 ) -> None:
-    from penstock.cli.bench_run import first_model, run_with_progress  # noqa: PLC0415 — start-up time
+    from penstock.cli import bench_run  # noqa: PLC0415 — start-up time
     from penstock.cli.bench_workload import build_workload  # noqa: PLC0415 — start-up time
     from penstock.simulate.io.calls import Target  # noqa: PLC0415 — start-up time
     from penstock.simulate.io.load import LoadPlan  # noqa: PLC0415 — start-up time
@@ -150,19 +150,20 @@ def _bench(
         check_plot(plot)
     workload = build_workload(options)
     if not model:
-        model, listed = first_model(target)
+        model, listed = bench_run.first_model(target)
         if listed > 1:
             say(f"{listed} models are listed; loading the first, {model} (choose with --model)")
     plan = LoadPlan(
         sessions=workload.sessions,
         model=model,
         seed=options.seed,
+        words_per_token=bench_run.measure_words_per_token(target, model, options.seed),
         shape=shape,
         concurrency=workload.concurrency,
         duration_s=workload.duration_s,
         requests_max=workload.requests,
     )
-    run, was_stopped = run_with_progress(plan, target, workload)
+    run, was_stopped = bench_run.run_with_progress(plan, target, workload)
     report = summarize(run.samples, objectives=objectives, client=run.client, unfinished=run.unfinished)
     if output is Output.JSON:
         heading = {"version": __version__, "url": target.origin, "model": model, "workload": workload.words}

@@ -22,18 +22,25 @@ from penstock.cli.output import stderr_console
 from penstock.errors import PenstockError
 from penstock.simulate.io.calls import Target, call, open_session
 from penstock.simulate.io.load import LoadPlan, LoadRun, run_load
-from penstock.simulate.workload import Sample
+from penstock.simulate.workload import PromptBook, Sample
 
-__all__ = ["first_model", "run_with_progress"]
+__all__ = ["first_model", "measure_words_per_token", "run_with_progress"]
 
 _REFRESH_S = 0.25
 _LISTING_TIMEOUT_S = 15.0
+_SAMPLE_WORDS = 200  # fits into the context of the smallest models
+_WORDS_PER_TOKEN = (0.1, 2.0)  # outside of this the count is not to be believed
 _FILES_PER_REQUEST = 2  # a socket, and as much again for what else is open
 
 
 def first_model(target: Target) -> tuple[str, int]:
     """The first model that the API lists, and how many it lists."""
     return asyncio.run(_first_model(target))
+
+
+def measure_words_per_token(target: Target, model: str, seed: int) -> float:
+    """How many of our words make a token of this model; 1 where the API cannot count (vLLM's `/tokenize`)."""
+    return asyncio.run(_words_per_token(target, model, PromptBook(seed)))
 
 
 def run_with_progress(plan: LoadPlan, target: Target, workload: Workload) -> tuple[LoadRun, bool]:
@@ -61,6 +68,20 @@ async def _first_model(target: Target) -> tuple[str, int]:
     if not names:
         raise PenstockError(f"{target.origin} lists no model", hint="is an engine still starting?")
     return names[0], len(names)
+
+
+async def _words_per_token(target: Target, model: str, book: PromptBook) -> float:
+    body = orjson.dumps({"model": model, "prompt": book.sample(_SAMPLE_WORDS), "add_special_tokens": False})
+    async with open_session(connections_max=1, timeout_s=_LISTING_TIMEOUT_S) as session:
+        seen = await call(session, target, "/tokenize", body, clock=time.monotonic)
+    if seen.failure is not None:
+        return 1.0
+    try:
+        tokens = int(orjson.loads(seen.body)["count"])
+    except (ValueError, KeyError, TypeError):
+        return 1.0
+    low, high = _WORDS_PER_TOKEN
+    return min(high, max(low, _SAMPLE_WORDS / tokens)) if tokens > 0 else 1.0
 
 
 async def _run(plan: LoadPlan, target: Target, workload: Workload) -> tuple[LoadRun, bool]:

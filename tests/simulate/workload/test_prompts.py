@@ -49,6 +49,23 @@ def test_a_partial_last_block_is_the_front_of_the_whole_block() -> None:
     assert book.text(request(512, 3), 1).startswith(book.text(request(100, 3), 2) + " ")
 
 
+@given(st.integers(1, 20_000), st.floats(0.1, 2.0))
+def test_with_another_ratio_the_words_follow_it_and_sharing_stays(tokens: int, words_per_token: float) -> None:
+    book = PromptBook(0, words_per_token=words_per_token)
+    blocks = tuple(range(-(-tokens // 512)))
+
+    text = book.text(request(tokens, *blocks), 1)
+
+    assert len(text.split()) == max(1, round(tokens * words_per_token))
+    longer = book.text(request(tokens + 512, *blocks[: tokens // 512]), 2)
+    shared = tokens // 512 * round(512 * words_per_token)
+    assert longer.split()[:shared] == text.split()[:shared]
+
+
+def test_a_sample_is_text_of_the_same_words() -> None:
+    assert len(PromptBook(3).sample(200).split()) == 200
+
+
 def test_the_cache_of_blocks_is_bounded_and_changes_no_text(monkeypatch: object) -> None:
     book = PromptBook(0)
     first = book.text(request(512, 0), 0)

@@ -56,6 +56,7 @@ class LoadPlan:
     sessions: Iterator[Session]
     model: str
     seed: int = 0
+    words_per_token: float = 1.0
     shape: RequestShape = RequestShape()
     concurrency: int | None = None
     duration_s: float | None = None
@@ -124,7 +125,7 @@ class _Run:
     serials: Iterator[int] = field(default_factory=count)
 
     def __post_init__(self) -> None:
-        self.book = PromptBook(self.plan.seed)
+        self.book = PromptBook(self.plan.seed, words_per_token=self.plan.words_per_token)
 
     async def drive(self) -> None:
         """Send everything and wait for the answers."""

@@ -2,7 +2,8 @@
 
 Guarantees: the same seed and request give the same text; two prompts that begin with the same block ids begin with the
 same words, and any two others differ from the first words on, so a prefix cache sees what the trace says. One word is
-about one token: the words are short and common, and byte-pair tokenizers keep such a word with its leading space whole.
+about one token (short, common words, which byte-pair tokenizers keep whole); where the engine can count, the ratio is
+measured with `sample` and given as `words_per_token`.
 Leaves to others: the exact count, which only the model's tokenizer knows; the report shows what the engine counted.
 """
 
@@ -35,8 +36,10 @@ _BLOCKS_KEPT_MAX = 2_048
 class PromptBook:
     """Writes prompts. Owner of its cache of blocks: the load client that made it."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, words_per_token: float = 1.0) -> None:
         self._seed = seed
+        self._words_per_token = words_per_token
+        self._block_words = max(1, round(BLOCK_TOKENS * words_per_token))
         rng = Random(f"{seed}:slab")
         words = rng.choices(_WORDS, k=_SLAB_WORDS)
         self._slab = " " + " ".join(words)
@@ -48,21 +51,25 @@ class PromptBook:
 
     def text(self, request: TraceRequest, serial: int) -> str:
         """The prompt of the `serial`-th request of the run."""
-        wanted = max(1, request.prompt_tokens)
+        wanted = max(1, round(request.prompt_tokens * self._words_per_token))
         parts: list[str] = []
         for block in request.prefix_blocks:
-            size = min(wanted, BLOCK_TOKENS)
-            parts.append(self._block(block) if size == BLOCK_TOKENS else self._front_of_block(block, size))
+            size = min(wanted, self._block_words)
+            parts.append(self._block(block) if size == self._block_words else self._front_of_block(block, size))
             wanted -= size
             if not wanted:
                 return "".join(parts).lstrip()
         parts.append(self._run(f"r{serial}", wanted))
         return "".join(parts).lstrip()
 
+    def sample(self, words: int) -> str:
+        """Text like that of prompts, to count the tokens of."""
+        return self._run("sample", words).lstrip()
+
     def _block(self, block: int) -> str:
         text = self._blocks.get(block)
         if text is None:
-            text = self._blocks[block] = self._run(f"b{block}", BLOCK_TOKENS)
+            text = self._blocks[block] = self._run(f"b{block}", self._block_words)
             if len(self._blocks) > _BLOCKS_KEPT_MAX:
                 self._blocks.popitem(last=False)
         else:
@@ -70,7 +77,7 @@ class PromptBook:
         return text
 
     def _front_of_block(self, block: int, words: int) -> str:
-        return " ".join(self._run(f"b{block}", BLOCK_TOKENS).split(" ", words + 1)[: words + 1])
+        return " ".join(self._run(f"b{block}", self._block_words).split(" ", words + 1)[: words + 1])
 
     def _run(self, name: str, words: int) -> str:
         """This many words, told apart from every other run by its first few."""
