@@ -61,7 +61,7 @@ up: $(VENV)/.runtime ## run examples/quickstart.yaml: http://127.0.0.1:8080/v1, 
 
 .PHONY: test
 test: $(VENV)/.dev ## run the tests that need no real engine (ARGS='-k routing' picks some)
-	@$(BIN)/python -m pytest -n 2 -m "not e2e" --ignore=tests/e2e $(ARGS)
+	@$(BIN)/python -m pytest -n 2 -m "not e2e" $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.dev ## lint, format, types, layers

@@ -147,10 +147,11 @@ class FleetProcess:
 def run_fleet(file: Path, folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[FleetProcess]:
     """Starts a fleet in `folder` on free ports; gives it once its listeners are bound."""
     log = folder / "up.log"
-    command = [sys.executable, "-m", "penstock", "up", str(file), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "penstock", "up", str(file), "--state-dir", str(folder / "state")]
+    command += ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--output", "json"]
     with log.open("w") as words:
         process = subprocess.Popen(
-            [*command, "--output", "json"],
+            command,
             cwd=folder,
             env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
