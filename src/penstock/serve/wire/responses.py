@@ -1,7 +1,8 @@
 """Reading an engine's HTTP response without a socket: the head, and the body under each framing.
 
-Strict where a mistake could mix up two answers (framing, sizes), lenient in what does no harm. Every fault is a
-`ResponseError`; nothing is guessed.
+Strict where a mistake could mix up two answers (framing, sizes) or carry a line of its own into a client's head, lenient
+in what does no harm. Every fault is a `ResponseError`; nothing is guessed. Bytes past the end of an answer are dropped
+and told (`is_overrun`): the answer stands, the connection must not be used again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ __all__ = ["HEAD_BYTES_MAX", "ChunkedBody", "CountedBody", "EofBody", "ResponseE
 HEAD_BYTES_MAX = 65_536
 """Bytes of a response head; a longer one is an engine gone wrong."""
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d)(?: [^\r\n]*)?\r\n")
-_SIZE = re.compile(rb"[0-9A-Fa-f]{1,10}")
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,10})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _SIZES = {b"%x" % size: size for size in range(1, 4096)}
 """Size of the chunks that events come in, by its digits: a look-up is cheaper than a conversion and as strict."""
 
@@ -26,29 +29,31 @@ class ResponseError(Exception):
 class CountedBody:
     """A body of known length."""
 
-    __slots__ = ("is_done", "left")
+    __slots__ = ("is_done", "is_overrun", "left")
 
     def __init__(self, length: int) -> None:
         self.left = length
         self.is_done = length == 0
+        self.is_overrun = False
 
     def feed(self, data: bytes) -> bytes:
         """Takes a read, returns the payload in it."""
         self.left -= len(data)
         if self.left <= 0:
-            if self.left < 0:
-                raise ResponseError("sent more bytes than its Content-Length")
             self.is_done = True
+            if self.left < 0:
+                data, self.left, self.is_overrun = data[: self.left], 0, True
         return data
 
 
 class EofBody:
     """A body that ends with the connection."""
 
-    __slots__ = ("is_done",)
+    __slots__ = ("is_done", "is_overrun")
 
     def __init__(self) -> None:
         self.is_done = False
+        self.is_overrun = False
 
     def feed(self, data: bytes) -> bytes:
         """Takes a read, returns the payload in it: all of it."""
@@ -58,21 +63,32 @@ class EofBody:
 class ChunkedBody:
     """A chunked body. `is_aligned`: the last read was whole chunks, so that it may be sent on as it came."""
 
-    __slots__ = ("_in_trailer", "_is_between_chunks", "_left", "_pending", "is_aligned", "is_done")
+    __slots__ = (
+        "_in_trailer",
+        "_is_between_chunks",
+        "_left",
+        "_pending",
+        "_trailer_bytes",
+        "is_aligned",
+        "is_done",
+        "is_overrun",
+    )
 
     def __init__(self) -> None:
         self._left = 0  # payload bytes still to come of the chunk under way, and then its CRLF
         self._pending = b""  # an incomplete size line, CRLF or trailer
         self._in_trailer = False
+        self._trailer_bytes = 0
         self._is_between_chunks = True
         self.is_done = False
+        self.is_overrun = False
         self.is_aligned = True
 
     def feed(self, data: bytes) -> bytes:
         """Takes a read, returns the payload in it.
 
         Raises:
-            ResponseError: a size line or chunk end is malformed, or bytes follow the last chunk.
+            ResponseError: a size line or chunk end is malformed, or the trailer is endless.
         """
         if self._is_between_chunks:
             # The common read: exactly one chunk, as vLLM writes one per event. A length that adds up and the CRLF where
@@ -94,7 +110,8 @@ class ChunkedBody:
         pos, end = 0, len(data)
         while pos < end:
             if self.is_done:
-                raise ResponseError("sent bytes after its last chunk")
+                self.is_overrun = True
+                break
             if self._in_trailer:
                 pos = self._trailer(data, pos)
             elif self._left > 2:
@@ -125,10 +142,13 @@ class ChunkedBody:
                 raise ResponseError("sent a chunk size line that does not end")
             self._pending = data[pos:]
             return len(data)
-        digits = data[pos:line_end].partition(b";")[0].strip()
-        if not _SIZE.fullmatch(digits):
-            raise ResponseError("sent a chunk size that is not a number")
-        size = int(digits, 16)
+        line = data[pos:line_end]
+        size = _SIZES.get(line)
+        if size is None:
+            match = _SIZE_LINE.fullmatch(line)
+            if match is None:
+                raise ResponseError("sent a chunk size that is not a number")
+            size = int(match[1], 16)
         if size:
             self._left = size + 2
         else:
@@ -137,15 +157,17 @@ class ChunkedBody:
 
     def _trailer(self, data: bytes, pos: int) -> int:
         line_end = data.find(b"\r\n", pos)
+        stop = line_end + 2 if line_end >= 0 else len(data)
+        if self._trailer_bytes + stop - pos > HEAD_BYTES_MAX:
+            raise ResponseError("sent a trailer that does not end")
         if line_end < 0:
-            if len(data) - pos > HEAD_BYTES_MAX:
-                raise ResponseError("sent a trailer that does not end")
             self._pending = data[pos:]
-            return len(data)
-        if line_end == pos:
+        elif line_end == pos:
             self._in_trailer = False
             self.is_done = True
-        return line_end + 2
+        else:
+            self._trailer_bytes += stop - pos
+        return stop
 
 
 Body = CountedBody | EofBody | ChunkedBody
@@ -168,6 +190,9 @@ class ResponseHead:
 
 
 _PASSED = frozenset({b"retry-after", b"endpoint-load-metrics", b"cache-control", b"allow", b"content-disposition"})
+_COMMON = frozenset({b"date", b"server", b"vary", b"x-request-id"})
+"""What every engine sends and nobody needs: names that need no check."""
+_COMMON_TYPES = frozenset({b"application/json", b"text/event-stream; charset=utf-8"})
 
 
 def parse_head(data: bytes) -> ResponseHead | None:
@@ -179,9 +204,9 @@ def parse_head(data: bytes) -> ResponseHead | None:
     start = 0
     while True:
         end = data.find(b"\r\n\r\n", start)
+        if end > HEAD_BYTES_MAX or (end < 0 and len(data) > HEAD_BYTES_MAX):
+            raise ResponseError(f"sent a head of more than {HEAD_BYTES_MAX} bytes")
         if end < 0:
-            if len(data) - start > HEAD_BYTES_MAX:
-                raise ResponseError(f"sent a head of more than {HEAD_BYTES_MAX} bytes")
             if len(data) - start >= 5 and not data.startswith(b"HTTP/", start):
                 raise ResponseError("did not answer in HTTP")
             return None
@@ -201,21 +226,26 @@ def _read_fields(data: bytes, match: re.Match[bytes], status: int, end: int) -> 
     is_keep_alive = match[1] == b"1"
     for line in data[match.end() : end].split(b"\r\n"):
         name, colon, value = line.partition(b":")
-        if not colon:
-            if line:
-                raise ResponseError("sent a header line without a colon")
-            continue
         name = name.lower()
+        if name in _COMMON:
+            continue
         if name == b"content-type":
-            content_type = value.strip()
+            content_type = value.strip(b" \t")
+            if content_type not in _COMMON_TYPES:
+                _check_value(content_type)
         elif name == b"content-length":
-            length = _length(value.strip(), length)
+            length = _length(value.strip(b" \t"), length)
         elif name == b"transfer-encoding":
-            is_chunked = _is_chunked(value)
+            if is_chunked or value.strip(b" \t").lower() != b"chunked":
+                raise ResponseError("sent a transfer encoding other than chunked")
+            is_chunked = True
         elif name == b"connection":
             is_keep_alive = b"close" not in value.lower() and (is_keep_alive or b"keep-alive" in value.lower())
         elif name in _PASSED:
+            _check_value(value)
             passed += line + b"\r\n"
+        elif line and not (colon and _NAME.fullmatch(name)):
+            raise ResponseError("sent a header line that is none")
     if is_chunked and length >= 0:
         raise ResponseError("sent both Content-Length and Transfer-Encoding")
     if status in (204, 304):
@@ -241,7 +271,7 @@ def _length(value: bytes, known: int) -> int:
     return length
 
 
-def _is_chunked(value: bytes) -> bool:
-    if value.strip().lower() != b"chunked":
-        raise ResponseError("sent a transfer encoding other than chunked")
-    return True
+def _check_value(value: bytes) -> None:
+    """A header value that goes on to a client may not hold a line of its own."""
+    if not _VALUE.fullmatch(value):
+        raise ResponseError("sent a header with control characters")

@@ -29,7 +29,11 @@ _FIELD = {
     b"cache_read_input_tokens": 2,
 }
 
-_LAST_EVENTS = (b"data: [DONE]", b"data:[DONE]", b'"message_stop"', b"event: response.")
+_LAST_TYPES = rb"message_stop|response\.(?:completed|incomplete|failed)"
+_LAST_EVENT = re.compile(
+    rb"(?m)^(?:data: ?\[DONE\]|event: ?(?:" + _LAST_TYPES + rb')\b|data: ?\{"type": ?"(?:' + _LAST_TYPES + rb')")'
+)
+_ERROR_EVENT = re.compile(rb'(?m)^(?:event: ?error\b|data: ?\{(?:"type": ?"error", ?)?"error")')
 
 Usage = tuple[int, int, int]
 """(prompt tokens, output tokens, cached prompt tokens); -1 where the engine did not say."""
@@ -76,8 +80,9 @@ class EventRelay:
         return self._feed_unaligned(payload)
 
     def _feed_unaligned(self, payload: bytes) -> bytes:
-        whole = self._carry + payload if self._carry else payload
-        cut = _events_end(whole)
+        held = len(self._carry)
+        whole = self._carry + payload if held else payload
+        cut = _events_end(whole, max(0, held - 3))
         if cut < len(whole) and len(whole) - cut > EVENT_BYTES_MAX:
             cut = len(whole)
         events, self._carry = whole[:cut], whole[cut:]
@@ -112,17 +117,17 @@ class EventRelay:
     @property
     def is_complete(self) -> bool:
         """Whether the stream ended as it should: with `[DONE]`, or Anthropic's or Responses' last event."""
-        tail = self._previous[-400:] + self._tail
-        return any(mark in tail for mark in _LAST_EVENTS)
+        return _LAST_EVENT.search(self._previous + self._tail) is not None
 
     @property
     def has_error(self) -> bool:
         """Whether one of the last events is an error."""
-        tail = self._previous + self._tail
-        return any(
-            line.startswith((b'data: {"error"', b'data: {"type":"error"', b"event: error"))
-            for line in tail[-65_536:].split(b"\n")
-        )
+        return _ERROR_EVENT.search(self._previous + self._tail) is not None
+
+    @property
+    def is_between_events(self) -> bool:
+        """Whether what went on so far ends with a whole event, so that another may follow."""
+        return not self._tail or self._tail.endswith((b"\n\n", b"\r\n\r\n"))
 
 
 def _merged(old: Usage, new: Usage) -> Usage:
@@ -130,10 +135,10 @@ def _merged(old: Usage, new: Usage) -> Usage:
     return tuple(n if n >= 0 else o for o, n in zip(old, new, strict=True))  # type: ignore[return-value]
 
 
-def _events_end(data: bytes) -> int:
-    """Where the last whole event ends."""
-    lf = data.rfind(b"\n\n")
-    crlf = data.rfind(b"\r\n\r\n")
+def _events_end(data: bytes, start: int) -> int:
+    """Where the last whole event ends; none ends before `start`."""
+    lf = data.rfind(b"\n\n", start)
+    crlf = data.rfind(b"\r\n\r\n", start)
     return max(lf + 2 if lf >= 0 else 0, crlf + 4 if crlf >= 0 else 0)
 
 
