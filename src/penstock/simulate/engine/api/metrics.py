@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 
 from penstock.simulate.engine.core import RequestTimes, StepResult
 
-__all__ = ["EngineMetrics", "FinishedRequest", "Histogram", "HttpMetrics"]
+__all__ = ["EngineMetrics", "FinishedRequest", "Histogram", "HttpMetrics", "token_bounds"]
 
-_TOKENS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 _STEP_TOKENS = (1.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0)
 _N = (1.0, 2.0, 5.0, 10.0, 20.0)
 _FIRST = (
@@ -71,34 +70,45 @@ class FinishedRequest:
     times: RequestTimes
 
 
-@dataclass(slots=True)
+def token_bounds(max_model_len: int) -> tuple[float, ...]:
+    """1, 2, 5, 10, 20, ... as far as the context goes."""
+    bounds: list[float] = []
+    scale = 1
+    while True:
+        for step in (1, 2, 5):
+            if step * scale > max_model_len:
+                return tuple(bounds)
+            bounds.append(float(step * scale))
+        scale *= 10
+
+
 class EngineMetrics:
     """Everything under `vllm:` that only grows. Owned by the driver."""
 
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    generation_tokens: int = 0
-    finished: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(("stop", "length", "abort", "error", "repetition"), 0)
-    )
-    tool_calls: dict[tuple[str, str], int] = field(default_factory=dict)
-    """By `streaming` or `non_streaming` and `tool_call` or `no_tool_call`."""
-    request_prompt_tokens: Histogram = field(default_factory=lambda: Histogram(_TOKENS))
-    request_generation_tokens: Histogram = field(default_factory=lambda: Histogram(_TOKENS))
-    iteration_tokens: Histogram = field(default_factory=lambda: Histogram(_STEP_TOKENS))
-    max_generation_tokens: Histogram = field(default_factory=lambda: Histogram(_TOKENS))
-    params_n: Histogram = field(default_factory=lambda: Histogram(_N))
-    params_max_tokens: Histogram = field(default_factory=lambda: Histogram(_TOKENS))
-    first_token: Histogram = field(default_factory=lambda: Histogram(_FIRST))
-    between_tokens: Histogram = field(default_factory=lambda: Histogram(_BETWEEN))
-    per_output_token: Histogram = field(default_factory=lambda: Histogram(_BETWEEN))
-    end_to_end: Histogram = field(default_factory=lambda: Histogram(_WHOLE))
-    queued: Histogram = field(default_factory=lambda: Histogram(_WHOLE))
-    inference: Histogram = field(default_factory=lambda: Histogram(_WHOLE))
-    prefill: Histogram = field(default_factory=lambda: Histogram(_WHOLE))
-    decode: Histogram = field(default_factory=lambda: Histogram(_WHOLE))
-    request_preemptions: Histogram = field(default_factory=lambda: Histogram(_PREEMPTIONS))
-    prefill_computed: Histogram = field(default_factory=lambda: Histogram(_TOKENS))
+    def __init__(self, max_model_len: int) -> None:
+        tokens = token_bounds(max_model_len)
+        self.prompt_tokens = 0
+        self.cached_tokens = 0
+        self.generation_tokens = 0
+        self.finished = dict.fromkeys(("stop", "length", "abort", "error", "repetition"), 0)
+        self.tool_calls: dict[tuple[str, str], int] = {}
+        """By `streaming` or `non_streaming` and `tool_call` or `no_tool_call`."""
+        self.request_prompt_tokens = Histogram(tokens)
+        self.request_generation_tokens = Histogram(tokens)
+        self.iteration_tokens = Histogram(_STEP_TOKENS)
+        self.max_generation_tokens = Histogram(tokens)
+        self.params_n = Histogram(_N)
+        self.params_max_tokens = Histogram(tokens)
+        self.first_token = Histogram(_FIRST)
+        self.between_tokens = Histogram(_BETWEEN)
+        self.per_output_token = Histogram(_BETWEEN)
+        self.end_to_end = Histogram(_WHOLE)
+        self.queued = Histogram(_WHOLE)
+        self.inference = Histogram(_WHOLE)
+        self.prefill = Histogram(_WHOLE)
+        self.decode = Histogram(_WHOLE)
+        self.request_preemptions = Histogram(_PREEMPTIONS)
+        self.prefill_computed = Histogram(tokens)
 
     def on_step(self, step: StepResult) -> None:
         """One engine step is over."""

@@ -91,7 +91,7 @@ class Driver:
 
     def __init__(self, engine: Engine, faults: FaultBoard, clock: Callable[[], float]) -> None:
         self.engine = engine
-        self.metrics = EngineMetrics()
+        self.metrics = EngineMetrics(engine.max_model_len)
         self.sleep_level = 0
         self._faults = faults
         self._clock = clock
