@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from itertools import count, islice
+from itertools import count
 
 import pytest
 
@@ -190,17 +190,22 @@ def test_gaps_over_the_bound_are_dropped_and_figures_stay(monkeypatch: pytest.Mo
 
 
 def test_the_client_measures_itself() -> None:
-    ticks = count()
-
-    def clock() -> float:
-        return next(ticks) * 0.5  # every look at the clock is half a second later: this client is slow
-
     async def main() -> LoadRun:
-        async with FakeEngine() as engine:
-            plan = LoadPlan(sessions=islice(at(*[0.0] * 50), 50), model="chat", concurrency=1)
-            return await run_load(plan, Target.of(engine.origin), stop=asyncio.Event(), clock=clock)
+        stop = asyncio.Event()
+        looks = count()
+
+        def clock() -> float:  # every look is half a second later: this client is slow
+            look = next(looks)
+            if look == 20:
+                stop.set()
+            return look * 0.5
+
+        async with FakeEngine(fault=Fault.HANG) as engine:
+            plan = LoadPlan(sessions=at(0.0), model="chat", concurrency=1)
+            return await run_load(plan, Target.of(engine.origin), stop=stop, clock=clock)
 
     health = asyncio.run(main()).client
 
-    assert health.lag_ms.count > 0
+    assert health.lag_ms.p50 is not None
+    assert health.lag_ms.p50 >= 480  # half a second or more after the 20 ms that it wanted to sleep
     assert "event loop late" in health.warning

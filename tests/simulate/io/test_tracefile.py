@@ -29,6 +29,7 @@ def test_plain_and_gzip_files_read_alike_whatever_their_name(tmp_path: Path) -> 
         (b"\x1f\x8b nonsense", "broken or cut short"),
         (b"", "the trace is empty"),
     ],
+    ids=["not text", "cut gzip", "no gzip", "empty"],
 )
 def test_a_broken_file_is_named_with_its_trouble(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "t.csv"
