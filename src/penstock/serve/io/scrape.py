@@ -9,6 +9,7 @@ Only a failed contact counts as a failure. A slow or wrong answer does not: a bu
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 
@@ -123,7 +124,7 @@ def _words(error: BaseException) -> str:
             return "no connection in time"
         case aiohttp.ServerDisconnectedError():
             return "connection closed"
-        case OSError(strerror=str(words)) if words:
-            return words.lower()
+        case OSError(errno=int(number)) if number > 0:
+            return os.strerror(number).lower()
         case _:
             return type(error).__name__

@@ -1,0 +1,86 @@
+"""The shape of state and requests: every endpoint once, null where nothing is known, no time that never came."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.serve.platform import ModelProfile, PlatformEndpoint, PlatformModel
+from penstock.serve.record import RequestRecord
+from penstock.serve.routing.endpoints import EndpointAddress, EndpointTable, EngineSample, Pool
+from penstock.serve.state import SAMPLE_STALE_S, ModelView, fresh_sample, model_state, request_state, rfc3339
+from penstock.serve.tally import ModelTally
+
+
+def pool(*ids: str) -> tuple[EndpointTable, Pool]:
+    table = EndpointTable()
+    table.set_pool("chat", [EndpointAddress(id=id_, host="10.0.0.1", port=80) for id_ in ids])
+    return table, table.pools["chat"]
+
+
+def view(of: Pool, platform: PlatformModel | None = None, now: float = 1.0) -> dict[str, Any]:
+    return model_state(
+        ModelView(
+            now=now,
+            name="chat",
+            profile=ModelProfile(ttft_ms=500.0),
+            platform=platform or PlatformModel(),
+            pool=of,
+            tally=ModelTally(),
+            requests_per_s=0.0,
+            tokens_per_s=0.0,
+        )
+    )
+
+
+def test_a_replica_without_an_address_is_listed_in_the_platform_s_words() -> None:
+    _, known = pool("chat-0")
+    platform = PlatformModel(
+        engine="simulated",
+        replicas_desired=2,
+        endpoints={"chat-1": PlatformEndpoint(phase="backoff", restarts=3, last_error="exit code 1")},
+    )
+    answer = view(known, platform)
+    assert [e["id"] for e in answer["endpoints"]] == ["chat-0", "chat-1"]
+    absent = answer["endpoints"][1]
+    assert (absent["phase"], absent["restarts"], absent["last_error"]) == ("backoff", 3, "exit code 1")
+    assert absent.keys() == answer["endpoints"][0].keys()
+    assert answer["replicas_desired"] == 2
+
+
+def test_without_a_platform_the_endpoints_are_what_is_desired() -> None:
+    table, known = pool("chat-0", "chat-1")
+    table.observe("chat-0", EngineSample(at=1.0))
+    answer = view(known)
+    assert (answer["engine"], answer["replicas_desired"], answer["replicas_ready"]) == ("external", 2, 1)
+    assert [e["phase"] for e in answer["endpoints"]] == ["ready", "unproven"]
+
+
+def test_endpoints_stand_in_the_order_of_their_numbers() -> None:
+    _, known = pool("chat-10", "chat-9", "chat-0", "other")
+    assert [e["id"] for e in view(known)["endpoints"]] == ["chat-0", "chat-9", "chat-10", "other"]
+
+
+def test_what_only_the_engine_knows_is_null_while_it_is_silent() -> None:
+    table, known = pool("chat-0")
+    table.observe("chat-0", EngineSample(at=1.0, running=3, waiting=1, kv_usage=0.123456))
+    fresh = view(known, now=2.0)["endpoints"][0]
+    assert (fresh["running"], fresh["waiting"], fresh["kv_usage"]) == (3, 1, 0.1235)
+    silent = view(known, now=1.0 + SAMPLE_STALE_S)["endpoints"][0]
+    assert (silent["running"], silent["waiting"], silent["kv_usage"]) == (None, None, None)
+    assert fresh_sample(known.endpoints[0], 1.0 + SAMPLE_STALE_S) is None
+
+
+def test_a_request_shows_null_for_moments_and_tokens_that_never_came() -> None:
+    answer = request_state(RequestRecord(at=0.0, total_ms=3.14159))
+    assert [answer[k] for k in ("ttft_ms", "tpot_ms", "prompt_tokens", "output_tokens")] == [None] * 4
+    assert answer["total_ms"] == 3.14
+    assert answer["at"] == "1970-01-01T00:00:00.000Z"
+
+
+def test_a_name_that_a_client_chose_is_shown_shortened() -> None:
+    answer = request_state(RequestRecord(requested_model="x" * 10_000, request_id="y" * 10_000))
+    assert len(answer["requested_model"]) == len(answer["request_id"]) == 200
+
+
+def test_time_is_rfc_3339_in_utc() -> None:
+    assert rfc3339(1_767_225_600.1239) == "2026-01-01T00:00:00.123Z"

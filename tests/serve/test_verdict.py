@@ -1,0 +1,109 @@
+"""What is wrong is said, with its name and weight; what is merely starting or idle is not called broken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.serve.verdict import problems
+
+GATEWAY = {"is_ready": True, "loop_lag_ms": 1.0}
+
+
+def endpoint(number: int = 0, **fields: Any) -> dict[str, Any]:
+    return {
+        "id": f"chat-{number}",
+        "health": "ready",
+        "phase": "ready",
+        "restarts": 0,
+        "last_error": "",
+        "kv_usage": 0.2,
+        **fields,
+    }
+
+
+def model(*endpoints: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    quiet = {"p50": None, "p95": None, "p99": None}
+    return {
+        "name": "chat",
+        "replicas_desired": len(endpoints),
+        "replicas_ready": sum(e["health"] == "ready" for e in endpoints),
+        "endpoints": list(endpoints),
+        "last_minute": {"requests": 100, "errors": 0},
+        "ttft_ms": quiet,
+        "tpot_ms": quiet,
+        "total_ms": quiet,
+        "objectives": {"ttft_ms": None, "itl_ms": None, "e2e_ms": None},
+        **fields,
+    }
+
+
+def found(*models: dict[str, Any], **gateway: Any) -> list[tuple[str, str, str]]:
+    return [(p["severity"], p["subject"], p["message"]) for p in problems({**GATEWAY, **gateway}, list(models))]
+
+
+def test_a_fleet_that_is_well_has_no_problems() -> None:
+    assert found(model(endpoint(0), endpoint(1))) == []
+
+
+def test_a_model_scaled_to_zero_is_no_problem() -> None:
+    assert found(model(replicas_desired=0)) == []
+
+
+def test_a_replica_that_is_down_is_broken_and_says_why() -> None:
+    down = endpoint(1, health="down", last_error="connection refused")
+    assert found(model(endpoint(0), down)) == [("broken", "chat-1", "down: connection refused")]
+
+
+def test_a_model_without_any_answering_replica_is_broken_as_a_whole() -> None:
+    down = endpoint(health="down")
+    assert found(model(down)) == [
+        ("broken", "chat", "no replica answers, so its requests get 503"),
+        ("broken", "chat-0", "down"),
+    ]
+
+
+def test_a_model_that_only_starts_is_a_notice() -> None:
+    assert found(model(endpoint(health="unproven", phase="starting"))) == [
+        ("notice", "chat", "starting: no replica has answered yet")
+    ]
+
+
+def test_a_crash_loop_stays_broken_while_it_starts_once_more() -> None:
+    for phase, restarts in (("backoff", 1), ("recycling", 1), ("starting", 3)):
+        looping = endpoint(1, health="unproven", phase=phase, restarts=restarts, last_error="exit code 1")
+        assert found(model(endpoint(0), looping)) == [
+            ("broken", "chat-1", f"does not stay up after {restarts} restarts: exit code 1")
+        ]
+
+
+def test_failed_requests_weigh_by_their_share() -> None:
+    assert found(model(endpoint(), last_minute={"requests": 1000, "errors": 9})) == []
+    words = "2% of requests failed in the last minute (20 of 1000)"
+    assert found(model(endpoint(), last_minute={"requests": 1000, "errors": 20})) == [("warning", "chat", words)]
+    words = "50% of requests failed in the last minute (2 of 4)"
+    assert found(model(endpoint(), last_minute={"requests": 4, "errors": 2})) == [("broken", "chat", words)]
+
+
+def test_a_missed_objective_is_a_warning_with_both_figures() -> None:
+    slow = model(endpoint(), ttft_ms={"p95": 1234.0}, objectives={"ttft_ms": 500.0, "itl_ms": None, "e2e_ms": None})
+    assert found(slow) == [("warning", "chat", "TTFT p95 is 1.2 s, the objective is 500 ms")]
+    met = model(endpoint(), ttft_ms={"p95": 500.0}, objectives={"ttft_ms": 500.0, "itl_ms": None, "e2e_ms": None})
+    assert found(met) == []
+
+
+def test_a_full_kv_cache_is_a_warning() -> None:
+    assert [severity for severity, _, _ in found(model(endpoint(kv_usage=0.97)))] == ["warning"]
+    assert found(model(endpoint(kv_usage=None))) == []
+
+
+def test_a_late_event_loop_is_the_gateway_s_own_warning() -> None:
+    assert [(severity, subject) for severity, subject, _ in found(loop_lag_ms=250.0)] == [("warning", "gateway")]
+
+
+def test_a_gateway_that_is_not_ready_for_no_other_reason_says_so() -> None:
+    assert [severity for severity, _, _ in found(model(endpoint()), is_ready=False)] == ["notice"]
+
+
+def test_what_is_broken_comes_first() -> None:
+    late = model(endpoint(kv_usage=0.99), endpoint(1, health="down"))
+    assert [severity for severity, _, _ in found(late, loop_lag_ms=500.0)] == ["broken", "warning", "warning"]
