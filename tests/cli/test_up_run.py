@@ -89,10 +89,12 @@ def test_an_engine_that_is_killed_is_replaced(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_dies_at_its_start_is_told_with_its_last_words(tmp_path: Path) -> None:
-    with running("up", write_fleet(tmp_path, env={"MODE": "dies"})) as fleet:
+    elsewhere = tmp_path / "elsewhere"
+    with running("up", write_fleet(tmp_path, env={"MODE": "dies"}), "--state-dir", str(elsewhere)) as fleet:
         died = fleet.until(event="replica", phase="backoff")
         assert "exited with code 3" in died["reason"]
         assert died["last_lines"][-1] == "ValueError: no such weights"
+        assert died["log"] == str(elsewhere / "logs" / "chat-0.log")
         assert "no such weights" in Path(died["log"]).read_text()
         fleet.process.send_signal(signal.SIGTERM)
         assert fleet.end() == 0

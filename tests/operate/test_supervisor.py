@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from penstock.operate.engines import EnginePlan
 from penstock.operate.events import (
     DesiredChanged,
+    DrainReplica,
     KillReplica,
     ModelTarget,
+    PublishPool,
     ReplicaExited,
     ReplicaProven,
     StartReplica,
@@ -131,6 +133,15 @@ def test_scaling_up_keeps_what_runs_and_scaling_down_drains_the_highest() -> Non
     it.run_for(5.0)
     assert sorted(it.processes) == ["chat-0", "chat-1"]
     assert it.processes["chat-0"] is first
+
+
+def test_the_gateway_knows_before_anything_is_done_to_a_replica() -> None:
+    it = machine()
+    want(it, chat(1))
+    it.run_for(5.0)
+    actions = it.supervisor.handle(DesiredChanged(models=(chat(0),)), it.now)
+    kinds = [type(action) for action in actions]
+    assert kinds.index(PublishPool) < kinds.index(DrainReplica)
 
 
 def test_scaling_to_zero_ends_every_process_and_leaves_an_empty_pool() -> None:
@@ -269,7 +280,8 @@ def test_stop_drains_everything_and_then_is_idle() -> None:
     assert it.changes()[-1].reason == "the fleet stops"
     it.run_for(10.0)
     assert it.supervisor.is_idle
-    assert it.processes == it.pools == {}
+    assert it.processes == {}
+    assert it.pools == {"chat": ()}
 
 
 def test_a_hurried_stop_kills_at_once_whatever_the_phase() -> None:
@@ -403,7 +415,8 @@ def test_any_sequence_keeps_the_invariants_and_converges_once_events_stop(
     it.post(StopRequested())
     it.run_for(FOREVER_S)
     assert it.supervisor.is_idle
-    assert it.processes == it.pools == {}
+    assert it.processes == {}
+    assert not any(it.pools.values())
 
 
 @settings(max_examples=50, deadline=None)

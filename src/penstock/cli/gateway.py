@@ -21,9 +21,7 @@ def gateway(
     *,
     listen: Annotated[
         str | None,
-        typer.Option(
-            metavar="HOST:PORT", help="Where clients connect; port 0: any free one. Default: the file's."
-        ),
+        typer.Option(metavar="HOST:PORT", help="Where clients connect; port 0: any free one. Default: the file's."),
     ] = None,
     admin: Annotated[
         str | None,

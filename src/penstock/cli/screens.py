@@ -219,5 +219,5 @@ def _print_data(text: str) -> None:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        sys.stdout = None  # type: ignore[assignment]  # nothing is flushed at exit
+        sys.stdout = None  # nothing is flushed at exit
         raise

@@ -22,9 +22,7 @@ def up(
     *,
     listen: Annotated[
         str | None,
-        typer.Option(
-            metavar="HOST:PORT", help="Where clients connect; port 0: any free one. Default: the file's."
-        ),
+        typer.Option(metavar="HOST:PORT", help="Where clients connect; port 0: any free one. Default: the file's."),
     ] = None,
     admin: Annotated[
         str | None,

@@ -82,11 +82,13 @@ class EnginePlan:
     argv: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
     """Variables added to the environment, sorted by name."""
+    gpus: int = 0
+    """GPUs that each replica is given of those that the machine has."""
 
     @property
     def revision(self) -> str:
         """Ten hexadecimal digits that name everything the process is started with."""
-        content = json.dumps([self.kind, self.argv, self.env], separators=(",", ":"))
+        content = json.dumps([self.kind, self.argv, self.env, self.gpus], separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()[:10]
 
     @property
@@ -196,7 +198,8 @@ def _vllm(model: ModelSpec, facts: EngineFacts, reason: str) -> EnginePlan:
     argv = [facts.vllm_command, "serve", facts.source_path, "--host", "127.0.0.1", "--port", "{port}"]
     argv += ["--served-model-name", model.name, *_words(flags)]
     env = _environment(model, {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"})
-    return EnginePlan(kind="vllm", reason=reason, notes=tuple(notes), argv=tuple(argv), env=env)
+    gpus = (model.hardware or HardwareSpec()).count
+    return EnginePlan(kind="vllm", reason=reason, notes=tuple(notes), argv=tuple(argv), env=env, gpus=gpus)
 
 
 def _simulated(model: ModelSpec, facts: EngineFacts, reason: str) -> EnginePlan:

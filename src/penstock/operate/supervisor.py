@@ -9,6 +9,7 @@ value. Leaves processes, clocks and waiting to `operate/io`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import assert_never
 
 from penstock.operate.engines import EnginePlan
@@ -85,7 +86,7 @@ class Supervisor:
                 if (replica := self.replicas.get(replica_id)) is not None:
                     self._apply(replica, Signal.DRAINED, now, "nothing is in flight any more")
             case StopRequested(is_hurried=is_hurried):
-                self.targets = {}
+                self.targets = {name: replace(target, replicas=0) for name, target in self.targets.items()}
                 self._is_stopping = True
                 for replica in list(self.replicas.values()) if is_hurried else ():
                     self._apply(replica, Signal.HURRIED, now, "told to end at once")

@@ -78,7 +78,7 @@ def test_replicas_come_up_serve_and_stop(tmp_path: Path) -> None:
             await fleet.until(lambda: fleet.serving() == ["chat-0", "chat-1"])
             fleet.platform.stop()
             await fleet.until(lambda: fleet.platform.supervisor.is_idle)
-            assert fleet.table.pools == {}
+            assert fleet.serving() == []
 
     asyncio.run(main())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.operate.io.machine import survey
+from penstock.operate.io.machine import find_gpus, survey
 from penstock.spec import ModelSpec
 
 
@@ -75,3 +75,18 @@ def test_without_vllm_it_says_what_installs_it(tmp_path: Path) -> None:
     facts = survey(model("x"), tmp_path)
     assert facts.vllm_command is None
     assert f"{tmp_path}/ours/bin/pip install 'penstock[vllm]'" in facts.vllm_absence
+
+
+def test_gpus_are_the_device_nodes_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name in ("nvidia10", "nvidia0", "nvidia2", "nvidiactl", "nvidia-uvm", "null"):
+        (tmp_path / name).touch()
+    assert find_gpus(tmp_path) == ["0", "2", "10"]
+
+
+@pytest.mark.parametrize(("named", "found"), [("3,1", ["3", "1"]), ("GPU-a1", ["GPU-a1"]), ("", []), ("-1", [])])
+def test_gpus_that_were_named_to_us_are_the_ones_we_give(
+    monkeypatch: pytest.MonkeyPatch, named: str, found: list[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert find_gpus() == found

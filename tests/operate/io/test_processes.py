@@ -15,6 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from penstock.operate.devices import Devices
 from penstock.operate.engines import EngineKind, EnginePlan
 from penstock.operate.events import ReplicaExited, ReplicaProven, StartReplica
 from penstock.operate.io.processes import LocalProcesses
@@ -25,9 +26,8 @@ TINY_ENGINE = Path(__file__).with_name("tiny_engine.py")
 
 
 def tiny(mode: str = "healthy", *, kind: EngineKind = "simulated", replica: str = "chat-0") -> StartReplica:
-    argv = (sys.executable, "-I", "-S", str(TINY_ENGINE), "{port}", "{ready_file}", mode)
-    if kind == "vllm":  # picks no port of its own, and its file is not read
-        argv = (*argv[:5], str(Path("ignored-ready-file").absolute()), mode)
+    ready_file = "{ready_file}" if kind == "simulated" else "-"
+    argv = (sys.executable, "-I", "-S", str(TINY_ENGINE), "{port}", ready_file, mode)
     plan = EnginePlan(kind=kind, reason="", notes=(), argv=argv, env=(("TINY", "1"),))
     return StartReplica(id=replica, model="chat", attempt=1, plan=plan)
 
@@ -65,7 +65,12 @@ async def running(folder: Path) -> AsyncIterator[Running]:
         async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
             yield Running(
                 LocalProcesses(
-                    tasks=tasks, session=session, state=state, working_folder=folder, post=posted.put_nowait
+                    tasks=tasks,
+                    session=session,
+                    state=state,
+                    working_folder=folder,
+                    devices=Devices(["4", "7"]),
+                    post=posted.put_nowait,
                 ),
                 posted,
             )
@@ -96,13 +101,7 @@ def test_an_engine_that_takes_a_port_gets_a_free_one(tmp_path: Path) -> None:
                 it.processes.kill(replica)
                 await it.exited()
 
-    (tmp_path / "cwd").mkdir()
-    before = Path.cwd()
-    os.chdir(tmp_path / "cwd")
-    try:
-        asyncio.run(main())
-    finally:
-        os.chdir(before)
+    asyncio.run(main())
 
 
 def test_an_engine_that_dies_at_its_start_tells_its_last_words_and_code(tmp_path: Path) -> None:
@@ -208,5 +207,22 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_engine(tmp_path: Path) -> Non
             assert os.getpgid(pid) != os.getpgid(0)
             os.kill(pid, signal.SIGKILL)
             await it.exited()
+
+    asyncio.run(main())
+
+
+def test_replicas_are_given_gpus_unless_the_file_names_them(tmp_path: Path) -> None:
+    def asks(replica: str, **env: str) -> StartReplica:
+        argv = ("/bin/sh", "-c", "echo gpus=$CUDA_VISIBLE_DEVICES")
+        plan = EnginePlan(kind="vllm", reason="", notes=(), argv=argv, env=tuple(env.items()), gpus=1)
+        return StartReplica(id=replica, model="chat", attempt=1, plan=plan)
+
+    async def main() -> None:
+        async with running(tmp_path) as it:
+            it.processes.start(asks("a-0"))
+            it.processes.start(asks("b-0"))
+            it.processes.start(asks("c-0", CUDA_VISIBLE_DEVICES="9"))
+            said = {event.id: event.last_lines[-1] for event in [await it.exited() for _ in range(3)]}
+            assert said == {"a-0": "gpus=4", "b-0": "gpus=7", "c-0": "gpus=9"}
 
     asyncio.run(main())

@@ -1,6 +1,6 @@
 """The smallest engine that the local platform can run: answers /health. Not a test; started by them.
 
-Usage: tiny_engine.py PORT READY_FILE [MODE]
+Usage: tiny_engine.py PORT READY_FILE [MODE]; READY_FILE `-` writes none.
 MODE: healthy; dies (says why, exits with 3); never (answers 503); stubborn (ignores SIGTERM); forks (leaves a child in
 a session of its own and tells its pid on stdout).
 """
@@ -41,11 +41,16 @@ def main(port: int, ready_file: Path, mode: str = "healthy") -> None:
         child = subprocess.Popen(["sleep", "600"], start_new_session=True)
         print(f"child {child.pid}", flush=True)
     server = HTTPServer(("127.0.0.1", port), Answer)
+    if str(ready_file) != "-":
+        tell(server, ready_file)
+    server.serve_forever()
+
+
+def tell(server: HTTPServer, ready_file: Path) -> None:
     told = {"host": "127.0.0.1", "port": server.server_port, "pid": os.getpid()}
     draft = ready_file.with_suffix(".draft")
     draft.write_text(json.dumps(told))
     draft.replace(ready_file)
-    server.serve_forever()
 
 
 if __name__ == "__main__":

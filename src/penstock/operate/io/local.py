@@ -15,6 +15,7 @@ from typing import Protocol, assert_never
 
 import aiohttp
 
+from penstock.operate.devices import Devices
 from penstock.operate.events import (
     Action,
     DesiredChanged,
@@ -32,6 +33,7 @@ from penstock.operate.events import (
     TimePassed,
     Wait,
 )
+from penstock.operate.io.machine import find_gpus
 from penstock.operate.io.processes import LocalProcesses
 from penstock.operate.io.state_folder import StateFolder
 from penstock.operate.replicas import Phase
@@ -93,6 +95,7 @@ class LocalPlatform:
                 session=session,
                 state=self._state,
                 working_folder=self._working_folder,
+                devices=Devices(find_gpus()),
                 post=self._post,
             )
             try:

@@ -1,4 +1,4 @@
-"""What this machine has for a fleet's models: which `vllm` command, and which sources are folders on disk."""
+"""What this machine has for a fleet's models: the `vllm` command, sources that are folders on disk, GPUs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from penstock.operate.engines import EngineFacts
 from penstock.spec import ModelSpec
 
-__all__ = ["survey"]
+__all__ = ["find_gpus", "survey"]
 
 
 def survey(model: ModelSpec, folder: Path) -> EngineFacts:
@@ -24,6 +24,14 @@ def survey(model: ModelSpec, folder: Path) -> EngineFacts:
         source_path=os.path.normpath(source.absolute()) if source.exists() else None,
         is_model_folder=(source / "config.json").is_file(),
     )
+
+
+def find_gpus(devices: Path = Path("/dev")) -> list[str]:
+    """NVIDIA GPUs as CUDA_VISIBLE_DEVICES names them: those that it names already, else all there are."""
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [name for part in visible.split(",") if (name := part.strip()) and name != "-1"]
+    numbers = (node.name.removeprefix("nvidia") for node in devices.glob("nvidia[0-9]*"))
+    return sorted((n for n in numbers if n.isdecimal()), key=int)
 
 
 def _find_vllm(model: ModelSpec, folder: Path) -> tuple[str | None, str]:

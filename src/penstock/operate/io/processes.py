@@ -14,13 +14,14 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 import aiohttp
 import orjson
 
+from penstock.operate.devices import Devices
 from penstock.operate.events import ReplicaExited, ReplicaProven, StartReplica
 from penstock.operate.io import launch
 from penstock.operate.io.logs import ReplicaLog, log_path
@@ -48,12 +49,14 @@ class LocalProcesses:
         session: aiohttp.ClientSession,
         state: StateFolder,
         working_folder: Path,
+        devices: Devices,
         post: Callable[[ReplicaProven | ReplicaExited], None],
     ) -> None:
         self._tasks = tasks
         self._session = session
         self._state = state
         self._working_folder = working_folder
+        self._devices = devices
         self._post = post
         self._living: dict[str, _Living] = {}
 
@@ -77,18 +80,20 @@ class LocalProcesses:
         """One process from start to end."""
         action = living.action
         log = ReplicaLog(log_of(self._state, action.id))
+        gpus = self._devices.take(action.plan.gpus)
         try:
-            reason = await self._run(living, log)
+            reason = await self._run(living, log, gpus)
         except OSError as error:
             reason = f"could not be started ({error.strerror})"
         finally:
+            self._devices.give_back(gpus)
             log.close()
             if self._living.get(action.id) is living:
                 del self._living[action.id]
         words = tuple(log.last_words())
         self._post(ReplicaExited(id=action.id, attempt=action.attempt, reason=reason, last_lines=words))
 
-    async def _run(self, living: _Living, log: ReplicaLog) -> str:
+    async def _run(self, living: _Living, log: ReplicaLog, gpus: Sequence[str]) -> str:
         """Runs the process; returns how it ended, in words."""
         plan, ready_file = living.action.plan, self._state.ready / f"{quote(living.action.id, safe='')}.json"
         ready_file.unlink(missing_ok=True)
@@ -102,7 +107,7 @@ class LocalProcesses:
             stdin=PIPE,
             stdout=PIPE,
             stderr=STDOUT,
-            env=_environment(command[0], dict(plan.env)),
+            env=_environment(command[0], dict(plan.env), gpus),
             cwd=self._working_folder,
             start_new_session=True,
         )
@@ -190,9 +195,12 @@ async def _keep_output(process: Process, log: ReplicaLog) -> None:
         log.write(chunk)
 
 
-def _environment(command: str, added: dict[str, str]) -> dict[str, str]:
-    """Our environment and the plan's; an engine of another virtual environment finds its own tools first."""
-    env = {**os.environ, **added}
+def _environment(command: str, added: Mapping[str, str], gpus: Sequence[str]) -> dict[str, str]:
+    """Our environment, the replica's GPUs, and what the file adds; the engine's own tools come first on PATH."""
+    env = dict(os.environ)
+    if gpus:
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    env.update(added)
     if "/" in command:
         env["PATH"] = f"{Path(command).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
     return env
