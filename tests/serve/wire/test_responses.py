@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -71,11 +73,9 @@ class TestChunkedBody:
     @given(st.lists(st.binary(max_size=30), max_size=8))
     def test_garbage_is_a_response_error_or_waits_for_more_and_nothing_else(self, reads: list[bytes]) -> None:
         body = ChunkedBody()
-        try:
+        with suppress(ResponseError):
             for read in reads:
                 assert isinstance(body.feed(read), bytes)
-        except ResponseError as error:
-            assert str(error)
 
     @given(st.binary(min_size=1, max_size=20), st.integers(0, 60), st.integers(0, 255))
     def test_one_wrong_byte_never_passes_as_the_same_body_with_other_framing(
@@ -203,10 +203,8 @@ class TestHead:
     @example(b"HTTP/1.1 200 OK\r\n\r\n")
     def test_garbage_is_a_response_error_or_incomplete_and_nothing_else(self, data: bytes) -> None:
         for text in (data, OK + data, OK + data + b"\r\n\r\n"):
-            try:
+            with suppress(ResponseError):
                 parse_head(text)
-            except ResponseError as error:
-                assert str(error)
 
     @pytest.mark.parametrize(
         "fields",

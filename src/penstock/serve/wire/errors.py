@@ -78,7 +78,7 @@ def error_event(failure: Failure, dialect: Dialect) -> bytes:
 
 
 def normalise_engine_error(status: int, body: bytes, dialect: Dialect) -> bytes:
-    """An engine's error body in the one shape. Bodies that have it already pass unchanged.
+    """An engine's error body in the one shape; what it said of type, param and code is kept.
 
     vLLM answers in four shapes (error object, error string, `detail`, Anthropic's); other engines add plain text.
     """
@@ -86,14 +86,30 @@ def normalise_engine_error(status: int, body: bytes, dialect: Dialect) -> bytes:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
         parsed = None
-    if isinstance(parsed, dict):
-        error = parsed.get("error")
-        if isinstance(error, dict) and "message" in error:
-            return body
-        text = error if isinstance(error, str) else parsed.get("detail") or parsed.get("message")
+    error = parsed.get("error") if isinstance(parsed, dict) else None
+    if isinstance(error, dict):
+        text = error.get("message")
+    elif isinstance(parsed, dict):
+        error, text = {}, error or _detail_words(parsed.get("detail")) or parsed.get("message")
     else:
-        text = body[:500].decode("utf-8", "replace").strip()
+        error, text = {}, body[:500].decode("utf-8", "replace").strip()
     message = text if isinstance(text, str) and text else f"the engine answered {status} without a message"
     if status == 404 and message == "Not Found":
         message = "This model's engine does not serve this API path."
-    return error_body(Failure(status=status, code="engine_error", message=message), dialect)
+    payload = _payload(Failure(status=status, code="engine_error", message=message), dialect)
+    if dialect == "openai":
+        payload["error"] |= {name: error[name] for name in ("type", "param", "code") if name in error}
+    return orjson.dumps(payload)
+
+
+def _detail_words(detail: object) -> object:
+    """FastAPI's `detail`: a sentence, or a list of what is wrong where."""
+    if not isinstance(detail, list):
+        return detail
+    words = []
+    for finding in detail[:10]:
+        if isinstance(finding, dict):
+            place = finding.get("loc")
+            where = ".".join(map(str, place)) if isinstance(place, list) else str(place)
+            words.append(f"{where}: {finding.get('msg')}")
+    return "; ".join(words)

@@ -42,6 +42,10 @@ def _is_text_or_list(value: Any) -> bool:
     return type(value) is str or type(value) is list
 
 
+def _is_text_or_list_or_object(value: Any) -> bool:
+    return type(value) is str or type(value) is list or type(value) is dict
+
+
 def _is_text_or_object(value: Any) -> bool:
     return type(value) is str or type(value) is dict
 
@@ -57,6 +61,7 @@ TEXT: Check = (_is_text, "a string")
 LIST: Check = (_is_list, "an array")
 OBJECT: Check = (_is_object, "an object")
 TEXT_OR_LIST: Check = (_is_text_or_list, "a string or an array")
+TEXT_OR_LIST_OR_OBJECT: Check = (_is_text_or_list_or_object, "a string, an array or an object")
 TEXT_OR_OBJECT: Check = (_is_text_or_object, "a string or an object")
 STOP: Check = (_is_stop, "a string or an array of strings")
 
@@ -131,7 +136,10 @@ SCHEMAS: dict[str, tuple[dict[str, Check], tuple[str, ...]]] = {
         {"model": TEXT, "input": TEXT_OR_LIST, "messages": LIST, "dimensions": INT, "encoding_format": TEXT},
         (),
     ),
-    "rerank": ({"model": TEXT, "query": TEXT_OR_OBJECT, "documents": LIST, "top_n": INT}, ("query", "documents")),
+    "rerank": (
+        {"model": TEXT, "query": TEXT_OR_OBJECT, "documents": TEXT_OR_LIST_OR_OBJECT, "top_n": INT},
+        ("query", "documents"),
+    ),
     "score": ({"model": TEXT}, ()),
     "classify": ({"model": TEXT, "input": TEXT_OR_LIST}, ()),
     "pooling": ({"model": TEXT, "input": TEXT_OR_LIST}, ()),
@@ -140,6 +148,9 @@ SCHEMAS: dict[str, tuple[dict[str, Check], tuple[str, ...]]] = {
     "any": ({"model": TEXT}, ()),
 }
 """By schema name: check of each known field, and the fields that must be there."""
+
+_CONVERSATIONS = frozenset({"chat", "messages", "tokenize"})
+"""Schemas whose `messages` is one conversation; embeddings take a list of conversations too."""
 
 _TYPE_WORDS = {
     str: "a string",
@@ -163,7 +174,7 @@ def wrong_field(schema: str, body: Mapping[str, Any]) -> tuple[str, str] | None:
         if check is not None and value is not None and not check[0](value):
             return name, f"Invalid type for '{name}': expected {check[1]}, got {_TYPE_WORDS[type(value)]}."
     messages = body.get("messages")
-    return _wrong_message(messages) if messages is not None and "messages" in checks else None
+    return _wrong_message(messages) if messages is not None and schema in _CONVERSATIONS else None
 
 
 def _wrong_message(messages: list[Any]) -> tuple[str, str] | None:

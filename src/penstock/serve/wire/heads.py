@@ -70,7 +70,7 @@ def answer_head(
 ) -> bytes:
     """A response head. `content_length` -1 sends none; `extra` is whole header lines."""
     if content_length >= 0:
-        framing = b"content-length: %d\r\n" % content_length
+        framing = b"content-length: %d\r\n" % content_length if status != 204 else b""
     else:
         framing = b"transfer-encoding: chunked\r\n" if is_chunked else b""
     return b"".join(

@@ -5,7 +5,6 @@ The body is parsed once; unless an edit is needed the client's own bytes go on u
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +12,13 @@ import orjson
 
 from penstock.serve.wire.errors import Failure
 from penstock.serve.wire.fields import wrong_field
+from penstock.serve.wire.multipart import form_boundary, form_fields
 from penstock.serve.wire.routes import Route
 
 __all__ = ["ApiRequest", "read_json", "read_multipart", "upstream_body"]
 
+MODEL_BYTES_MAX = 1024
+"""Bytes of the model's name in a form; a longer field is no name."""
 _INCLUDE_USAGE = b'"stream_options":{"include_usage":true}'
 
 
@@ -30,6 +32,8 @@ class ApiRequest:
     """Whether the client itself asked for the usage chunk of a stream."""
     fields: dict[str, Any] | None = None
     """The parsed JSON body; None for multipart."""
+    model_span: tuple[int, int] | None = None
+    """Where the model's name is in a multipart body."""
 
 
 def read_json(route: Route, body: bytes) -> ApiRequest | Failure:
@@ -50,7 +54,7 @@ def read_json(route: Route, body: bytes) -> ApiRequest | Failure:
         return Failure(status=400, code=code, message=wrong[1], param=wrong[0])
     is_stream = fields.get("stream") is True
     options = fields.get("stream_options") if is_stream else None
-    wants_usage = options is not None and bool(options.get("include_usage"))
+    wants_usage = type(options) is dict and bool(options.get("include_usage"))
     return ApiRequest(model=model, is_stream=is_stream, wants_usage=wants_usage, fields=fields)
 
 
@@ -64,30 +68,32 @@ def _json_words(body: bytes, error: orjson.JSONDecodeError) -> str:
     )
 
 
-_FORM_FIELD = re.compile(
-    rb'content-disposition:\s*form-data;[^\r\n]*?\bname="(model|stream)"[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{0,200})\r\n',
-    re.IGNORECASE,
-)
-
-
 def read_multipart(body: bytes, content_type: str) -> ApiRequest | Failure:
-    """Finds `model` and `stream` in a multipart form; the form itself goes on unchanged."""
-    if not content_type.lower().startswith("multipart/form-data"):
-        message = "This path takes multipart/form-data, as the audio API of OpenAI does."
+    """Finds `model` and `stream` in a multipart form. Of two equal names the last counts, as for the engine."""
+    boundary = form_boundary(content_type)
+    if not boundary:
+        message = "This path takes multipart/form-data with a boundary, as the audio API of OpenAI does."
         return Failure(status=400, code="invalid_content_type", message=message)
-    found = {m[1].lower(): m[2].decode("utf-8", "replace").strip() for m in _FORM_FIELD.finditer(body)}
-    model = found.get(b"model", "")
-    if not model:
+    request = ApiRequest(model="")
+    for name, start, end in form_fields(body, boundary):
+        if name == b"model" and end - start <= MODEL_BYTES_MAX:
+            request.model, request.model_span = body[start:end].decode("utf-8", "replace").strip(), (start, end)
+        elif name == b"stream":
+            request.is_stream = body[start : min(end, start + 8)].strip().lower() in (b"true", b"1")
+    if not request.model:
         message = "The form has no 'model' field. GET /v1/models lists the models."
         return Failure(status=400, code="missing_field", message=message, param="model")
-    return ApiRequest(model=model, is_stream=found.get(b"stream", "").lower() in ("true", "1"))
+    return request
 
 
 def upstream_body(route: Route, request: ApiRequest, body: bytes, model: str) -> bytes:
     """The body that goes to the engine: under the model's own name, and asking for usage at the end of a stream."""
     fields = request.fields
     if fields is None:
-        return body
+        span = request.model_span
+        if span is None or request.model == model:
+            return body
+        return b"".join((body[: span[0]], model.encode(), body[span[1] :]))
     asks_usage = request.is_stream and route.has_stream_options and not request.wants_usage
     if request.model == model:
         if not asks_usage:
@@ -98,5 +104,7 @@ def upstream_body(route: Route, request: ApiRequest, body: bytes, model: str) ->
     edited = dict(fields)
     edited["model"] = model
     if asks_usage:
-        edited["stream_options"] = {**(fields.get("stream_options") or {}), "include_usage": True}
+        # usage on every chunk comes only with include_usage, which this client did not ask for
+        options = {k: v for k, v in (fields.get("stream_options") or {}).items() if k != "continuous_usage_stats"}
+        edited["stream_options"] = options | {"include_usage": True}
     return orjson.dumps(edited)

@@ -1,8 +1,8 @@
 """Reading an engine's HTTP response without a socket: the head, and the body under each framing.
 
-Strict where a mistake could mix up two answers (framing, sizes) or carry a line of its own into a client's head, lenient
-in what does no harm. Every fault is a `ResponseError`; nothing is guessed. Bytes past the end of an answer are dropped
-and told (`is_overrun`): the answer stands, the connection must not be used again.
+Strict where a mistake could mix up two answers (framing, sizes) or bring a line of its own into a client's head,
+lenient in what does no harm. Every fault is a `ResponseError`; nothing is guessed. Bytes past the end of an answer are
+dropped and told (`is_overrun`): the answer stands, the connection must not be used again.
 """
 
 from __future__ import annotations

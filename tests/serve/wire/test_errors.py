@@ -1,0 +1,105 @@
+"""Error answers: one shape in each dialect, whatever the engine said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.serve.wire.errors import Failure, error_body, error_event, normalise_engine_error
+
+RECORDED = Path(__file__).resolve().parents[3].parent / "shared" / "reference" / "vllm-api"
+STATUSES = [400, 401, 403, 404, 405, 408, 413, 414, 415, 422, 429, 431, 500, 501, 502, 503, 504, 529]
+
+
+def failure(status: int, message: str = "It broke.") -> Failure:
+    return Failure(status=status, code="broken", message=message, param="model")
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_openais_shape_has_all_four_fields(status: int) -> None:
+    error = json.loads(error_body(failure(status), "openai"))["error"]
+    assert error == {"message": "It broke.", "type": error["type"], "param": "model", "code": "broken"}
+    assert (error["type"] == "server_error") == (status >= 500)
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_anthropics_shape_has_its_type_and_message(status: int) -> None:
+    body = json.loads(error_body(failure(status), "anthropic"))
+    assert body["type"] == "error"
+    assert body["error"]["message"] == "It broke."
+    assert body["error"]["type"].endswith("_error") or status == 413
+
+
+@given(st.text(min_size=1))
+def test_an_error_event_is_one_event_whatever_the_words(message: str) -> None:
+    for dialect in ("openai", "anthropic"):
+        event = error_event(failure(502, message.encode("utf-8", "replace").decode()), dialect)
+        assert event.count(b"\n\n") == 1
+        assert event.endswith(b"\n\n")
+        assert b"\r" not in event
+        last = event.rstrip(b"\n").split(b"\n")[-1]
+        assert json.loads(last.removeprefix(b"data: "))["error"]["message"]
+
+
+class TestEngineErrors:
+    @pytest.mark.parametrize(
+        ("body", "message"),
+        [
+            (b'{"error":{"message":"too long","type":"BadRequestError","param":"prompt","code":400}}', "too long"),
+            (b'{"error":{"message":"too long"}}', "too long"),
+            (b'{"error":"too long"}', "too long"),
+            (b'{"detail":"too long"}', "too long"),
+            (b'{"detail":[{"loc":["body","x"],"msg":"too long","type":"missing"}]}', "body.x: too long"),
+            (b'{"detail":[{"loc":7,"msg":"too long"},5]}', "7: too long"),
+            (b'{"message":"too long"}', "too long"),
+            (b'{"object":"error","message":"too long","code":400}', "too long"),
+            (b'{"type":"error","error":{"type":"api_error","message":"too long"}}', "too long"),
+            (b"too long\n", "too long"),
+            (b"", "the engine answered 400 without a message"),
+            (b"{}", "the engine answered 400 without a message"),
+            (b"[]", "[]"),
+            (b'{"error":{}}', "the engine answered 400 without a message"),
+            (b'{"error":null,"detail":null}', "the engine answered 400 without a message"),
+            (b'{"error":{"message":5}}', "the engine answered 400 without a message"),
+        ],
+    )
+    def test_each_shape_becomes_the_one_shape_in_both_dialects(self, body: bytes, message: str) -> None:
+        openai = json.loads(normalise_engine_error(400, body, "openai"))
+        assert openai["error"]["message"] == message
+        assert set(openai) == {"error"}
+        assert set(openai["error"]) >= {"message", "type", "param", "code"}
+        anthropic = json.loads(normalise_engine_error(400, body, "anthropic"))
+        assert anthropic["type"] == "error"
+        assert set(anthropic["error"]) >= {"type", "message"}
+        assert anthropic["error"]["message"] == message
+
+    def test_what_the_engine_said_of_param_and_code_is_kept(self) -> None:
+        body = b'{"error":{"message":"no","type":"BadRequestError","param":"prompt","code":400}}'
+        assert json.loads(normalise_engine_error(400, body, "openai")) == json.loads(body)
+
+    def test_a_path_that_the_engine_lacks_is_said_in_words(self) -> None:
+        assert b"does not serve this API path" in normalise_engine_error(404, b'{"detail":"Not Found"}', "openai")
+
+    @given(st.integers(400, 599), st.binary(max_size=100))
+    def test_garbage_is_quoted_and_never_fails(self, status: int, body: bytes) -> None:
+        assert json.loads(normalise_engine_error(status, body, "openai"))["error"]["message"]
+
+    def test_a_long_page_is_cut(self) -> None:
+        assert len(normalise_engine_error(502, b"<html>" + b"x" * 100_000, "openai")) < 1000
+
+    def test_recorded_errors_of_vllm_keep_their_words(self) -> None:
+        if not RECORDED.exists():
+            pytest.skip("the recorded answers of vLLM are not beside this checkout")
+        seen = 0
+        for path in sorted(RECORDED.glob("err_*.http")):
+            status = int(path.read_bytes().split(b" ", 2)[1])
+            body = path.read_bytes().rstrip().rpartition(b"\n")[2]
+            if status < 400 or b'"error"' not in body:
+                continue
+            seen += 1
+            assert json.loads(normalise_engine_error(status, body, "openai")) == json.loads(body), path.name
+        assert seen > 20
