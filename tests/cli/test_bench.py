@@ -62,6 +62,7 @@ def test_errors_are_listed_by_kind_and_exit_1_when_nothing_was_answered(capsys: 
     out, err = capsys.readouterr()
     assert re.search(r"http_429\s+10\s+too many requests", out)
     assert "every request failed" in err
+    assert "p99" not in out  # no table of nothing
 
 
 def test_a_window_in_which_nothing_was_due_exits_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

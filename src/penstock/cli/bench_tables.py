@@ -28,7 +28,9 @@ def print_report(report: Report) -> None:
         _row("prompt tokens", report.prompt_tokens),
         _row("output tokens", report.output_tokens),
     ]
-    print_table(("", "mean", "p50", "p90", "p95", "p99", "max"), [row for row in rows if row[1] is not None])
+    rows = [row for row in rows if row[1] is not None]
+    if rows:
+        print_table(("", "mean", "p50", "p90", "p95", "p99", "max"), rows)
     print_text(
         f"{report.requests_per_s:.2f} requests/s, {report.prompt_tokens_per_s:,.0f} prompt tokens/s, "
         f"{report.output_tokens_per_s:,.0f} output tokens/s"

@@ -51,7 +51,7 @@ class PromptBook:
 
     def text(self, request: TraceRequest, serial: int) -> str:
         """The prompt of the `serial`-th request of the run."""
-        wanted = max(1, round(request.prompt_tokens * self._words_per_token))
+        wanted = self._words(request.prompt_tokens)
         parts: list[str] = []
         for block in request.prefix_blocks:
             size = min(wanted, self._block_words)
@@ -65,6 +65,11 @@ class PromptBook:
     def sample(self, words: int) -> str:
         """Text like that of prompts, to count the tokens of."""
         return self._run("sample", words).lstrip()
+
+    def _words(self, tokens: int) -> int:
+        """How many words to write; whole blocks count as such, so that a block is shared to its last word."""
+        blocks, rest = divmod(tokens, BLOCK_TOKENS)
+        return max(1, blocks * self._block_words + round(rest * self._words_per_token))
 
     def _block(self, block: int) -> str:
         text = self._blocks.get(block)
