@@ -106,7 +106,7 @@ class HttpExchange:
         await self.answer(error.body(), status=error.status)
 
     async def begin_events(self) -> None:
-        """Starts a stream of events; the head is sent with the first of them or at the end."""
+        """Starts a stream of events; the head is sent at once, before there is anything to say, as vLLM does."""
         self.status = 200
         await self._send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", _EVENTS), _VARY]})
 
