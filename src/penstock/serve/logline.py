@@ -12,13 +12,15 @@ from penstock.serve.record import RequestRecord
 
 __all__ = ["log_line"]
 
+VALUE_CHARS_MAX = 100
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/@+")
 
 
 def _plain(value: str) -> str:
+    value = value[:VALUE_CHARS_MAX]
     if _PLAIN.issuperset(value):
         return value or "-"
-    escaped = value[:100].encode("unicode_escape").decode().replace('"', '\\"')
+    escaped = value.encode("unicode_escape").decode().replace('"', '\\"')
     return f'"{escaped}"'
 
 
