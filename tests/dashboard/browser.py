@@ -57,15 +57,20 @@ class Page:
         """Goes to `url` in a window of that width."""
         for domain in ("Runtime", "Log", "Page"):
             await self.call(f"{domain}.enable")
-        await self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
-        )
+        await self.resize(width)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
         await self.call("Emulation.setEmulatedMedia", features=[scheme])
         await self.call("Page.navigate", url=url)
         async with asyncio.timeout(WAIT_S):
             while not self._is_loaded:  # before it, what is asked would be asked of the empty page
                 self._note(await self._socket.receive_json())
+
+    async def resize(self, width: int) -> None:
+        """Gives the window another width; scroll bars take no room of it."""
+        await self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
+        )
+        await self.call("Emulation.setScrollbarsHidden", hidden=True)
 
     async def ask(self, expression: str) -> Any:
         """The value of a JavaScript expression, a promise's once it is kept."""

@@ -149,6 +149,19 @@ def test_every_scene_fits_a_phone_and_the_dark_without_an_error(scene: str, tmp_
 
 
 @needs_browser
+def test_nothing_is_cut_off_at_any_width(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with drawn("trouble", tmp_path) as page:
+            for width in (320, 390, 600, 761, 820, 1081, 1280, 1920):
+                await page.resize(width)
+                await page.until(f"document.documentElement.clientWidth === {width}")
+                assert await page.ask("document.documentElement.scrollWidth") == width
+                assert await page.ask("document.getElementById('model-table').scrollWidth") < width
+
+    asyncio.run(main())
+
+
+@needs_browser
 def test_the_first_request_s_command_names_the_gateway_and_a_model(tmp_path: Path) -> None:
     async def main() -> None:
         async with drawn("empty", tmp_path) as page:

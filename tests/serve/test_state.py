@@ -77,6 +77,14 @@ def test_a_request_shows_null_for_moments_and_tokens_that_never_came() -> None:
     assert answer["at"] == "1970-01-01T00:00:00.000Z"
 
 
+def test_only_a_stream_shows_when_its_first_token_came() -> None:
+    times = {"ttft_ms": 100.0, "total_ms": 110.0, "output_tokens": 11}
+    stream = request_state(RequestRecord(is_stream=True, **times))
+    whole = request_state(RequestRecord(is_stream=False, **times))
+    assert (stream["ttft_ms"], stream["tpot_ms"], stream["total_ms"]) == (100.0, 1.0, 110.0)
+    assert (whole["ttft_ms"], whole["tpot_ms"], whole["total_ms"]) == (None, None, 110.0)
+
+
 def test_a_name_that_a_client_chose_is_shown_shortened() -> None:
     answer = request_state(RequestRecord(requested_model="x" * 10_000, request_id="y" * 10_000))
     assert len(answer["requested_model"]) == len(answer["request_id"]) == 200

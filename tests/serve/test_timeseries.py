@@ -49,3 +49,12 @@ def test_the_window_leaves_out_what_is_older() -> None:
     answer = series.window(3.0, 9.0, 9.0)
     assert answer["t"] == [7.0, 8.0, 9.0]
     assert answer["models"]["m"]["requests_per_s"] == [7.0, 8.0, 9.0]
+
+
+def test_the_last_points_are_the_newest_first_as_far_as_there_are_any() -> None:
+    series = TimeSeries()
+    for at in range(3):
+        series.append({"m": point(float(at))}, float(at))
+    assert [p.requests_per_s for p in series.last("m", 2)] == [2.0, 1.0]
+    assert len(series.last("m", 10)) == 3
+    assert series.last("unheard-of", 10) == []

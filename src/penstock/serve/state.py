@@ -77,7 +77,7 @@ def fresh_sample(endpoint: Endpoint, now: float) -> EngineSample | None:
 
 
 def request_state(record: RequestRecord) -> dict[str, Any]:
-    """One finished request of `/api/v1/requests`."""
+    """One finished request of `/api/v1/requests`. Only a stream shows when its first token came."""
     return {
         "at": rfc3339(record.at),
         "request_id": record.request_id[:NAME_CHARS_MAX],
@@ -96,8 +96,8 @@ def request_state(record: RequestRecord) -> dict[str, Any]:
         "cached_tokens": _known(record.cached_tokens),
         "output_tokens": _known(record.output_tokens),
         "queue_ms": _known(record.queue_ms),
-        "ttft_ms": _known(record.ttft_ms),
-        "tpot_ms": _known(record.tpot_ms),
+        "ttft_ms": _known(record.ttft_ms) if record.is_stream else None,
+        "tpot_ms": _known(record.tpot_ms) if record.is_stream else None,
         "total_ms": _known(record.total_ms),
         "retries": record.retries,
         "resumes": record.resumes,

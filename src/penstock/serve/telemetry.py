@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Mapping
 from itertools import islice
+from statistics import fmean
 from typing import Any
 
 from penstock.serve.histogram import BOUNDS_MS, percentile
@@ -133,13 +134,11 @@ class Telemetry:
         self._series.append(points, now)
         self._forget_removed()
 
-    def rates(self, model: str) -> tuple[float, float, float]:
-        """Requests, errors and output tokens per second over the last ticks, as the gateway saw them end."""
+    def requests_per_s(self, model: str) -> float:
+        """Requests per second over the last ticks, as the gateway saw them end."""
         if len(self._ticks) < 2:
-            return 0.0, 0.0, 0.0
-        span_s = self._ticks[-1] - self._ticks[0]
-        requests, errors, tokens = self._tallies[model].since(len(self._ticks) - 1)
-        return requests / span_s, errors / span_s, tokens / span_s
+            return 0.0
+        return self._tallies[model].since(len(self._ticks) - 1)[0] / (self._ticks[-1] - self._ticks[0])
 
     def tokens_per_s(self, model: str, table: EndpointTable, now: float) -> float | None:
         """What the engines of `model` say they generate per second; None where none has said so lately."""
@@ -192,8 +191,7 @@ class Telemetry:
         }
 
     def _view(self, name: str, table: EndpointTable, now: float) -> ModelView:
-        requests_per_s, _, output_per_s = self.rates(name)
-        measured = self.tokens_per_s(name, table, now)
+        generated = [point.tokens_per_s for point in self._series.last(name, RATE_TICKS)]
         return ModelView(
             now=now,
             name=name,
@@ -201,8 +199,8 @@ class Telemetry:
             platform=self.platform.get(name) or PlatformModel(),
             pool=table.pools.get(name) or Pool(model=name),
             tally=self._tallies[name],
-            requests_per_s=requests_per_s,
-            tokens_per_s=output_per_s if measured is None else measured,
+            requests_per_s=self.requests_per_s(name),
+            tokens_per_s=fmean(generated) if generated else 0.0,
         )
 
     def _point(self, name: str, tally: ModelTally, table: EndpointTable, now: float, rates: list[float]) -> Point:

@@ -52,6 +52,10 @@ class TimeSeries:
             ring.append(point)
         self._at.append(now)
 
+    def last(self, model: str, ticks: int) -> list[Point]:
+        """The newest points of `model`, newest first, as far as it has any."""
+        return [point for point in islice(reversed(self._points.get(model, ())), ticks) if point is not None]
+
     def window(self, window_s: float, now: float, unix_now: float) -> dict[str, Any]:
         """The points of the last `window_s` seconds as arrays; `t` in Unix seconds."""
         skipped = sum(at <= now - window_s for at in self._at)

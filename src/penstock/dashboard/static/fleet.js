@@ -324,7 +324,8 @@ byId("charts").append(...CHARTS.map(({ chart }) => chart.figure));
 function showCharts() {
   if (!state) return;
   const to = series.times.at(-1) ?? Date.now() / 1000;
-  const from = to - windowS;
+  const known = to - (series.times[0] ?? to);
+  const from = to - Math.min(windowS, Math.max(60, known)); // the first minutes are not drawn into a corner
   const first = series.times.findIndex((time) => time >= from - 1);
   const times = first < 0 ? [] : series.times.slice(first);
   for (const { chart, curves, promises: promised, rest } of CHARTS) {

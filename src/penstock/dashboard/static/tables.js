@@ -45,7 +45,8 @@ function cell(label, className = "") {
 const FIGURES = [
   ["Requests/s", "number model-only"],
   ["TTFT p50 · p95", "number model-only"],
-  ["Per token p50 · p95", "number model-only"],
+  ["TPOT p50 · p95", "number model-only"],
+  ["E2E p50 · p95", "number model-only"],
   ["In flight", "number"],
   ["Running", "number"],
   ["Waiting", "number"],
@@ -121,11 +122,12 @@ function sumKnown(endpoints, field) {
 function updateModel(tr, model, tone) {
   const { endpoints, objectives } = model;
   const aliases = model.aliases.length ? `also ${model.aliases.join(", ")} · ` : "";
-  const why = model.engine_reason ? `: ${model.engine_reason}` : "";
+  const why = model.engine_reason ? `: ${model.engine_reason.split(": ")[0]}` : "";
   const head = tr.querySelector("th");
   if (!head.firstChild) head.append(element("i", "swatch"), element("span"), element("small"));
   head.firstChild.className = `swatch ${tone(model.name)}`;
   put(head.children[1], model.name);
+  head.lastChild.title = model.engine_reason;
   put(head.lastChild, `${aliases}${ENGINES[model.engine] ?? model.engine}${why}`);
   setChip(tr, modelChip(model));
   const usage = sumKnown(endpoints, "kv_usage");
@@ -133,6 +135,7 @@ function updateModel(tr, model, tone) {
     rate(model.requests_per_s),
     pair(model.ttft_ms),
     pair(model.tpot_ms),
+    pair(model.total_ms),
     count(model.in_flight),
     count(sumKnown(endpoints, "running")),
     count(sumKnown(endpoints, "waiting")),
@@ -141,6 +144,7 @@ function updateModel(tr, model, tone) {
   setKv(tr, usage === null ? null : usage / endpoints.filter((e) => e.kv_usage !== null).length);
   mark(tr.children[3], model.ttft_ms.p95, objectives.ttft_ms);
   mark(tr.children[4], model.tpot_ms.p95, objectives.itl_ms);
+  mark(tr.children[5], model.total_ms.p95, objectives.e2e_ms);
 }
 
 function mark(td, measured, promised) {
@@ -160,7 +164,7 @@ function updateReplica(tr, endpoint) {
   head.title = endpoint.url;
   setChip(tr, [mood, words]);
   const { in_flight: inFlight, running, waiting, tokens_per_s: tokens } = endpoint;
-  fill(tr, ["", "", "", count(inFlight), count(running), count(waiting), count(tokens)]);
+  fill(tr, ["", "", "", "", count(inFlight), count(running), count(waiting), count(tokens)]);
   setKv(tr, endpoint.kv_usage);
 }
 
@@ -186,7 +190,7 @@ function makeMore({ more }) {
     button.textContent = "…"; // until the next second's rows
   });
   const td = element("td", "", button);
-  td.colSpan = 10;
+  td.colSpan = 11;
   return element("tr", "more", td);
 }
 
