@@ -6,6 +6,7 @@ Exit codes: 0 ended by SIGTERM or SIGINT, 1 it did not start, 2 the command line
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,7 +17,7 @@ from penstock.cli.output import say
 from penstock.errors import UsageError
 
 if TYPE_CHECKING:
-    from penstock.facts import Task
+    from penstock.facts import Architecture, Task
     from penstock.simulate.io.engine import ServiceSettings
 
 __all__ = ["register"]
@@ -70,13 +71,13 @@ def engine(
     ] = False,
 ) -> None:
     """Serve a simulated vLLM 0.32: its API, scheduler and timing, with text that depends on the prompt alone."""
-    from penstock.facts import engine_defaults, find_gpu, find_model  # noqa: PLC0415 — start-up time
+    from penstock.facts import engine_defaults, find_gpu  # noqa: PLC0415 — start-up time
     from penstock.simulate.engine import EngineConfig  # noqa: PLC0415 — start-up time
     from penstock.simulate.io.engine import RunOptions, ServiceSettings  # noqa: PLC0415 — start-up time
 
     if speed <= 0:
         raise UsageError(f"--speed is {speed}, and must be above 0", hint="1 is as fast as the GPU, 10 ten times that")
-    architecture = find_model(source or model)
+    architecture = _architecture(source or model)
     gpu_row = find_gpu(gpu)
     defaults = engine_defaults(gpu_row)
     config = EngineConfig(
@@ -121,6 +122,19 @@ def _serve(settings: ServiceSettings, options: object) -> None:
     assert isinstance(options, RunOptions)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run_engine(settings, options, say))
+
+
+def _architecture(source: str) -> Architecture:
+    """The architecture of a folder by its `config.json`, of a hub name by the facts."""
+    from penstock.facts import architecture_from_config, find_model  # noqa: PLC0415 — start-up time
+
+    config = Path(source) / "config.json"
+    if not config.is_file():
+        return find_model(source)
+    try:
+        return architecture_from_config(json.loads(config.read_text(encoding="utf-8")), Path(source).name)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{config} cannot be read: {error}", hint="it is the model's own config.json") from error
 
 
 def _task(asked: str, found: Task) -> Task:

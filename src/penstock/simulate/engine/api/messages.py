@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import orjson
 from pydantic import BaseModel, Field, TypeAdapter
 
 from penstock.simulate.engine.api.chat_answer import ToolCall
@@ -201,10 +202,11 @@ def token_count_body(count: int) -> bytes:
 
 
 def _arguments(text: str) -> Any:
-    return ARGUMENTS.validate_json(text)
-
-
-ARGUMENTS: TypeAdapter[Any] = TypeAdapter(Any)
+    """The arguments of a call; empty where the answer was cut inside them."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}
 
 
 def _stop_reason(reason: str | None, call: ToolCall | None) -> str:

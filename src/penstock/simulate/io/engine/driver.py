@@ -137,13 +137,6 @@ class Driver:
             live.mailbox.fail(ClientGone())
         self._live.clear()
 
-    def fail_all(self, failure: ApiError) -> None:
-        """Fails every request, as a dead engine core does."""
-        for live in list(self._live.values()):
-            self.engine.abort(live.request.id, self._clock())
-            live.mailbox.fail(failure)
-        self._live.clear()
-
     async def run(self) -> None:
         """Steps the engine for ever; cancel it to end."""
         while True:

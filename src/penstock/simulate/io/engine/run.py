@@ -46,9 +46,9 @@ async def run_engine(settings: ServiceSettings, options: RunOptions, say: Callab
         async with asyncio.TaskGroup() as tasks:
             server = EngineServer(settings, listener)
             await server.start(tasks)
-            say(f"simulated engine of {settings.source} listens on http://{server.host}:{server.port}")
             if options.ready_file is not None:
                 write_ready_file(options.ready_file, server.host, server.port)
+            say(f"simulated engine of {settings.source} listens on http://{server.host}:{server.port}")
             await ending.wait()
             await server.stop(options.shutdown_timeout_s)
     finally:
