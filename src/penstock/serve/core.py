@@ -19,7 +19,17 @@ class Core:
     `unix_offset_s` is Unix time less monotonic time; `date` is the HTTP date, kept current by the edge once a second.
     """
 
-    __slots__ = ("_random", "config", "date", "endpoints", "in_flight", "is_draining", "policy", "unix_offset_s")
+    __slots__ = (
+        "_random",
+        "config",
+        "created",
+        "date",
+        "endpoints",
+        "in_flight",
+        "is_draining",
+        "policy",
+        "unix_offset_s",
+    )
 
     def __init__(
         self,
@@ -34,6 +44,7 @@ class Core:
         self.endpoints = endpoints if endpoints is not None else EndpointTable()
         self.policy: Policy = policy if policy is not None else LeastLoad()
         self.unix_offset_s = unix_offset_s
+        self.created = int(unix_offset_s)  # of every model in the list: fixed, while clocks drift
         self.date = b"Thu, 01 Jan 1970 00:00:00 GMT"
         self.in_flight = 0
         self.is_draining = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 import orjson
 
 from penstock import __version__
@@ -31,7 +33,7 @@ def local_answer(core: Core, path: str, caller: Caller) -> bytes | Failure:
         return orjson.dumps({"version": __version__})
     if path == "/v1/models":
         return orjson.dumps({"object": "list", "data": model_list(core, caller)})
-    name = path.removeprefix("/v1/models/")
+    name = unquote(path.removeprefix("/v1/models/"))
     for model in model_list(core, caller):
         if model["id"] == name:
             return orjson.dumps(model)
@@ -40,8 +42,7 @@ def local_answer(core: Core, path: str, caller: Caller) -> bytes | Failure:
 
 def model_list(core: Core, caller: Caller) -> list[dict[str, object]]:
     """The models this caller may use, each under its name and its aliases, in OpenAI's shape."""
-    created = int(core.unix_offset_s)
-    return [_model_entry(m, name, created) for m in _callable(core, caller) for name in (m.name, *m.aliases)]
+    return [_model_entry(m, name, core.created) for m in _callable(core, caller) for name in (m.name, *m.aliases)]
 
 
 def _model_entry(model: ServedModel, name: str, created: int) -> dict[str, object]:

@@ -1,0 +1,25 @@
+"""What all exchanges of a gateway share."""
+
+from __future__ import annotations
+
+import re
+from random import Random
+
+from penstock.serve.core import Core
+from penstock.serve.wire.heads import clean_request_id
+from serve.gateways import config
+
+
+def test_request_ids_are_like_vllms_own_and_follow_from_the_seed() -> None:
+    first, second = (Core(config(), random=Random(7)) for _ in range(2))
+    ids = [first.new_request_id() for _ in range(100)]
+    assert ids == [second.new_request_id() for _ in range(100)]
+    assert len(set(ids)) == 100
+    assert all(re.fullmatch(rb"[0-9a-f]{16}", i) and clean_request_id(i) == i for i in ids)
+
+
+def test_a_core_begins_idle_with_its_own_endpoints() -> None:
+    first, second = (Core(config(), random=Random(7)) for _ in range(2))
+    assert first.in_flight == 0
+    assert not first.is_draining
+    assert first.endpoints is not second.endpoints
