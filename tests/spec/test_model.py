@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from penstock.spec import ModelSpec
+from penstock.spec import HardwareSpec, ModelSpec
+from penstock.spec.loader import load_fleet
 from spec.fleets import fleet_text, the_problem
 
 
@@ -85,3 +86,47 @@ def test_the_end_to_end_objective_is_written_as_people_write_it() -> None:
     model = ModelSpec.model_validate({"name": "chat", "objectives": {"e2eMs": 900}})
 
     assert model.objectives.e2e_ms == 900
+
+
+@pytest.mark.parametrize(
+    ("model", "flags"),
+    [
+        (ModelSpec(name="m"), {}),
+        (ModelSpec(name="m", quantization="fp8-weights"), {"quantization": "fp8"}),
+        (ModelSpec(name="m", quantization="none"), {}),
+        (ModelSpec(name="m", quantization="any"), {}),
+        (
+            ModelSpec(name="m", dtype="float16", kv_cache_dtype="fp8", context_length=8192, concurrency=64),
+            {"dtype": "float16", "kv-cache-dtype": "fp8", "max-model-len": "8192", "max-num-seqs": "64"},
+        ),
+    ],
+)
+def test_fields_become_flags_of_the_engine(model: ModelSpec, flags: dict[str, str]) -> None:
+    assert model.engine_flags == flags
+
+
+@pytest.mark.parametrize(
+    ("hardware", "flags"),
+    [
+        (HardwareSpec(), {}),
+        (HardwareSpec(count=4), {"tensor-parallel-size": "4"}),
+        (HardwareSpec(count=8, pipeline_parallel=2), {"tensor-parallel-size": "4", "pipeline-parallel-size": "2"}),
+        (HardwareSpec(count=4, data_parallel=4), {"data-parallel-size": "4"}),
+        (HardwareSpec(count=1, tensor_parallel=2), {"tensor-parallel-size": "2"}),
+    ],
+)
+def test_the_gpus_that_are_left_share_each_layer(hardware: HardwareSpec, flags: dict[str, str]) -> None:
+    assert hardware.engine_flags == flags
+
+
+def test_a_flag_that_a_field_says_too_is_refused() -> None:
+    problem = the_problem(fleet_text(model="contextLength: 8192, engine: {args: {max_model_len: 4096}}"))
+
+    assert problem.field == "spec.models[0].engine.args.max_model_len"
+    assert "`contextLength`" in problem.message
+
+
+def test_a_flag_may_say_the_parallel_size_that_a_count_implies() -> None:
+    text = fleet_text(model="hardware: {count: 2}, engine: {args: {tensor-parallel-size: 2}}")
+
+    assert load_fleet(text, "f").spec.models[0].hardware == HardwareSpec(count=2)

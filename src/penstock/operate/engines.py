@@ -181,10 +181,8 @@ def _words(flags: Mapping[str, list[str]]) -> list[str]:
     return words
 
 
-def _parallel(model: ModelSpec) -> dict[str, str]:
-    hardware = model.hardware or HardwareSpec()
-    size = hardware.tensor_parallel or hardware.count
-    return {"tensor-parallel-size": str(size)} if size > 1 else {}
+def _fields_as_flags(model: ModelSpec) -> dict[str, str]:
+    return {**(model.hardware or HardwareSpec()).engine_flags, **model.engine_flags}
 
 
 def _environment(model: ModelSpec, ours: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -194,7 +192,7 @@ def _environment(model: ModelSpec, ours: Mapping[str, str]) -> tuple[tuple[str, 
 def _vllm(model: ModelSpec, facts: EngineFacts, reason: str) -> EnginePlan:
     assert facts.vllm_command is not None
     assert facts.source_path is not None
-    flags, notes = _flags(model, _parallel(model))
+    flags, notes = _flags(model, _fields_as_flags(model))
     argv = [facts.vllm_command, "serve", facts.source_path, "--host", "127.0.0.1", "--port", "{port}"]
     argv += ["--served-model-name", model.name, *_words(flags)]
     env = _environment(model, {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"})
@@ -203,7 +201,7 @@ def _vllm(model: ModelSpec, facts: EngineFacts, reason: str) -> EnginePlan:
 
 
 def _simulated(model: ModelSpec, facts: EngineFacts, reason: str) -> EnginePlan:
-    flags, notes = _flags(model, _parallel(model))
+    flags, notes = _flags(model, _fields_as_flags(model))
     dropped = sorted(set(flags) - SIMULATED_FLAGS)
     if dropped:
         notes.append(f"the simulated engine has no use for {', '.join(dropped)}: dropped")

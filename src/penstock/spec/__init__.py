@@ -1,5 +1,6 @@
 """What the user writes: the fleet file as types, its loader, and its JSON Schema. Pure: text in, objects out."""
 
+from penstock.spec.demand import DemandSpec, FleetHardwareSpec
 from penstock.spec.fleet import API_VERSION, Fleet, FleetSpec, Metadata
 from penstock.spec.gateway import (
     AuthSpec,
@@ -18,8 +19,10 @@ from penstock.spec.model import EngineSpec, HardwareSpec, ModelSpec, ObjectivesS
 __all__ = [
     "API_VERSION",
     "AuthSpec",
+    "DemandSpec",
     "EngineSpec",
     "Fleet",
+    "FleetHardwareSpec",
     "FleetSpec",
     "GatewaySpec",
     "HardwareSpec",

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from penstock.spec.base import Refusal, SpecObject, Words
+from penstock.spec.demand import FleetHardwareSpec
 from penstock.spec.gateway import GatewaySpec, TenantSpec
 from penstock.spec.model import ModelSpec
 from penstock.spec.names import ModelNames, TenantNames, clashes, unknown_models
@@ -42,6 +43,8 @@ class FleetSpec(SpecObject):
     """Models to serve."""
     gateway: GatewaySpec = Field(default_factory=GatewaySpec)
     """The gateway in front of them."""
+    hardware: FleetHardwareSpec = Field(default_factory=FleetHardwareSpec)
+    """GPUs that the fleet may use, and what they cost."""
 
     @model_validator(mode="after")
     def _names_mean_one_thing(self) -> Self:

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from penstock.spec.base import Finding, Refusal, SpecObject, Words
+from penstock.spec.demand import DemandSpec
 
-__all__ = ["EngineSpec", "HardwareSpec", "ModelSpec", "ObjectivesSpec"]
+__all__ = ["EngineSpec", "HardwareSpec", "ModelSpec", "ObjectivesSpec", "Quantization"]
 
 ModelName = Annotated[
     str,
@@ -41,6 +42,7 @@ FlagName = Annotated[
     Words("an engine flag without its leading dashes, as in `max-model-len`"),
 ]
 FlagValue = Annotated[str | int | float | bool | None, Words("text, a number, true, false or null")]
+Quantization = Literal["none", "fp8", "fp8-weights", "awq", "gptq", "mxfp4", "any"]
 FlagValues = Annotated[FlagValue | list[FlagValue], Words("text, a number, true, false, null or a list of these")]
 
 
@@ -76,9 +78,24 @@ class HardwareSpec(SpecObject):
     gpu: str = "H100"
     """GPU by its facts name, as in `H100`, `L4`, `H200`."""
     count: Annotated[int, Field(ge=1, le=64)] = 1
-    """GPUs of one replica."""
+    """GPUs of one replica. `penstock plan` tells how many it needs."""
     tensor_parallel: Annotated[int, Field(ge=1, le=64)] | None = None
-    """Tensor-parallel size. Default: `count`."""
+    """Tensor-parallel size: GPUs that share each layer. Default: what `count` leaves to it."""
+    pipeline_parallel: Annotated[int, Field(ge=1, le=16)] = 1
+    """Pipeline-parallel size: groups of GPUs that hold successive layers. Tensor × pipeline × data is `count`."""
+    data_parallel: Annotated[int, Field(ge=1, le=64)] = 1
+    """Data-parallel size: copies of the engine in one replica."""
+
+    @property
+    def tensor_parallel_size(self) -> int:
+        """The tensor-parallel size as meant: what is given, else what `count` leaves to it."""
+        return self.tensor_parallel or max(1, self.count // (self.pipeline_parallel * self.data_parallel))
+
+    @property
+    def engine_flags(self) -> dict[str, str]:
+        """The parallel sizes as flags of the engine; sizes of one are left out."""
+        sizes = {"tensor": self.tensor_parallel_size, "pipeline": self.pipeline_parallel, "data": self.data_parallel}
+        return {f"{name}-parallel-size": str(size) for name, size in sizes.items() if size > 1}
 
 
 class ObjectivesSpec(SpecObject):
@@ -111,8 +128,22 @@ class ModelSpec(SpecObject):
     """What each replica runs on. Default: one H100."""
     engine: EngineSpec = Field(default_factory=EngineSpec)
     """How the engine is started."""
+    quantization: Quantization | None = None
+    """How the weights are quantized. `fp8` needs a GPU with FP8 units, `fp8-weights` only stores them so; `awq`, `gptq`
+    and `mxfp4` need a `source` that was made so; `any` lets `penstock plan` choose. Default: as `source` has it."""
+    dtype: Literal["bfloat16", "float16", "float32"] | None = None
+    """Numbers that the engine computes with. Default: as `source` has it."""
+    kv_cache_dtype: Literal["fp8"] | None = None
+    """Numbers of the KV cache; `fp8` holds twice the tokens. Default: as `dtype`."""
+    context_length: Annotated[int, Field(ge=16, le=20_000_000)] | None = None
+    """Longest prompt plus answer, tokens (`max-model-len`). Default: the model's own longest; `penstock plan` proposes
+    what the demand needs."""
+    concurrency: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    """Requests that one engine runs at once (`max-num-seqs`); more wait. Default: the engine's."""
     objectives: ObjectivesSpec = Field(default_factory=ObjectivesSpec)
     """What the model promises."""
+    demand: DemandSpec | None = None
+    """What clients ask of it at the busiest time, for `penstock plan`."""
     endpoints: Annotated[list[EndpointUrl], Field(min_length=1)] | None = None
     """Engines that already run elsewhere, as `http://HOST:PORT`. With it nothing is started for this model."""
 
@@ -123,6 +154,7 @@ class ModelSpec(SpecObject):
             findings += _repeated_names(self.name, self.aliases)
         if self.endpoints is not None:
             findings += self._misfits_of_endpoints(self.endpoints)
+        findings += self._said_twice()
         if findings:
             raise Refusal(findings)
         return self
@@ -141,6 +173,28 @@ class ModelSpec(SpecObject):
                 findings.append(Finding(at=("endpoints", place), message=f"{url} is listed twice"))
         return findings
 
+    def _said_twice(self) -> list[Finding]:
+        """Engine flags that a field of ours says too."""
+        written = {name.replace("_", "-"): name for name in self.engine.args}
+        fields = {**_FIELD_OF_FLAG, **{f"{name}-parallel-size": f"hardware.{name}Parallel" for name in _PARALLEL}}
+        ours = {*self.engine_flags, *(self.hardware.engine_flags if self.hardware is not None else ())}
+        return [
+            Finding(
+                at=("engine", "args", written[flag]),
+                message=f"says the same as `{fields[flag]}`: the engine would be told twice",
+                hint="keep one of the two",
+            )
+            for flag in sorted(ours & set(written))
+            if flag != "tensor-parallel-size" or (self.hardware is not None and self.hardware.tensor_parallel)
+        ]
+
+    @property
+    def engine_flags(self) -> dict[str, str]:
+        """What these fields say as flags of the engine, hardware apart; nothing for what is not set."""
+        quantization = {"fp8-weights": "fp8", "none": None, "any": None}.get(self.quantization or "", self.quantization)
+        values = (quantization, self.dtype, self.kv_cache_dtype, self.context_length, self.concurrency)
+        return {f: str(v) for f, v in zip(_FIELD_OF_FLAG, values, strict=True) if v is not None}
+
     @property
     def names(self) -> tuple[str, ...]:
         """Every name a client may send for this model, the main one first."""
@@ -150,6 +204,16 @@ class ModelSpec(SpecObject):
     def source_or_name(self) -> str:
         """The model's source; its name where none is given."""
         return self.source if self.source is not None else self.name
+
+
+_FIELD_OF_FLAG = {
+    "quantization": "quantization",
+    "dtype": "dtype",
+    "kv-cache-dtype": "kvCacheDtype",
+    "max-model-len": "contextLength",
+    "max-num-seqs": "concurrency",
+}
+_PARALLEL = ("tensor", "pipeline", "data")
 
 
 def _repeated_names(name: str, aliases: list[str]) -> list[Finding]:

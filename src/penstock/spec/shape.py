@@ -21,7 +21,13 @@ from penstock.spec.base import FieldPath, SpecObject, Words
 
 __all__ = ["FieldShape", "Shape", "fields_of", "shape_at", "shape_of", "walk"]
 
-_UNITS = (("Ms", "milliseconds"), ("BytesMax", "bytes"), ("S", "seconds"))
+_UNITS = (
+    ("PerS", "per second"),
+    ("PerGpuHour", "US dollars"),
+    ("Ms", "milliseconds"),
+    ("BytesMax", "bytes"),
+    ("S", "seconds"),
+)
 """Unit by the end of a field's name: STYLE puts the unit last, and the bound after it."""
 
 
