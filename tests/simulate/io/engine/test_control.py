@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from queue import SimpleQueue
 
 import pytest
 
@@ -77,16 +78,17 @@ def test_a_refusing_engine_takes_no_connection_and_keeps_those_it_has() -> None:
 
 
 def test_a_crash_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    crashes: list[str] = []
+    crashes: SimpleQueue[str] = SimpleQueue()
     with running_engine(has_faults=True) as engine:
-        monkeypatch.setattr(engine.server.service, "crash", lambda: crashes.append("now"))
+        monkeypatch.setattr(engine.server.service, "crash", lambda: crashes.put("crashed"))
         engine.post("/fault", {"mode": "crash"})
-        assert crashes == ["now"]
-        engine.post("/fault", {"mode": "crash", "at_token": 2})
-        assert crashes == ["now"]
-        engine.post("/v1/completions", STREAM)
+        assert crashes.get(timeout=PATIENCE_S)
 
-    assert crashes == ["now", "now"]
+        engine.post("/fault", {"mode": "crash", "at_token": 2, "count": 1})
+        engine.post("/v1/completions", STREAM)
+        assert crashes.get(timeout=PATIENCE_S)
+        assert engine.ask("GET", "/fault").json["happened"] == 1
+    assert crashes.empty()
 
 
 def test_slow_steps_take_their_factor() -> None:
