@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from penstock.serve.answer import Answer
 from penstock.serve.config import ANONYMOUS, Caller, GatewayConfig
 from penstock.serve.core import Core
 from penstock.serve.local import (
@@ -29,12 +30,11 @@ from penstock.serve.local import (
 )
 from penstock.serve.record import Outcome, RequestRecord
 from penstock.serve.routing import Decision, Endpoint
-from penstock.serve.wire.errors import Failure, error_body, error_event, normalise_engine_error
+from penstock.serve.wire.errors import Failure, error_body, normalise_engine_error
 from penstock.serve.wire.heads import RequestHead, answer_head, clean_request_id, request_head
 from penstock.serve.wire.requests import ApiRequest, read_json, read_multipart, upstream_body
-from penstock.serve.wire.responses import ChunkedBody, EofBody, ResponseError, ResponseHead, parse_head
+from penstock.serve.wire.responses import EofBody, ResponseError, ResponseHead, parse_head
 from penstock.serve.wire.routes import LOCAL_PATHS, ROUTES, Dialect, Route
-from penstock.serve.wire.sse import EventRelay, Usage, find_usage
 
 __all__ = ["Dispatch", "Exchange", "Phase", "Reply"]
 
@@ -44,8 +44,8 @@ RETRIES_MAX = 2
 """Further endpoints that are tried when one fails before its first byte."""
 ERROR_BYTES_MAX = 262_144
 """Bytes of an engine's error body that are kept."""
-_SEAM_BYTES = 600
-"""Bytes kept of a piece of a plain answer, so that a usage object cut in two by a read is found."""
+REQUESTED_MODEL_CHARS_MAX = 200
+"""Characters kept of a model's name as the client sent it."""
 _RETRIED_STATUSES = frozenset({502, 503, 504})
 _STREAM_HEADERS = b"cache-control: no-cache\r\nx-accel-buffering: no\r\n"
 
@@ -77,14 +77,12 @@ class Exchange:
         "_collected",
         "_core",
         "_decision",
-        "_events",
-        "_framing",
+        "_error_head",
         "_model",
         "_request",
         "_route",
         "_started_at",
         "_tried_ids",
-        "_usage",
         "config",
         "endpoint",
         "head",
@@ -115,11 +113,9 @@ class Exchange:
         self._body_bytes = b""
         self._decision: Decision | None = None
         self._tried_ids: tuple[str, ...] = ()
-        self._answer: ResponseHead | None = None
-        self._events: EventRelay | None = None
-        self._framing: Literal["counted", "chunked", "eof"] = "counted"
+        self._answer: Answer | None = None
+        self._error_head: ResponseHead | None = None
         self._collected = b""
-        self._usage: Usage | None = None
         core.in_flight += 1
 
     # ------------------------------------------------------------------ the client's side
@@ -152,7 +148,7 @@ class Exchange:
 
     def _only_get(self, now: float) -> Reply | None:
         method, path = self.head.method, self.head.path
-        return None if method in ("GET", "HEAD") else self.refuse(not_allowed(method, path, "GET"), now)
+        return None if method in ("GET", "HEAD") else self.refuse(not_allowed(method, path, "GET, HEAD"), now)
 
     def _overload(self, now: float) -> Reply | None:
         if self._core.is_draining:
@@ -189,7 +185,7 @@ class Exchange:
         if isinstance(request, Failure):
             return self.refuse(request, now)
         record = self.record
-        record.requested_model, record.is_stream = request.model, request.is_stream
+        record.requested_model, record.is_stream = request.model[:REQUESTED_MODEL_CHARS_MAX], request.is_stream
         model = self.config.names.get(request.model)
         if model is None or not self._caller.may_call(model.name):
             return self.refuse(unknown_model(self._core, request.model, self._caller), now)
@@ -213,6 +209,8 @@ class Exchange:
             extra = b"retry-after: %d\r\n" % failure.retry_after_s
         if failure.allow is not None:
             extra += b"allow: %b\r\n" % failure.allow.encode()
+        if failure.status == 401:
+            extra += b"www-authenticate: Bearer\r\n"
         body = error_body(failure, self._dialect)
         return self._reply(failure.status, body, now, (failure.outcome, failure.code), extra)
 
@@ -221,35 +219,45 @@ class Exchange:
     def upstream_data(self, data: bytes, now: float) -> bytes | Reply | Dispatch | None:
         """A read from the endpoint."""
         self.last_progress_at = now
+        answer = self._answer
+        if answer is not None and answer.is_plain and answer.takes(data):
+            return data
         try:
-            if self.phase == "relaying":
-                return self._relay(data, now)
+            if answer is not None and self.phase == "relaying":
+                return self._relay(answer, data, now)
             if self.phase == "waiting":
                 return self._read_head(data, now)
-            if self.phase == "collecting":
-                return self._collect(data, now)
+            if self.phase == "collecting" and self._error_head is not None:
+                return self._collect(self._error_head, data, now)
         except ResponseError as error:
             return self.upstream_lost(str(error), now)
         return None
 
-    def upstream_lost(self, reason: str, now: float, *, was_reused: bool = False) -> bytes | Reply | Dispatch | None:
+    def upstream_lost(
+        self, reason: str, now: float, *, was_reused: bool = False, is_end: bool = False
+    ) -> bytes | Reply | Dispatch | None:
         """The endpoint's connection could not be made, ended, or broke HTTP.
 
         `was_reused` says that the connection had served before: then an end before the first byte is no failure of the
-        endpoint, only an idle connection that it had closed; the request goes there again on a fresh one.
+        endpoint, only an idle connection that it had closed; the request goes there again on a fresh one. `is_end`
+        says that the endpoint closed it in order, which is how an answer without a length ends.
         """
-        answer, endpoint = self._answer, self.endpoint
+        answer, endpoint, error_head = self._answer, self.endpoint, self._error_head
         if self.phase == "over" or endpoint is None:
             return None
-        if answer is not None and isinstance(answer.body, EofBody) and not self._is_sse_cut():
-            return self._finish_relay(b"", now) if self.phase == "relaying" else self._finish_collect(now)
         if self.phase == "waiting":
             if was_reused and not self._collected:
                 return Dispatch(endpoint, self._upstream_request(endpoint), is_fresh=True)
             self._core.endpoints.failed(endpoint, reason, now)
             return self._dispatch(reason, now)
+        if answer is not None and answer.is_whole(is_end=is_end):
+            out = answer.end()
+            self._finish_relay(answer, now)
+            return out
+        if error_head is not None and is_end and isinstance(error_head.body, EofBody):
+            return self._finish_collect(error_head, now)
         self._core.endpoints.failed(endpoint, reason, now)
-        if self.phase == "collecting":
+        if error_head is not None:
             return self.refuse(no_endpoint(self._model, f"{endpoint.id} {reason}", 1), now)
         return self._cut(reason, now)
 
@@ -273,7 +281,7 @@ class Exchange:
     def shut_down(self, now: float) -> bytes | Reply | None:
         """The gateway ends before the answer does: an honest end for a stream, 503 for what has not begun."""
         if self.phase == "relaying":
-            return self._cut("was still answering when the gateway shut down", now)
+            return self._cut("was still answering when the gateway shut down", now, outcome="shed")
         message = "This gateway shut down before the answer was ready. Send the request again."
         return self.refuse(
             Failure(status=503, code="shutting_down", message=message, outcome="shed", retry_after_s=1), now
@@ -283,13 +291,7 @@ class Exchange:
         """Bytes that mean nothing to a client: they show whether it is still there after it sent FIN."""
         if self.phase == "waiting" and not self.head.is_http_1_0:
             return b"HTTP/1.1 100 Continue\r\n\r\n"
-        if self.phase == "relaying" and self._events is not None and self._framing == "chunked":
-            return b"3\r\n:\n\n\r\n" if self._answer is not None and self._is_at_chunk_end() else b""
-        return b""
-
-    def _is_at_chunk_end(self) -> bool:
-        body = self._answer.body if self._answer is not None else None
-        return not isinstance(body, ChunkedBody) or body.is_aligned
+        return self._answer.probe() if self.phase == "relaying" and self._answer is not None else b""
 
     # ------------------------------------------------------------------ dispatch
 
@@ -315,7 +317,8 @@ class Exchange:
         record.endpoint = endpoint.id
         record.queue_ms = (now - self._started_at) * 1e3
         self._tried_ids = (*self._tried_ids, endpoint.id)
-        self._answer, self._collected = None, b""
+        self._answer = self._error_head = None
+        self._collected = b""
         self.phase = "waiting"
         self.last_progress_at = now
         return Dispatch(endpoint, self._upstream_request(endpoint))
@@ -344,30 +347,34 @@ class Exchange:
     def _read_head(self, data: bytes, now: float) -> bytes | Reply | Dispatch | None:
         if self._collected:
             data = self._collected + data
-        answer = parse_head(data)
-        if answer is None:
+        head = parse_head(data)
+        if head is None:
             self._collected = data
             return None
-        self._collected = b""
         endpoint, core = self.endpoint, self._core
         if endpoint is None:
             return None
-        if answer.status in _RETRIED_STATUSES and self._has_alternative(now):
-            endpoint.last_error = f"answered {answer.status}"
-            return self._dispatch(f"answered {answer.status}", now)
-        self._answer = answer
+        if 300 <= head.status < 400:
+            raise ResponseError(f"answered {head.status}, which sends the request elsewhere")
+        self._collected = b""
+        if head.status in _RETRIED_STATUSES and self._has_alternative(now):
+            endpoint.last_error = f"answered {head.status}"
+            return self._dispatch(f"answered {head.status}", now)
+        rest = data[head.size :] if len(data) > head.size else b""
+        if head.status >= 400:
+            self.phase = "collecting"
+            return self._collect(head, rest, now)
+        self.phase = "relaying"
+        begun, answer = self._begin_answer(head)
+        try:
+            out = begun + self._relay(answer, rest, now) if rest or head.body.is_done else begun
+        except ResponseError:
+            self.phase, self._answer = "waiting", None  # nothing was sent yet: another endpoint may answer
+            raise
+        self.record.status = head.status
         if endpoint.health != "ready" or endpoint.consecutive_failures:
             core.endpoints.succeeded(endpoint)
-        self.record.status = answer.status
-        rest = data[answer.size :] if len(data) > answer.size else b""
-        if answer.status >= 400:
-            self.phase = "collecting"
-            return self._collect(rest, now)
-        self.phase = "relaying"
-        head = self._begin_answer(answer)
-        if not rest and not answer.body.is_done:
-            return head
-        return head + self._relay(rest, now)
+        return out
 
     def _has_alternative(self, now: float) -> bool:
         pool = self._core.endpoints.pools.get(self._model)
@@ -375,34 +382,36 @@ class Exchange:
             return False
         return any(e.id not in self._tried_ids for e in pool.candidates(now))
 
-    def _begin_answer(self, answer: ResponseHead) -> bytes:
+    def _begin_answer(self, head: ResponseHead) -> tuple[bytes, Answer]:
         """Settles how the answer is framed for this client and makes its head."""
-        is_events = answer.content_type.startswith(b"text/event-stream")
-        extra = answer.passed
-        if is_events:
-            request, route = self._request, self._route
-            strips = request is not None and route is not None and route.has_stream_options and not request.wants_usage
-            self._events = EventRelay(strips_usage=strips)
-            if b"cache-control" not in extra:
-                extra += _STREAM_HEADERS
-        if answer.content_length >= 0 and not is_events:
-            self._framing = "counted"
-        elif self.head.is_http_1_0:
-            self._framing, self.is_client_kept = "eof", False
-        else:
-            self._framing = "chunked"
+        request, route = self._request, self._route
+        if request is None or route is None:
+            raise AssertionError("an answer belongs to a request that was dispatched")
+        self._answer = answer = Answer(
+            head,
+            dialect=route.dialect,
+            is_http_1_0=self.head.is_http_1_0,
+            strips_usage=route.has_stream_options and not request.wants_usage,
+            has_last_event=route.has_stream_options or route.dialect == "anthropic",
+        )
+        if answer.framing == "eof":
+            self.is_client_kept = False
+        extra = head.passed
+        if answer.is_stream and b"cache-control" not in extra:
+            extra += _STREAM_HEADERS
         if self.head.wants_explanation:
             extra += self._explanation()
-        return answer_head(
-            answer.status,
+        begun = answer_head(
+            head.status,
             date=self._core.date,
-            content_type=answer.content_type,
+            content_type=head.content_type,
             request_id=self.request_id,
-            content_length=answer.content_length if self._framing == "counted" else -1,
-            is_chunked=self._framing == "chunked",
+            content_length=head.content_length if answer.framing == "counted" else -1,
+            is_chunked=answer.framing == "chunked",
             is_keep_alive=self.is_client_kept,
             extra=extra,
         )
+        return begun, answer
 
     def _explanation(self) -> bytes:
         decision = self._decision
@@ -415,99 +424,60 @@ class Exchange:
             f"x-penstock-tenant: {self._caller.tenant}\r\nx-penstock-retries: {self.record.retries}\r\n"
         ).encode()
 
-    def _relay(self, data: bytes, now: float) -> bytes:
-        answer, record = self._answer, self.record
-        if answer is None:
-            return b""
-        body, events = answer.body, self._events
-        payload = body.feed(data)
-        if record.ttft_ms < 0 and payload and not payload.startswith(b":"):
-            record.ttft_ms = (now - self._started_at) * 1e3
-        if body.is_done:
-            return self._finish_relay(payload, now)
-        record.bytes_out += len(payload)
-        if events is None:
-            self._note_usage(payload)
-            out = payload
-        else:
-            out = events.feed(payload)
-        if self._framing != "chunked":
-            return out
-        if type(body) is ChunkedBody and body.is_aligned and (events is None or events.is_unchanged):
-            return data
-        return b"%x\r\n%b\r\n" % (len(out), out) if out else b""
+    def _relay(self, answer: Answer, data: bytes, now: float) -> bytes:
+        """A read that `Answer.takes` did not settle."""
+        out = answer.feed(data)
+        if self.record.ttft_ms < 0 and answer.has_begun:
+            self.record.ttft_ms = (now - self._started_at) * 1e3
+        if answer.is_done:
+            self._finish_relay(answer, now)
+        return out
 
-    def _finish_relay(self, payload: bytes, now: float) -> bytes:
-        """The answer is complete: what is left of it goes out, and what it said at its end is read."""
-        answer, record, events = self._answer, self.record, self._events
-        record.bytes_out += len(payload)
-        out = payload
-        outcome: Outcome = "ok"
-        reason = ""
-        if events is not None:
-            out = events.feed(payload) + events.end()
-            usage = events.usage
-            if events.has_error:
-                outcome, reason = "upstream_error", "error_event"
-            elif not events.is_complete:
-                outcome, reason = "upstream_error", "stream_incomplete"
-        else:
-            self._note_usage(payload)
-            usage = self._usage
-        if usage is not None:
-            record.prompt_tokens, record.output_tokens, record.cached_tokens = usage
-        self.is_upstream_kept = answer is not None and answer.is_keep_alive
-        self._over(now, outcome, reason)
-        if self._framing != "chunked":
-            return out
-        return (b"%x\r\n%b\r\n" % (len(out), out) if out else b"") + b"0\r\n\r\n"
+    def _finish_relay(self, answer: Answer, now: float) -> None:
+        """The answer is complete: what it said at its end is read."""
+        self._note_answer(answer)
+        self.is_upstream_kept = answer.leaves_connection_usable
+        self._over(now, *answer.ending)
 
-    def _note_usage(self, payload: bytes) -> None:
-        """Looks for usage in a piece of a plain answer, over the seam to the piece before."""
-        usage = find_usage(self._collected + payload if self._collected else payload)
-        if usage is not None:
-            self._usage = usage
-        self._collected = payload[-_SEAM_BYTES:]
+    def _note_answer(self, answer: Answer) -> None:
+        record = self.record
+        record.bytes_out = answer.payload_bytes
+        if answer.usage is not None:
+            record.prompt_tokens, record.output_tokens, record.cached_tokens = answer.usage
 
-    def _collect(self, data: bytes, now: float) -> Reply | None:
-        answer = self._answer
-        if answer is None:
-            return None
-        self._collected = (self._collected + answer.body.feed(data))[:ERROR_BYTES_MAX] if data else self._collected
-        return self._finish_collect(now) if answer.body.is_done else None
+    def _collect(self, head: ResponseHead, data: bytes, now: float) -> Reply | None:
+        """A read of an engine's error answer, which is sent on whole."""
+        self._error_head = head
+        if data:
+            self._collected += head.body.feed(data)
+        is_enough = head.body.is_done or len(self._collected) > ERROR_BYTES_MAX
+        return self._finish_collect(head, now) if is_enough else None
 
-    def _finish_collect(self, now: float) -> Reply | None:
+    def _finish_collect(self, head: ResponseHead, now: float) -> Reply:
         """The engine's error answer is whole: sends it on in the one shape."""
-        answer = self._answer
-        if answer is None:
-            return None
-        self.is_upstream_kept = answer.is_keep_alive and answer.body.is_done
-        body = normalise_engine_error(answer.status, self._collected, self._dialect)
-        outcome: Outcome = "client_error" if answer.status < 500 else "upstream_error"
-        if answer.status == 429:
+        self.record.status = head.status
+        self.is_upstream_kept = head.is_keep_alive and head.body.is_done and not head.body.is_overrun
+        if self.endpoint is not None:
+            self._core.endpoints.succeeded(self.endpoint)
+        body = normalise_engine_error(head.status, self._collected, self._dialect)
+        outcome: Outcome = "client_error" if head.status < 500 else "upstream_error"
+        if head.status == 429:
             outcome = "limited"
-        return self._reply(answer.status, body, now, (outcome, f"engine_{answer.status}"), answer.passed)
-
-    def _is_sse_cut(self) -> bool:
-        events = self._events
-        return events is not None and not events.is_complete
+        return self._reply(head.status, body, now, (outcome, f"engine_{head.status}"), head.passed)
 
     def _cut(self, reason: str, now: float, outcome: Outcome = "upstream_error") -> bytes | None:
         """The endpoint is lost after the answer began: an SSE error event, or a connection cut where there is no
         honest way to say it."""
-        events = self._events
-        endpoint_id = self.endpoint.id if self.endpoint is not None else ""
-        if events is None or self._framing == "counted":
-            self.is_client_kept = False
-            self._over(now, outcome, "answer_cut")
+        answer = self._answer
+        if answer is None:
             return None
-        message = f"The stream ended early: endpoint {endpoint_id} {reason}."
-        failure = Failure(status=502, code="stream_interrupted", message=message, outcome=outcome)
-        out = error_event(failure, self._dialect)
-        if events.usage is not None:
-            self.record.prompt_tokens, self.record.output_tokens, self.record.cached_tokens = events.usage
-        self._over(now, outcome, "stream_interrupted")
-        return b"%x\r\n%b\r\n0\r\n\r\n" % (len(out), out) if self._framing == "chunked" else out
+        self._note_answer(answer)
+        endpoint_id = self.endpoint.id if self.endpoint is not None else ""
+        out = answer.cut("stream_interrupted", f"The stream ended early: endpoint {endpoint_id} {reason}.", outcome)
+        if out is None:
+            self.is_client_kept = False
+        self._over(now, outcome, "answer_cut" if out is None else "stream_interrupted")
+        return out
 
     # ------------------------------------------------------------------ the end
 

@@ -247,12 +247,12 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._after(exchange, out)
 
-    def upstream_lost(self, reason: str, *, was_reused: bool) -> None:
+    def upstream_lost(self, reason: str, *, was_reused: bool = False, is_end: bool = False) -> None:
         """The endpoint's connection could not be made or has ended."""
         exchange = self._exchange
         self._connect_task = self._upstream = None
         if exchange is not None:
-            self._after(exchange, exchange.upstream_lost(reason, monotonic(), was_reused=was_reused))
+            self._after(exchange, exchange.upstream_lost(reason, monotonic(), was_reused=was_reused, is_end=is_end))
 
     def _after(self, exchange: Exchange, out: bytes | Reply | Dispatch | None) -> None:
         if isinstance(out, Reply | Dispatch):

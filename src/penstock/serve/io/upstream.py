@@ -32,8 +32,8 @@ class UpstreamUser(Protocol):
     def upstream_data(self, data: bytes) -> None:
         """A read from the endpoint."""
 
-    def upstream_lost(self, reason: str, *, was_reused: bool) -> None:
-        """The connection could not be made or has ended."""
+    def upstream_lost(self, reason: str, *, was_reused: bool = False, is_end: bool = False) -> None:
+        """The connection could not be made or has ended; `is_end`: the endpoint closed it in order."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -63,7 +63,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport = None
         user, self.user = self.user, None
         if user is not None:
-            user.upstream_lost(_lost_words(exc), was_reused=self.was_reused)
+            user.upstream_lost(_lost_words(exc), was_reused=self.was_reused, is_end=exc is None)
         else:
             self._upstreams.forget(self)
 
@@ -114,12 +114,12 @@ class Upstreams:
             async with asyncio.timeout(connect_s):
                 _, connection = await loop.create_connection(lambda: UpstreamConnection(self, address), *address)
         except TimeoutError:
-            user.upstream_lost(f"did not accept a connection within {connect_s:g} s", was_reused=False)
+            user.upstream_lost(f"did not accept a connection within {connect_s:g} s")
         except OSError as error:
-            user.upstream_lost(_connect_words(error), was_reused=False)
+            user.upstream_lost(_connect_words(error))
         else:
             if connection.transport is None:
-                user.upstream_lost("closed the connection", was_reused=False)
+                user.upstream_lost("closed the connection")
                 return
             connection.send(user, dispatch.data)
             user.upstream_ready(connection)

@@ -10,7 +10,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["HEAD_BYTES_MAX", "ChunkedBody", "CountedBody", "EofBody", "ResponseError", "ResponseHead", "parse_head"]
+__all__ = [
+    "CHUNK_SIZES",
+    "HEAD_BYTES_MAX",
+    "ChunkedBody",
+    "CountedBody",
+    "EofBody",
+    "ResponseError",
+    "ResponseHead",
+    "parse_head",
+]
 
 HEAD_BYTES_MAX = 65_536
 """Bytes of a response head; a longer one is an engine gone wrong."""
@@ -18,7 +27,7 @@ _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d)(?: [^\r\n]*)?\r\n")
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,10})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
-_SIZES = {b"%x" % size: size for size in range(1, 4096)}
+CHUNK_SIZES = {b"%x" % size: size for size in range(1, 4096)}
 """Size of the chunks that events come in, by its digits: a look-up is cheaper than a conversion and as strict."""
 
 
@@ -65,11 +74,11 @@ class ChunkedBody:
 
     __slots__ = (
         "_in_trailer",
-        "_is_between_chunks",
         "_left",
         "_pending",
         "_trailer_bytes",
         "is_aligned",
+        "is_between_chunks",
         "is_done",
         "is_overrun",
     )
@@ -79,7 +88,7 @@ class ChunkedBody:
         self._pending = b""  # an incomplete size line, CRLF or trailer
         self._in_trailer = False
         self._trailer_bytes = 0
-        self._is_between_chunks = True
+        self.is_between_chunks = True
         self.is_done = False
         self.is_overrun = False
         self.is_aligned = True
@@ -90,19 +99,19 @@ class ChunkedBody:
         Raises:
             ResponseError: a size line or chunk end is malformed, or the trailer is endless.
         """
-        if self._is_between_chunks:
+        if self.is_between_chunks:
             # The common read: exactly one chunk, as vLLM writes one per event. A length that adds up and the CRLF where
             # it must be leave no other reading of it.
             line_end = data.find(b"\r\n", 1, 12)
             if line_end > 0 and data.endswith(b"\r\n"):
-                size = _SIZES.get(data[:line_end])
+                size = CHUNK_SIZES.get(data[:line_end])
                 if size == len(data) - line_end - 4:
                     self.is_aligned = True
                     return data[line_end + 2 : -2]
         return self._walk(data)
 
     def _walk(self, data: bytes) -> bytes:
-        aligned = self._is_between_chunks
+        aligned = self.is_between_chunks
         if self._pending:
             data = self._pending + data
             self._pending = b""
@@ -131,7 +140,7 @@ class ChunkedBody:
                 pos = self._size_line(data, pos)
                 if self._pending:
                     break
-        self._is_between_chunks = not (self._left or self._pending or self._in_trailer or self.is_done)
+        self.is_between_chunks = not (self._left or self._pending or self._in_trailer or self.is_done)
         self.is_aligned = aligned and not (self._left or self._pending or self._in_trailer)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -143,7 +152,7 @@ class ChunkedBody:
             self._pending = data[pos:]
             return len(data)
         line = data[pos:line_end]
-        size = _SIZES.get(line)
+        size = CHUNK_SIZES.get(line)
         if size is None:
             match = _SIZE_LINE.fullmatch(line)
             if match is None:

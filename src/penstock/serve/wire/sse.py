@@ -10,12 +10,12 @@ import re
 
 import orjson
 
-__all__ = ["EVENT_BYTES_MAX", "EventRelay", "Usage", "find_usage"]
+__all__ = ["EVENT_BYTES_MAX", "USAGE_MARK", "EventRelay", "Usage", "find_usage"]
 
 EVENT_BYTES_MAX = 1 << 20
 """Bytes of one event that are held until it is whole; a longer one is passed on in pieces, unread."""
 
-_USAGE = b'"usage":'
+USAGE_MARK = b'"usage":'
 _TOKENS = re.compile(
     rb'"(prompt_tokens|input_tokens|completion_tokens|output_tokens|cached_tokens|cache_read_input_tokens)"'
     rb"\s*:\s*(\d{1,12})"
@@ -44,7 +44,7 @@ def find_usage(payload: bytes) -> Usage | None:
 
     `"usage":` can't occur inside a JSON string, where its quotes would be escaped.
     """
-    at = payload.rfind(_USAGE)
+    at = payload.rfind(USAGE_MARK)
     while at >= 0:
         found = [-1, -1, -1]
         for name, value in _TOKENS.findall(payload, at, at + 600):
@@ -53,7 +53,7 @@ def find_usage(payload: bytes) -> Usage | None:
                 found[index] = int(value)
         if found[0] >= 0 or found[1] >= 0:
             return found[0], found[1], found[2]
-        at = payload.rfind(_USAGE, 0, at)
+        at = payload.rfind(USAGE_MARK, 0, at)
     return None
 
 
@@ -71,9 +71,18 @@ class EventRelay:
         self.is_unchanged = True
         """Whether the last `feed` returned exactly what it was given."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is held back."""
+        return not self._carry
+
+    def passed(self, before: bytes, last: bytes) -> None:
+        """The last two pieces of those that went on without being fed here; `before` may be empty."""
+        self._previous, self._tail = before or self._tail, last
+
     def feed(self, payload: bytes) -> bytes:
         """Takes a piece of the stream, returns what goes on to the client now."""
-        if not self._carry and payload.endswith(b"\n\n") and _USAGE not in payload:
+        if not self._carry and payload.endswith(b"\n\n") and USAGE_MARK not in payload:
             self._previous, self._tail = self._tail, payload
             self.is_unchanged = True
             return payload
@@ -88,7 +97,7 @@ class EventRelay:
         events, self._carry = whole[:cut], whole[cut:]
         if events:
             self._previous, self._tail = self._tail, events
-            if _USAGE in events:
+            if USAGE_MARK in events:
                 events = self._take_usage(events)
         self.is_unchanged = events is payload or events == payload
         return events
@@ -109,7 +118,7 @@ class EventRelay:
         while start < len(events):
             stop = _event_end(events, start)
             event = events[start:stop]
-            if not (_USAGE in event and _is_usage_chunk(event)):
+            if not (USAGE_MARK in event and _is_usage_chunk(event)):
                 kept += event
             start = stop
         return bytes(kept)
