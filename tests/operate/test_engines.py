@@ -101,6 +101,21 @@ def test_a_path_without_a_config_is_not_taken_for_a_model() -> None:
         planned(model(source="/models/empty"), replace(BARE, source_path="/models/empty"))
 
 
+def test_a_gpu_that_nobody_knows_is_a_mistake_at_its_place_with_the_nearest_names() -> None:
+    with pytest.raises(SpecError) as caught:
+        planned(model(hardware={"gpu": "H10O"}))
+    (problem,) = caught.value.problems
+    assert problem.field == repr(("spec", "models", 0, "hardware", "gpu"))
+    assert "'H10O'" in problem.message
+    assert "H100" in (problem.hint or "")
+
+
+def test_a_model_that_is_not_known_is_simulated_by_its_size_with_a_note() -> None:
+    assert planned(model()).notes == ()
+    (note,) = planned(model(source="acme/Roadrunner-8B")).notes
+    assert note == "the model acme/Roadrunner-8B is not known here: simulated as one of 8.0 B parameters"
+
+
 def test_what_looks_like_a_path() -> None:
     assert all(map(looks_like_path, ["/m", "./m", "../m", "~/m", ".", ".."]))
     assert not any(map(looks_like_path, ["Qwen/Qwen3-8B", "models/tiny", ".hidden", "gpt2", "~user"]))

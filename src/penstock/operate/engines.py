@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from penstock.errors import Problem, SpecError, StartError
+from penstock.errors import Problem, SpecError, StartError, UsageError
+from penstock.facts import find_gpu, find_model
 from penstock.spec import HardwareSpec, ModelSpec
 from penstock.spec.base import FieldPath
 
@@ -111,10 +112,11 @@ def plan_engine(model: ModelSpec, facts: EngineFacts, *, at: FieldPath, report: 
     """Chooses the engine of `model`, which stands `at` a path of the file, and builds its command.
 
     Raises:
-        SpecError: `source` is a path, and no model is there.
+        SpecError: `source` is a path, and no model is there; or no GPU has the name that `hardware.gpu` gives.
         StartError: `engine.type` is `vllm` and this machine can't run it.
     """
     _check_source(model, facts, at, report)
+    _check_gpu(model, at, report)
     hindrance = _vllm_hindrance(model, facts)
     wanted = model.engine.type
     if wanted == "simulated":
@@ -139,6 +141,15 @@ def _check_source(model: ModelSpec, facts: EngineFacts, at: FieldPath, report: R
         message = f"{facts.source_path} is not a model folder: it has no config.json"
         hint = "name the folder that holds config.json and the weights"
     raise SpecError([report((*at, "source"), message, hint)])
+
+
+def _check_gpu(model: ModelSpec, at: FieldPath, report: Report) -> None:
+    if model.hardware is None:
+        return
+    try:
+        find_gpu(model.hardware.gpu)
+    except UsageError as error:
+        raise SpecError([report((*at, "hardware", "gpu"), error.message, error.hint or "")]) from error
 
 
 def _vllm_hindrance(model: ModelSpec, facts: EngineFacts) -> str | None:
@@ -207,6 +218,8 @@ def _simulated(model: ModelSpec, facts: EngineFacts, reason: str) -> EnginePlan:
         notes.append(f"the simulated engine has no use for {', '.join(dropped)}: dropped")
     gpu = (model.hardware or HardwareSpec()).gpu
     source = facts.source_path if facts.is_model_folder and facts.source_path else model.source_or_name
+    if not facts.is_model_folder and (known := find_model(source)).is_guess:
+        notes.append(f"the model {source} is not known here: simulated as one of {known.params / 1e9:.1f} B parameters")
     argv = [facts.python, "-m", "penstock", "engine", "--model", model.name, "--source", source, "--gpu", gpu]
     argv += ["--task", model.task, "--host", "127.0.0.1", "--port", "{port}", "--speed", str(model.engine.speed)]
     argv += ["--ready-file", "{ready_file}", *_words({n: v for n, v in flags.items() if n in SIMULATED_FLAGS})]
