@@ -20,6 +20,8 @@ __all__ = ["AccessLog"]
 
 BATCHES_MAX = 256
 """Batches that wait for the writer; at a tenth of a second each, half a minute of a stalled pipe."""
+LINES_AT_ONCE = 32
+"""Requests whose lines are made together: enough to be cheap, few enough (0.2 ms) that nobody waits for them."""
 _log = logging.getLogger("penstock.access_log")
 
 
@@ -35,6 +37,7 @@ class AccessLog:
     def __init__(self, target: str) -> None:
         self.lines_dropped = 0
         self._records: list[RequestRecord] = []
+        self._lines: list[str] = []
         self._batches: queue.Queue[tuple[bytes, int] | None] = queue.Queue(BATCHES_MAX)
         self._has_failed = False
         self._fd = _open(target)
@@ -43,20 +46,26 @@ class AccessLog:
             self._thread.start()
 
     def add(self, record: RequestRecord) -> None:
-        """Takes a finished request. Costs an append; the line is made when the batch is."""
+        """Takes a finished request."""
         if self._fd >= 0:
             self._records.append(record)
+            if len(self._records) >= LINES_AT_ONCE:
+                self._make_lines()
 
     def flush(self) -> None:
         """Hands the lines so far to the writer. Call it several times a second."""
-        if not self._records:
+        self._make_lines()
+        if not self._lines:
             return
-        records, self._records = self._records, []
-        text = "\n".join([log_line(r) for r in records])
+        lines, self._lines = self._lines, []
         try:
-            self._batches.put_nowait((text.encode() + b"\n", len(records)))
+            self._batches.put_nowait(("\n".join(lines).encode() + b"\n", len(lines)))
         except queue.Full:
-            self.lines_dropped += len(records)
+            self.lines_dropped += len(lines)
+
+    def _make_lines(self) -> None:
+        self._lines += [log_line(record) for record in self._records]
+        self._records.clear()
 
     def close(self) -> None:
         """Writes what is left and ends the thread; waits at most a second for a stalled target."""
