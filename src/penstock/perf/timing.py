@@ -1,79 +1,45 @@
-"""How long one engine step takes: a roofline of the model's matrices and caches on the GPU, plus overheads.
+"""How long one engine step takes: a roofline of the model's matrices and caches on the GPU, beside the host's work.
 
-    step = layers x fixed  +  matrices  +  element-wise  +  attention  +  head and sampling
+    GPU  = layers x fixed + matrices + element-wise + attention + head and sampling
+    host = schedule + launch + deliver
+    step = the larger of both, when steps like it follow each other
 
-`matrices` is the smooth maximum of reading the weights (experts only as far as touched) and multiplying by them.
-Constants are fitted on one H200 with vLLM 0.26 (`Overheads`); other GPUs are scaled by their bandwidth and rates.
-What was measured and how far off this is: `tests/perf/test_timing.py`. Not here: what runs together (the scheduler),
-memory, queueing.
+`matrices` is the smooth maximum of reading the weights (experts only as far as touched) and multiplying by them. With
+async scheduling the host prepares a step while the GPU runs the one before, so small models and steps without a CUDA
+graph wait for the host. Numbers come from a `Calibration`; how far off this is: `docs/accuracy.md`. Not here: what runs
+together (the scheduler), memory, queueing.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from penstock.facts.architecture import Architecture
 from penstock.facts.gpus import Gpu
-from penstock.perf.memory import DTYPE_BYTES, kv_bytes_per_token
+from penstock.perf.calibration import Calibration, Interval, Regime, default_calibration
+from penstock.perf.kv import kv_layout
+from penstock.perf.weights import weight_bytes
 
-__all__ = ["FrontEndTime", "Overheads", "StepTime"]
+__all__ = ["GRAPH_TOKENS_MAX", "StepTime"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overheads:
-    """What a data sheet does not say. Shares are of the data sheet's peak; times are seconds."""
-
-    bandwidth_share: float = 0.89
-    """Of memory bandwidth when reading weights: 4.28 of 4.8 TB/s measured on H200."""
-    kv_bandwidth_share: float = 0.92
-    """Of memory bandwidth when attention reads the cache: 4.3 to 4.6 TB/s measured."""
-    matmul_share: float = 0.72
-    """Of dense FLOP/s in the matrices of a long prefill: 0.0212 ms a token for an 8B in bf16 on H200."""
-    expert_matmul_share: float = 0.50
-    """The same for expert matrices, which are multiplied in many small groups."""
-    attention_share: float = 0.59
-    """Of dense FLOP/s in prefill attention: 0.9e-9 s per query-key pair of an 8B on H200."""
-    layer_s: float = 43e-6
-    """Gaps between kernels of one layer inside a CUDA graph."""
-    expert_layer_s: float = 11e-6
-    """More of the same in a mixture-of-experts layer: router, sort, combine."""
-    decode_layer_s: float = 0.16e-6
-    """Attention of one more decoding request in one layer, beyond reading its cache."""
-    elementwise_hiddens: float = 28.0
-    """Vectors of `hidden` elements read or written per token and layer outside the matrices."""
-    sampling_s: float = 0.05e-3
-    """Sampling and hand-over of a step."""
-    launch_s: float = 4e-6
-    """One kernel launch on the host's CPU: 3 to 5 us on a fast one, 9 us measured on the slow one of the H200."""
-    launches_per_layer: float = 38.0
-    """Kernels that a step beyond the CUDA graphs launches one by one: its least time."""
-    link_latency_s: float = 12e-6
-    """One all-reduce of tensor parallelism, without its bytes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrontEndTime:
-    """Time in the API server around the engine: tokenizing, HTTP. Depends on the host's CPU, not on its GPU."""
-
-    before_s: float = 2.3e-3
-    before_per_prompt_token_s: float = 0.4e-6
-    after_s: float = 1.0e-3
-    after_per_prompt_token_s: float = 2.0e-6
-
-    def before(self, prompt_tokens: int) -> float:
-        """From the request's arrival until the scheduler sees it."""
-        return self.before_s + self.before_per_prompt_token_s * prompt_tokens
-
-    def after(self, prompt_tokens: int) -> float:
-        """From the engine's first token until the client sees it."""
-        return self.after_s + self.after_per_prompt_token_s * prompt_tokens
-
-
-_GRAPH_TOKENS_MAX = 512
-"""Largest step that runs as one CUDA graph when it has decodes only (vLLM's default capture sizes)."""
+GRAPH_TOKENS_MAX = 512
+"""Largest step that runs as CUDA graphs: vLLM's default capture sizes end here."""
 _SHARPNESS = 3.0
 """Exponent of the smooth maximum of memory and compute time: fitted on the 8B's decode times from 1 to 512 requests."""
+_FP8_TILE = 128
+"""Rows that the fp8 kernels compute at once: their time moves in steps of this many tokens."""
+
+
+def _smooth_max(one: float, other: float) -> float:
+    return math.pow(math.pow(one, _SHARPNESS) + math.pow(other, _SHARPNESS), 1.0 / _SHARPNESS)
+
+
+def _captured(tokens: int) -> int:
+    """The CUDA graph that a step of so many tokens runs in: 1, 2, 4, then multiples of 8, above 256 of 16."""
+    if tokens <= 2:
+        return tokens
+    step = 4 if tokens <= 4 else 8 if tokens <= 256 else 16
+    return -(-tokens // step) * step
 
 
 class StepTime:
@@ -86,36 +52,137 @@ class StepTime:
         *,
         tensor_parallel: int = 1,
         kv_dtype: str | None = None,
-        overheads: Overheads | None = None,
+        is_eager: bool = False,
+        calibration: Calibration | None = None,
     ) -> None:
-        o = self.overheads = overheads or Overheads()
+        self.calibration = calibration or default_calibration(gpu)
         self.model = model
         self.gpu = gpu
-        tp = self.tensor_parallel = tensor_parallel
-        weight_bandwidth = gpu.bandwidth_bytes_per_s * o.bandwidth_share
-        element = DTYPE_BYTES[model.dtype]
-        flops = gpu.fp8_flops if model.dtype == "fp8" and gpu.fp8_flops else gpu.bf16_flops
-        layers = model.layers
-        self._fixed_s = layers * (o.layer_s + (o.expert_layer_s if model.experts else 0.0))
-        self._fixed_s += layers * 2 * o.link_latency_s if tp > 1 else 0.0
-        self._dense_read_s = model.dense_params_read * element / tp / weight_bandwidth
-        self._expert_read_s = model.expert_params * layers * model.expert_bytes_per_param / tp / weight_bandwidth
-        self._dense_token_s = 2 * model.dense_params_read / tp / (flops * o.matmul_share)
-        active = layers * model.experts_per_token * model.expert_params
-        self._expert_token_s = 2 * active / tp / (flops * o.expert_matmul_share)
-        moved = layers * o.elementwise_hiddens * model.hidden * 2
-        self._element_token_s = moved / tp / weight_bandwidth
-        if tp > 1:
-            reduced = 2 * layers * model.hidden * 2 * 2 * (tp - 1) / tp
-            self._element_token_s += reduced / gpu.link_bytes_per_s
-        self._decode_s = layers * o.decode_layer_s
-        self._context_s = kv_bytes_per_token(model, kv_dtype, tp) / (gpu.bandwidth_bytes_per_s * o.kv_bandwidth_share)
-        pair_flops = 4 * model.heads * model.head_dim * layers / tp
-        self._pair_s = pair_flops / (gpu.bf16_flops * o.attention_share)
-        head_bytes = model.vocab * model.hidden * element / tp if model.task == "generate" else 0
-        self._head_s = head_bytes / weight_bandwidth + o.sampling_s
-        self._launch_floor_s = layers * o.launches_per_layer * o.launch_s
+        self.tensor_parallel = tensor_parallel
+        self.kv_dtype = kv_dtype
+        self._is_eager = is_eager
+        self._set_matrices()
+        self._set_attention()
+        self._set_head()
+        self._set_host()
+
+    def _set_matrices(self) -> None:
+        model, gpu, tp, o = self.model, self.gpu, self.tensor_parallel, self.calibration.overheads
+        bandwidth = gpu.bandwidth_bytes_per_s * o.bandwidth_share
+        is_fp8 = model.dtype == "fp8" and gpu.fp8_flops is not None
+        flops = (gpu.fp8_flops or 0.0) * o.fp8_matmul_share if is_fp8 else gpu.bf16_flops * o.matmul_share
+        fixed = o.layer_s + (model.norms_per_layer - 2) * o.norm_s + (o.fp8_layer_s if is_fp8 else 0.0)
+        self._fixed_s = model.layers * fixed + model.moe_layers * o.expert_layer_s
+        dense_bytes = (
+            model.matrix_params * model.matrix_bytes_per_param + model.small_params * model.plain_bytes_per_param
+        )
+        self._dense_read_s = dense_bytes / tp / bandwidth
+        self._expert_read_s = model.expert_params * model.moe_layers * model.expert_bytes_per_param / tp / bandwidth
+        self._dense_token_s = 2 * model.dense_params_read / tp / flops
+        active = model.moe_layers * model.experts_per_token * model.expert_params
+        expert_flops = gpu.fp8_flops if is_fp8 and model.expert_bits is None and gpu.fp8_flops else gpu.bf16_flops
+        self._expert_token_s = 2 * active / tp / (expert_flops * o.expert_matmul_share)
         self._untouched = 1.0 - model.experts_per_token / model.experts if model.experts else 1.0
+        moved = model.layers * o.elementwise_hiddens * model.hidden / tp
+        rows = 6 * model.expert_intermediate / tp + 2 * model.hidden  # read and written for each chosen expert
+        moved += model.moe_layers * model.experts_per_token * rows
+        self._element_token_s = moved * 2 / bandwidth
+        self._tile = _FP8_TILE if is_fp8 else 1
+        if tp > 1:
+            self._fixed_s += model.layers * 2 * o.link_latency_s
+            reduced = 2 * model.layers * model.hidden * 2 * 2 * (tp - 1) / tp
+            self._element_token_s += reduced / gpu.link_bytes_per_s
+
+    def _set_attention(self) -> None:
+        model, gpu, tp, o = self.model, self.gpu, self.tensor_parallel, self.calibration.overheads
+        is_fp8 = str(self.kv_dtype).startswith("fp8")
+        share = o.kv_fp8_bandwidth_share if is_fp8 else o.kv_bandwidth_share
+        token_bytes = kv_layout(model, self.kv_dtype, tp).layer_token_bytes if model.has_kv_cache else 0.0
+        layer_s = token_bytes / (gpu.bandwidth_bytes_per_s * share)
+        heads = model.heads / tp
+        if model.latent:
+            wide = 2 * model.latent.kv_rank + model.latent.rope_dim
+            layer_s = max(layer_s, 2 * heads * wide / (gpu.bf16_flops * o.latent_attention_share))
+        value_dim = model.latent.value_dim if model.latent else model.head_dim
+        pair_s = 2 * heads * (model.query_key_dim + value_dim) / (gpu.bf16_flops * o.attention_share)
+        self._context_s = model.full_layers * layer_s
+        self._window_context_s = model.sliding_layers * layer_s
+        self._pair_s = model.full_layers * pair_s
+        self._window_pair_s = model.sliding_layers * pair_s
+        self._decode_s = model.layers * o.decode_layer_s
+
+    def _set_head(self) -> None:
+        model, gpu, tp, o = self.model, self.gpu, self.tensor_parallel, self.calibration.overheads
+        has_head = model.task == "generate"
+        params = model.vocab * model.hidden / tp if has_head else 0.0
+        bandwidth = gpu.bandwidth_bytes_per_s * o.bandwidth_share
+        self._head_read_s = params * model.plain_bytes_per_param / bandwidth
+        self._head_token_s = 2 * params / (gpu.bf16_flops * o.matmul_share)
+        passes = o.expert_sampling_passes if model.experts else o.sampling_passes
+        self._sampling_token_s = model.vocab * 4 * passes / bandwidth if has_head else 0.0
+        self._sampling_s = o.sampling_s
+
+    def _set_host(self) -> None:
+        model, h = self.model, self.calibration.host
+        self._graph_s = h.graph_s + (h.old_runner_s if model.experts else 0.0)
+        self._graph_s += h.parallel_s if self.tensor_parallel > 1 else 0.0
+        self._eager_s = self._graph_s + model.layers * h.eager_layer_s
+        dense = model.layers - model.moe_layers
+        self._piecewise_s = self._graph_s + model.layers * h.piecewise_layer_s
+        self._ungraphed_s = self._graph_s + dense * h.ungraphed_layer_s + model.moe_layers * h.ungraphed_expert_layer_s
+        self.lead_s = h.lead_s
+
+    def gpu_s(
+        self,
+        *,
+        prefill_tokens: int = 0,
+        decode_requests: int = 0,
+        decode_context: int = 0,
+        prefill_pairs: float = 0.0,
+        prefill_requests: int = 1,
+    ) -> float:
+        """Seconds that the GPU is busy with one step.
+
+        `decode_context` is the sum of the decodes' context lengths; `prefill_pairs` the sum over prefill chunks of
+        n * (start + n / 2). Sliding windows are applied to the mean, which is exact where contexts are alike.
+        """
+        tokens = prefill_tokens + decode_requests
+        if not tokens:
+            return 0.0
+        rows = _captured(tokens) if tokens <= GRAPH_TOKENS_MAX else tokens
+        read = self._dense_read_s
+        if self._expert_read_s:
+            read += self._expert_read_s * self.model.experts * (1.0 - math.pow(self._untouched, tokens))
+        tiled = -(-rows // self._tile) * self._tile if rows > self._tile // 2 else rows
+        matrices = _smooth_max(read, tiled * self._dense_token_s + rows * self._expert_token_s)
+        attention = decode_requests * self._decode_s + decode_context * self._context_s + prefill_pairs * self._pair_s
+        if self._window_context_s:
+            window = self.model.window
+            attention += min(decode_context, decode_requests * window) * self._window_context_s
+            attention += min(prefill_pairs, prefill_tokens * window) * self._window_pair_s
+        sampled = decode_requests + (prefill_requests if prefill_tokens else 0)
+        head = _smooth_max(self._head_read_s, sampled * self._head_token_s) if self._head_read_s else 0.0
+        head += self._sampling_s + sampled * self._sampling_token_s
+        return self._fixed_s + matrices + tokens * self._element_token_s + attention + head
+
+    def launch_s(self, prefill_tokens: int, decode_requests: int) -> float:
+        """Seconds of the host to prepare and launch one step."""
+        tokens = prefill_tokens + decode_requests
+        more = prefill_tokens * self.calibration.host.token_s
+        more += decode_requests * self.calibration.host.graph_request_s
+        if self._is_eager:
+            return self._eager_s + more
+        if tokens > GRAPH_TOKENS_MAX:
+            return self._ungraphed_s + more
+        return (self._piecewise_s if prefill_tokens else self._graph_s) + more
+
+    def schedule_s(self, requests: int) -> float:
+        """Seconds of the host to decide a step of so many requests."""
+        return self.calibration.host.schedule_s + requests * self.calibration.host.schedule_request_s
+
+    def deliver_s(self, requests: int) -> float:
+        """Seconds of the host to take a step's result and hand it out."""
+        return self.calibration.host.deliver_s + requests * self.calibration.host.deliver_request_s
 
     def step_s(
         self,
@@ -124,29 +191,45 @@ class StepTime:
         decode_requests: int = 0,
         decode_context: int = 0,
         prefill_pairs: float = 0.0,
+        prefill_requests: int = 1,
     ) -> float:
-        """Seconds of one step.
-
-        `decode_context` is the sum of the decodes' context lengths; `prefill_pairs` the sum over prefill chunks of
-        n * (start + n / 2).
-        """
-        tokens = prefill_tokens + decode_requests
-        if not tokens:
+        """Seconds from one step's result to the next one's, where steps like it follow each other."""
+        if not prefill_tokens and not decode_requests:
             return 0.0
-        read = self._dense_read_s
-        if self._expert_read_s:
-            read += self._expert_read_s * self.model.experts * (1.0 - math.pow(self._untouched, tokens))
-        multiply = tokens * (self._dense_token_s + self._expert_token_s)
-        matrices = math.pow(math.pow(read, _SHARPNESS) + math.pow(multiply, _SHARPNESS), 1.0 / _SHARPNESS)
-        on_gpu = (
-            self._fixed_s
-            + matrices
-            + tokens * self._element_token_s
-            + decode_requests * self._decode_s
-            + decode_context * self._context_s
-            + prefill_pairs * self._pair_s
-            + self._head_s
+        gpu = self.gpu_s(
+            prefill_tokens=prefill_tokens,
+            decode_requests=decode_requests,
+            decode_context=decode_context,
+            prefill_pairs=prefill_pairs,
+            prefill_requests=prefill_requests,
         )
-        if prefill_tokens or tokens > _GRAPH_TOKENS_MAX:
-            return max(on_gpu, self._launch_floor_s)
-        return on_gpu
+        requests = decode_requests + (prefill_requests if prefill_tokens else 0)
+        host = self.launch_s(prefill_tokens, decode_requests) + self.schedule_s(requests) + self.deliver_s(requests)
+        return max(gpu, host)
+
+    def decode_s(self, requests: int, context: int) -> float:
+        """Seconds of a decode step of `requests`, each of `context` tokens: the inter-token latency."""
+        return self.step_s(decode_requests=requests, decode_context=requests * context)
+
+    def prefill_s(self, prompt_tokens: int, *, cached_tokens: int = 0, max_num_batched_tokens: int = 8192) -> float:
+        """Seconds from decision to first token of one prompt that has the engine to itself.
+
+        The step after it is decided and launched before its result is read, as async scheduling does.
+        """
+        start, gpu_free, host = cached_tokens, 0.0, self.schedule_s(1)
+        while start < prompt_tokens:
+            count = min(max_num_batched_tokens, prompt_tokens - start)
+            busy = self.gpu_s(prefill_tokens=count, prefill_pairs=count * (start + count / 2))
+            gpu_free = max(gpu_free, host + self.lead_s) + busy
+            host += self.launch_s(count, 0)
+            gpu_free = max(gpu_free, host)
+            start += count
+        return max(gpu_free, host + self.schedule_s(1) + self.launch_s(0, 1))
+
+    def weight_bytes(self) -> int:
+        """Bytes of the weights on each GPU."""
+        return weight_bytes(self.model, self.tensor_parallel)
+
+    def interval(self, seconds: float, regime: Regime) -> Interval:
+        """90 % interval of a figure of this model."""
+        return self.calibration.interval(seconds, regime)

@@ -249,16 +249,18 @@ def _count_blocks(config: EngineConfig, max_model_len: int) -> int:
     if blocks is None:
         if not config.model.has_kv_cache:
             return needed * min(config.max_num_seqs, 256)
-        blocks = plan_memory(
+        plan = plan_memory(
             config.model,
             config.gpu,
             utilization=config.gpu_memory_utilization,
             max_num_batched_tokens=config.max_num_batched_tokens,
             max_num_seqs=config.max_num_seqs,
+            max_model_len=max_model_len,
             block_size=config.block_size,
             tensor_parallel=config.tensor_parallel,
             kv_dtype=config.kv_dtype,
-        ).num_blocks
+        )
+        blocks = plan.kv_tokens // config.block_size  # of hybrids too: blocks of all layers
     if blocks < needed:
         fits = max(0, blocks - 1) * config.block_size
         raise UsageError(
