@@ -1,12 +1,15 @@
 """The client's side of the data plane: one protocol object per client connection.
 
 Reads requests with httptools, drives one `Exchange` at a time, and carries bytes both ways with back-pressure. All
-decisions are the exchange's; this file only performs them. Pipelined requests are served in order.
+decisions are the exchange's; this file only performs them. Pipelined requests are served in order; while a client does
+not read its answers, none of its further requests is begun.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
 from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -27,12 +30,21 @@ __all__ = ["ClientConnection"]
 
 BACKLOG_BYTES_MAX = 65_536
 """Bytes of pipelined requests that are held while one is served; past it the client is not read."""
+_log = logging.getLogger("penstock.client")
 LINGER_S = 2.0
 """Seconds that a refused body is still read, so that the client sees the answer and not a reset."""
 PROBE_DELAYS_S = (0.0, 0.02)
 """When a client that sent FIN is probed. One that is gone answers the first with RST, and the second then fails; one
 that only closed its sending half ignores both. Nothing else tells the two apart."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_NO_REQUESTS: deque[tuple[RequestHead, bytes | None]] = deque(maxlen=0)
+"""The queue of a connection that never had one, which is nearly every connection."""
+_OUR_FAULT = Failure(
+    status=500,
+    code="internal_error",
+    message="The gateway failed on this request; its log says why. Other requests are not affected.",
+    outcome="upstream_error",
+)
 
 
 class ClientConnection(asyncio.Protocol):
@@ -41,20 +53,23 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_backlog",
         "_connect_task",
+        "_ends_at",
         "_exchange",
+        "_failure",
         "_gateway",
         "_has_begun",
         "_has_eof",
+        "_held",
         "_idle_since",
-        "_is_broken",
+        "_is_ending",
         "_is_pumping",
         "_is_serving",
-        "_linger_until",
         "_loop",
         "_paused_at",
         "_queue",
         "_reader",
         "_transport",
+        "_unsent_bytes",
         "_upstream",
     )
 
@@ -66,16 +81,19 @@ class ClientConnection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._upstream: UpstreamConnection | None = None
         self._connect_task: asyncio.Task[None] | None = None
-        self._queue: deque[tuple[RequestHead, bytes]] | None = None
+        self._queue: deque[tuple[RequestHead, bytes | None]] = _NO_REQUESTS  # whole, waiting; None: body too large
+        self._held: tuple[RequestHead, bool] | None = None  # a head that waits, its body still coming; expects continue
         self._backlog = b""
         self._has_begun = False  # telemetry was told of the exchange
         self._is_serving = False  # a whole request is being answered
         self._is_pumping = False
-        self._is_broken = False  # what follows on this connection can't be read
+        self._failure: Failure | None = None  # why what follows on this connection can't be read
+        self._is_ending = False  # nothing more is read or answered
+        self._ends_at = 0.0  # when an ending connection is cut
         self._has_eof = False
         self._idle_since = monotonic()
-        self._linger_until = 0.0
         self._paused_at = 0.0
+        self._unsent_bytes = 0
 
     # ------------------------------------------------------------------ transport events
 
@@ -94,9 +112,9 @@ class ClientConnection(asyncio.Protocol):
         self._gateway.client_disconnected(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._linger_until or self._is_broken:
+        if self._is_ending or self._failure is not None:
             return
-        if self._is_serving:
+        if self._is_serving or self._paused_at:
             self._backlog += data
             if len(self._backlog) > BACKLOG_BYTES_MAX and self._transport is not None:
                 self._transport.pause_reading()
@@ -105,15 +123,18 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._has_eof = True
-        exchange = self._exchange
-        if exchange is None or not self._is_serving or self._gateway.core.config.tls is not None:
-            return False  # nothing to answer: close
-        for delay in PROBE_DELAYS_S:
-            self._loop.call_later(delay, self._probe, exchange)
+        is_tls = self._gateway.core.config.tls is not None  # TLS has no half-closed state
+        if is_tls or not (self._is_serving or self._queue):
+            self._close()
+            return False
+        if self._exchange is not None:
+            for delay in PROBE_DELAYS_S:
+                self._loop.call_later(delay, self._probe, self._exchange)
         return True
 
     def pause_writing(self) -> None:
         self._paused_at = monotonic()
+        self._unsent_bytes = sys.maxsize
         if self._upstream is not None and self._upstream.transport is not None:
             self._upstream.transport.pause_reading()
 
@@ -121,6 +142,8 @@ class ClientConnection(asyncio.Protocol):
         self._paused_at = 0.0
         if self._upstream is not None and self._upstream.transport is not None:
             self._upstream.transport.resume_reading()
+        if not self._is_serving:
+            self._pump()
 
     def _probe(self, exchange: Exchange) -> None:
         if self._exchange is exchange and self._transport is not None:
@@ -133,51 +156,75 @@ class ClientConnection(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         try:
             self._reader.feed(data, monotonic())
+        except httptools.HttpParserCallbackError:
+            _log.exception("a request could not be processed")
+            self._broken_request(_OUR_FAULT)
         except httptools.HttpParserError as error:
-            self._broken_request(str(error))
+            message = f"The request is not valid HTTP/1.1: {error}."
+            self._broken_request(self._reader.failure or Failure(status=400, code="bad_http", message=message))
 
-    def _broken_request(self, reason: str) -> None:
-        """What came is not HTTP: says so if that can still be said, and closes."""
-        self._is_broken = True
-        if self._is_serving or self._transport is None:
+    def _broken_request(self, failure: Failure) -> None:
+        """What came can't be read: says so if that can still be said, and closes."""
+        if self._is_ending or self._transport is None:
             return
-        if self._exchange is None:
-            self._begin(self._reader.partial_head())
-        if self._exchange is not None:
-            failure = self._reader.failure or Failure(
-                status=400, code="bad_http", message=f"The request is not valid HTTP/1.1: {reason}."
-            )
-            self._exchange.is_client_kept = False
-            self._perform(self._exchange.refuse(failure, monotonic()))
+        self._failure = failure
+        self._backlog = b""
+        if self._is_serving or self._queue or self._paused_at:
+            self._held = None  # what came before it is answered first
+        elif self._reader.is_body_dropped and self._exchange is None:
+            self._end(self._transport, lingers=True)  # it was answered already
+        else:
+            self._refuse_last(failure)
 
-    def head_complete(self, head: RequestHead, *, expects_continue: bool) -> None:
-        """A request head was read."""
-        if self._is_serving or self._queue:
-            return  # a pipelined request: looked at when its turn comes
+    def _refuse_last(self, failure: Failure) -> None:
+        """Refuses a request that could not be read to its end, with which the connection ends."""
+        exchange = self._exchange or self._begin(self._reader.partial_head())
+        exchange.is_client_kept = False
+        self._perform(exchange.refuse(failure, monotonic()))
+
+    def head_complete(self, head: RequestHead, *, expects_continue: bool) -> bool:
+        """A request head was read. Whether its body is wanted."""
+        if self._is_ending:
+            return False
+        if self._is_serving or self._queue or self._paused_at:
+            self._held = (head, expects_continue)
+            return True
+        return self._accept(head, expects_continue=expects_continue)
+
+    def _accept(self, head: RequestHead, *, expects_continue: bool) -> bool:
         refusal = self._begin(head).check_head(monotonic())
         if refusal is not None:
             self._perform(refusal)
-        elif expects_continue and not head.is_http_1_0 and self._transport is not None:
+            return False
+        if expects_continue and not head.is_http_1_0 and self._transport is not None:
             self._transport.write(_CONTINUE)
+        return True
 
-    def body_too_large(self) -> None:
+    def body_too_large(self, head: RequestHead) -> None:
         """A body of unknown length has passed the limit."""
-        exchange = self._exchange
-        if exchange is not None and not self._is_serving:
-            exchange.is_client_kept = False
-            limit = self._gateway.core.config.limits.body_bytes_max
-            self._perform(exchange.refuse(too_large(limit), monotonic()))
+        if self._held is not None:
+            self._wait(head, None)
+        elif self._exchange is not None:
+            self._perform(self._refuse_body(self._exchange))
 
     def request_complete(self, head: RequestHead, body: bytes) -> None:
         """A whole request was read."""
-        if self._is_serving or self._queue:
-            if self._queue is None:
-                self._queue = deque()
-            self._queue.append((head, body))
+        if self._held is not None:
+            self._wait(head, body)
         elif self._exchange is not None:
             self._is_serving = True
             self._perform(self._exchange.request(body, monotonic()))
-        # else: it was refused by its head and the body is now behind us
+
+    def _wait(self, head: RequestHead, body: bytes | None) -> None:
+        """Queues a request; one read of a client bounds how many."""
+        self._held = None
+        if self._queue is _NO_REQUESTS:
+            self._queue = deque()
+        self._queue.append((head, body))
+
+    def _refuse_body(self, exchange: Exchange) -> Reply:
+        exchange.is_client_kept = False
+        return exchange.refuse(too_large(exchange.config.limits.body_bytes_max), monotonic())
 
     def _begin(self, head: RequestHead) -> Exchange:
         self._exchange = exchange = Exchange(self._gateway.core, head, monotonic())
@@ -185,27 +232,42 @@ class ClientConnection(asyncio.Protocol):
         return exchange
 
     def _pump(self) -> None:
-        """Serves what came while another request was being answered."""
+        """Serves what came while another request was being answered, or while the client did not read."""
         if self._is_pumping:
             return
         self._is_pumping = True
-        while self._exchange is None and self._transport is not None and not self._transport.is_closing():
-            if self._queue:
-                head, body = self._queue.popleft()
-                exchange = self._begin(head)
-                refusal = exchange.check_head(monotonic())
-                if refusal is not None:
-                    self._perform(refusal)
+        try:
+            while not (self._is_serving or self._is_ending or self._paused_at) and self._transport is not None:
+                if self._queue:
+                    self._serve(*self._queue.popleft())
+                elif self._held is not None:
+                    (head, expects_continue), self._held = self._held, None
+                    if not self._accept(head, expects_continue=expects_continue):
+                        self._reader.drop_body()
+                elif self._backlog:
+                    data, self._backlog = self._backlog, b""
+                    self._transport.resume_reading()
+                    self._feed(data)
+                elif self._failure is not None:
+                    self._refuse_last(self._failure)
                 else:
-                    self._is_serving = True
-                    self._perform(exchange.request(body, monotonic()))
-            elif self._backlog:
-                data, self._backlog = self._backlog, b""
-                self._transport.resume_reading()
-                self._feed(data)
+                    if self._has_eof:
+                        self._close()
+                    break
+        finally:
+            self._is_pumping = False
+
+    def _serve(self, head: RequestHead, body: bytes | None) -> None:
+        """Answers a request that waited."""
+        exchange = self._begin(head)
+        command: Reply | Dispatch | None = exchange.check_head(monotonic())
+        if command is None:
+            if body is None:
+                command = self._refuse_body(exchange)
             else:
-                break
-        self._is_pumping = False
+                self._is_serving = True
+                command = exchange.request(body, monotonic())
+        self._perform(command)
 
     # ------------------------------------------------------------------ performing commands
 
@@ -283,21 +345,27 @@ class ClientConnection(asyncio.Protocol):
             return
         was_serving, self._is_serving = self._is_serving, False
         self._idle_since = monotonic()
-        if not exchange.is_client_kept or self._is_broken:
-            if was_serving or self._has_eof:
-                transport.close()
-            else:
-                self._linger(transport)
-        elif self._queue or self._backlog:
+        if not exchange.is_client_kept:
+            self._end(transport, lingers=not (was_serving or self._has_eof))
+        elif self._queue or self._backlog or self._held is not None or self._has_eof or self._failure is not None:
             self._pump()
-        elif self._has_eof:
-            transport.close()
 
-    def _linger(self, transport: asyncio.Transport) -> None:
-        """Closes after the client has had time to read a refusal that came before its body was read."""
-        self._linger_until = monotonic() + LINGER_S
-        if transport.can_write_eof():
-            transport.write_eof()
+    def _close(self) -> None:
+        if self._transport is not None:
+            self._end(self._transport, lingers=False)
+
+    def _end(self, transport: asyncio.Transport, *, lingers: bool) -> None:
+        """Closes once what is written has left; `lingers` after the client had time to read a refusal of a body that it
+        is still sending. What takes too long is cut by `sweep`."""
+        self._is_ending = True
+        self._backlog, self._held, self._queue = b"", None, _NO_REQUESTS
+        if lingers:
+            self._ends_at = monotonic() + LINGER_S
+            if transport.can_write_eof():
+                transport.write_eof()
+        else:
+            self._ends_at = monotonic() + self._gateway.core.config.timeouts.client_write_s
+            transport.close()
 
     # ------------------------------------------------------------------ deadlines
 
@@ -306,34 +374,39 @@ class ClientConnection(asyncio.Protocol):
         transport, exchange = self._transport, self._exchange
         if transport is None:
             return
-        if self._linger_until:
-            if now > self._linger_until:
+        if self._is_ending:
+            if now > self._ends_at:
                 transport.abort()
-        elif exchange is None:
-            self._sweep_idle(transport, now)
         elif self._paused_at:
-            if now - self._paused_at > exchange.config.timeouts.client_write_s:
-                transport.abort()
-            exchange.last_progress_at = now  # it is the client that is slow
+            self._sweep_paused(transport, exchange, now)
+        elif exchange is None:
+            self._sweep_idle(now)
         elif not self._is_serving:
             if now - self._reader.last_data_at > exchange.config.timeouts.body_s:
-                self._late_request(exchange, "body", exchange.config.timeouts.body_s, now)
+                self._refuse_late("body", exchange.config.timeouts.body_s)
         elif late := exchange.is_late(now):
             self._after(exchange, exchange.timed_out(late, now))
 
-    def _sweep_idle(self, transport: asyncio.Transport, now: float) -> None:
+    def _sweep_paused(self, transport: asyncio.Transport, exchange: Exchange | None, now: float) -> None:
+        unsent = transport.get_write_buffer_size()
+        if unsent < self._unsent_bytes:
+            self._unsent_bytes, self._paused_at = unsent, now  # slow, but it reads
+        elif now - self._paused_at > self._gateway.core.config.timeouts.client_write_s:
+            transport.abort()
+        if exchange is not None:
+            exchange.last_progress_at = now  # it is the client that is slow
+
+    def _sweep_idle(self, now: float) -> None:
         timeouts = self._gateway.core.config.timeouts
         if self._reader.head_began_at:
             if now - self._reader.head_began_at > timeouts.header_s:
-                self._late_request(self._begin(self._reader.partial_head()), "head", timeouts.header_s, now)
+                self._refuse_late("head", timeouts.header_s)
         elif now - self._idle_since > timeouts.idle_s:
-            transport.close()
+            self._close()
 
-    def _late_request(self, exchange: Exchange, part: str, limit_s: float, now: float) -> None:
-        self._is_broken = True
-        exchange.is_client_kept = False
+    def _refuse_late(self, part: str, limit_s: float) -> None:
         message = f"The {part} of the request did not arrive within {limit_s:g} s."
-        self._perform(exchange.refuse(Failure(status=408, code="request_timeout", message=message), now))
+        self._refuse_last(Failure(status=408, code="request_timeout", message=message))
 
     def shut_down(self, *, is_final: bool) -> None:
         """The gateway is stopping: an idle connection closes now, a busy one after its answer; `is_final` ends that
@@ -342,7 +415,7 @@ class ClientConnection(asyncio.Protocol):
         if transport is None:
             return
         if exchange is None:
-            transport.close()
+            self._close()
             return
         exchange.is_client_kept = False
         if is_final:
@@ -350,3 +423,8 @@ class ClientConnection(asyncio.Protocol):
                 self._after(exchange, exchange.shut_down(monotonic()))
             else:
                 transport.abort()
+
+    def abort(self) -> None:
+        """Ends the connection now, whatever is unsent."""
+        if self._transport is not None:
+            self._transport.abort()
