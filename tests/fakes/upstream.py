@@ -15,6 +15,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -52,6 +53,8 @@ class Link:
         self.reader = reader
         self.writer = writer
         self.requests: list[Received] = []
+        self._is_watched = False
+        self._lost = asyncio.Event()
 
     async def request(self) -> Received:
         """Reads one request whole."""
@@ -78,13 +81,16 @@ class Link:
         close_hard(self.writer)
 
     async def gone(self) -> None:
-        """Returns when the gateway has cut this connection."""
+        """Returns when the gateway has cut this connection. The script and the test may both ask."""
         async with asyncio.timeout(PATIENCE_S):
-            try:
+            if self._is_watched:
+                await self._lost.wait()
+                return
+            self._is_watched = True
+            with suppress(ConnectionError):
                 while await self.reader.read(65_536):
                     pass
-            except ConnectionError:
-                pass
+            self._lost.set()
 
 
 Script = Callable[[Link], Awaitable[None]]
