@@ -16,6 +16,7 @@ import asyncio
 import gc
 import json
 import os
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -187,9 +188,16 @@ class Rig:
         return self.upstreams[0]
 
     @asynccontextmanager
-    async def client(self, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Client]:
+    async def client(self, *, tls: ssl.SSLContext | None = None, takes_little: bool = False) -> AsyncIterator[Client]:
+        """A connection to the gateway; one that `takes_little` fills up soon when it is not read."""
         host, port = self.gateway.listen_host, self.gateway.listen_port
-        reader, writer = await asyncio.open_connection(host, port, ssl=tls, limit=1 << 16)
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        if takes_little:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, (host, port))
+        name = "localhost" if tls is not None else None
+        reader, writer = await asyncio.open_connection(sock=sock, ssl=tls, server_hostname=name, limit=1 << 16)
         try:
             yield Client(reader, writer)
         finally:
