@@ -22,10 +22,14 @@ class Overheads:
     """The same when attention reads the cache in bf16: 4.3 to 4.6 TB/s measured."""
     kv_fp8_bandwidth_share: float = 0.65
     """The same for a cache in fp8: 3.1 TB/s measured."""
+    uneven_context_factor: float = 1.09
+    """Longer that the cache takes to read when contexts differ, as they do under load, than when they are alike."""
+    mixed_context_factor: float = 2.3
+    """Longer that decodes take to read it in a step that also has prefill: one attention call serves both."""
     matmul_share: float = 0.74
     """Of dense FLOP/s in the matrices of a long prefill: 0.0212 ms a token for an 8B in bf16."""
-    fp8_matmul_share: float = 0.67
-    """The same in fp8: 1,341 of 1,979 TFLOP/s measured for one large product."""
+    fp8_matmul_share: float = 0.70
+    """The same in fp8: 1,341 of 1,979 TFLOP/s measured for one product of 8192; wider ones reach more."""
     expert_matmul_share: float = 0.58
     """The same for expert matrices, which are multiplied in many small groups."""
     attention_share: float = 0.58
@@ -74,6 +78,11 @@ class HostTime:
     """The same beyond 512 tokens: compiled kernels launched one by one. 14 to 30 ms seen for 32 layers."""
     ungraphed_expert_layer_s: float = 1.15e-3
     """The same for a mixture-of-experts layer."""
+    ungraphed_faster: float = 0.20
+    """Share by which the quickest such launch is under the typical one. The host's jitter: 18.1 ms is typical of the
+    8B under load, 14.5 and 29 are the 5th and 95th percentile."""
+    ungraphed_slower: float = 0.65
+    """Share by which the slowest one is over it."""
     eager_layer_s: float = 0.32e-3
     """The same for each step with `--enforce-eager`."""
     token_s: float = 1.0e-6
@@ -85,7 +94,7 @@ class HostTime:
 
     def scaled(self, factor: float) -> HostTime:
         """The same on a host whose core takes `factor` times as long."""
-        return replace(self, **{f.name: getattr(self, f.name) * factor for f in fields(self)})
+        return replace(self, **{f.name: getattr(self, f.name) * factor for f in fields(self) if f.name.endswith("_s")})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,6 +110,7 @@ class StepTime:
         self._pair_s = model.full_layers * pair_s
         self._window_pair_s = model.sliding_layers * pair_s
         self._decode_s = model.layers * o.decode_layer_s
+        self._uneven_factor, self._mixed_factor = o.uneven_context_factor, o.mixed_context_factor
 
     def _set_head(self) -> None:
         model, gpu, tp, o = self.model, self.gpu, self.tensor_parallel, self.calibration.overheads
@@ -140,11 +141,13 @@ class StepTime:
         decode_context: int = 0,
         prefill_pairs: float = 0.0,
         prefill_requests: int = 1,
+        is_uneven: bool = False,
     ) -> float:
         """Seconds that the GPU is busy with one step.
 
         `decode_context` is the sum of the decodes' context lengths; `prefill_pairs` the sum over prefill chunks of
-        n * (start + n / 2). Sliding windows are applied to the mean, which is exact where contexts are alike.
+        n * (start + n / 2). Sliding windows are applied to the mean, which is exact where contexts are alike;
+        `is_uneven` says that they are not.
         """
         tokens = prefill_tokens + decode_requests
         if not tokens:
@@ -155,15 +158,26 @@ class StepTime:
             read += self._expert_read_s * self.model.experts * (1.0 - math.pow(self._untouched, tokens))
         tiled = -(-rows // self._tile) * self._tile if rows > self._tile // 2 else rows
         matrices = _smooth_max(read, tiled * self._dense_token_s + rows * self._expert_token_s)
-        attention = decode_requests * self._decode_s + decode_context * self._context_s + prefill_pairs * self._pair_s
+        slower = self._mixed_factor if prefill_tokens else self._uneven_factor if is_uneven else 1.0
+        attention = decode_requests * self._decode_s + prefill_pairs * self._pair_s
+        attention += decode_context * self._context_s * slower
         if self._window_context_s:
             window = self.model.window
-            attention += min(decode_context, decode_requests * window) * self._window_context_s
+            attention += min(decode_context, decode_requests * window) * self._window_context_s * slower
             attention += min(prefill_pairs, prefill_tokens * window) * self._window_pair_s
         sampled = decode_requests + (prefill_requests if prefill_tokens else 0)
         head = _smooth_max(self._head_read_s, sampled * self._head_token_s) if self._head_read_s else 0.0
         head += self._sampling_s + sampled * self._sampling_token_s
         return self._fixed_s + matrices + tokens * self._element_token_s + attention + head
+
+    def decode_line(self, requests: int) -> tuple[float, float, int, float]:
+        """`gpu_s` of uneven decodes as a line: base, and seconds per token of context, plain and windowed.
+
+        `base + context * per_token + min(context, window) * per_windowed`, in the order base, per_token, window,
+        per_windowed; for loops over many steps of the same requests.
+        """
+        base, slower = self.gpu_s(decode_requests=requests), self._uneven_factor
+        return base, self._context_s * slower, requests * self.model.window, self._window_context_s * slower
 
     def launch_s(self, prefill_tokens: int, decode_requests: int) -> float:
         """Seconds of the host to prepare and launch one step."""
@@ -175,6 +189,11 @@ class StepTime:
         if tokens > GRAPH_TOKENS_MAX:
             return self._ungraphed_s + more
         return (self._piecewise_s if prefill_tokens else self._graph_s) + more
+
+    def launch_jitter(self, draw: float) -> float:
+        """Factor of a launch without a CUDA graph, for a draw from 0 to 1: the host is not always as quick."""
+        h = self.calibration.host
+        return 1.0 + (2 * draw - 1.0) * (h.ungraphed_faster if draw < 0.5 else h.ungraphed_slower)
 
     def schedule_s(self, requests: int) -> float:
         """Seconds of the host to decide a step of so many requests."""

@@ -37,7 +37,7 @@ def _step(scheduler: Scheduler) -> tuple[Batch, dict[str, int]]:
     """One step; each ready request gets one more token, as the engine would do."""
     batch = scheduler.schedule()
     for sequence in scheduler.finish(batch):
-        sequence.tokens.append(7)
+        sequence.append(7)
     return batch, {s.id: n for s, n in batch.shares}
 
 
@@ -114,7 +114,7 @@ def test_generated_tokens_are_cached_for_the_next_turn() -> None:
     for _ in range(8):
         _step(scheduler)
     scheduler.remove(first)
-    scheduler.add(_sequence(2, [*first.tokens[:12], 1, 2]))
+    scheduler.add(_sequence(2, [*(first.ids or [])[:12], 1, 2]))
     assert _step(scheduler)[1] == {"2": 2}
 
 
@@ -190,11 +190,11 @@ class _Watched:
             if id(sequence) not in already:
                 skipped = sequence.computed // SIZE
                 assert set(sequence.hashes[:skipped]) <= self.computed_hashes
-                assert sequence.computed < len(sequence.tokens)
+                assert sequence.computed < sequence.length
             full = (sequence.computed + count) // SIZE
             self.computed_hashes.update(sequence.hashes[:full])
         for sequence in self.scheduler.finish(batch):
-            sequence.tokens.append(7)
+            sequence.append(7)
 
     def check(self) -> None:
         scheduler, pool = self.scheduler, self.scheduler.pool
@@ -230,7 +230,7 @@ def test_laws_hold_after_every_event(
         elif op == "step":
             for _ in range(numbers[0]):
                 watched.step()
-                for sequence in [s for s in watched.live if len(s.tokens) > 40]:
+                for sequence in [s for s in watched.live if s.length > 40]:
                     watched.live.remove(sequence)
                     watched.scheduler.remove(sequence)
         watched.check()

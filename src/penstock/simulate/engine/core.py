@@ -1,9 +1,10 @@
 """The simulated engine in virtual time: requests in, steps with tokens out. Pure: no clock, no thread, no randomness.
 
-The driver calls `submit` and `abort` when they happen, and `step(now)` whenever `has_work` and no step is in
-progress. A step is decided at `now` and over at `StepResult.ends_at`; its outputs exist from then on, so a driver in
-real time waits until `ends_at`, delivers, and calls `step` again. What is submitted in between is seen by the next
-step. An abort takes effect at once: outputs that the step in progress holds for that id are for the driver to drop.
+The driver calls `submit` and `abort` when they happen, and `step(now)` whenever `has_work` and no call is in progress.
+A step is decided at `now`; `StepResult.outputs` exist from `ends_at` on, so a driver in real time waits until then,
+delivers, and calls `step` again. With async scheduling they are those of the step before, and a first step has none.
+What is submitted in between is seen by the next step. An abort takes effect at once: outputs that are on their way for
+that id are for the driver to drop.
 
 Guarantees: each request ends exactly once, by a `finish_reason` or by `abort`; same requests at the same times, same
 bytes. Time around the engine (HTTP, tokenizing) is the driver's: `penstock.perf.FrontEndTime` models it.
@@ -27,7 +28,8 @@ from penstock.simulate.engine.messages import (
     StepResult,
     TokenOutput,
 )
-from penstock.simulate.engine.scheduler import Batch, Limits, Scheduler
+from penstock.simulate.engine.pipeline import Pipeline
+from penstock.simulate.engine.scheduler import Limits, Scheduler
 from penstock.simulate.engine.scheduler import Sequence as Tokens
 
 __all__ = [
@@ -39,13 +41,20 @@ __all__ = [
     "RequestTimes",
     "StepResult",
     "TokenOutput",
+    "count_blocks",
+    "make_timing",
 ]
+
+_Decided = tuple["_Live", int | None, FinishReason | None, int | None]
+"""A request, its next token (None: it is embedded), and how that ends it."""
 
 
 class _Live:
     """One live request: what was asked, its tokens, and what it says next."""
 
-    __slots__ = ("eos_allowed_from", "first_token_at", "max_total", "request", "scheduled_at", "text", "tokens")
+    __slots__ = (
+        "eos_allowed_from", "first_token_at", "is_live", "max_total", "request", "scheduled_at", "text", "tokens",
+    )  # fmt: skip
 
     def __init__(self, request: EngineRequest, tokens: Tokens, text: Continuation | None, max_total: int) -> None:
         self.request = request
@@ -58,6 +67,8 @@ class _Live:
         """Least total at which the next token may end it."""
         self.scheduled_at = 0.0
         self.first_token_at = -1.0
+        self.is_live = True
+        """Neither finished nor aborted: outputs on their way are wanted."""
 
 
 class Engine:
@@ -66,10 +77,8 @@ class Engine:
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self.max_model_len = config.max_model_len or config.model.context
-        self.timing = StepTime(
-            config.model, config.gpu, tensor_parallel=config.tensor_parallel, kv_dtype=config.kv_dtype
-        )
-        self.num_gpu_blocks = _count_blocks(config, self.max_model_len)
+        self.timing = make_timing(config)
+        self.num_gpu_blocks = count_blocks(config, self.max_model_len)
         self._limits = Limits(
             max_num_seqs=config.max_num_seqs,
             max_num_batched_tokens=config.max_num_batched_tokens,
@@ -79,6 +88,8 @@ class Engine:
         )
         self._pool = BlockPool(self.num_gpu_blocks, enable_caching=config.enable_prefix_caching)
         self._scheduler = Scheduler(self._limits, self._pool)
+        is_async = config.async_scheduling and config.model.task == "generate"
+        self._pipeline: Pipeline[list[_Decided]] = Pipeline(self.timing, speed=config.speed, is_async=is_async)
         self._live: dict[str, _Live] = {}
         self._submitted = 0
         self._prompt_tokens = 0
@@ -126,6 +137,7 @@ class Engine:
         live = self._live.pop(request_id, None)
         if live is None:
             return False
+        live.is_live = False
         self._scheduler.remove(live.tokens)
         return True
 
@@ -150,15 +162,15 @@ class Engine:
         )
 
     def step(self, now: float) -> StepResult:
-        """Runs one step that begins at `now`."""
+        """Decides one step at `now`, and gives what is due next."""
         scheduler = self._scheduler
         batch = scheduler.schedule()
         for tokens in batch.fresh:
             self._live[tokens.id].scheduled_at = now
-        ready = scheduler.finish(batch)
-        ends_at = now + self._duration(batch)
+        decided = [self._decide(self._live[tokens.id]) for tokens in scheduler.finish(batch)]
+        ends_at, due = self._pipeline.step(batch, decided, now)
         finished: list[Tokens] = []
-        outputs = [self._advance(self._live[tokens.id], ends_at, finished) for tokens in ready]
+        outputs = [self._deliver(item, ends_at, finished) for item in due or () if item[0].is_live]
         if finished:
             scheduler.remove_finished(finished)
             for tokens in finished:
@@ -174,41 +186,38 @@ class Engine:
             waiting=len(scheduler.waiting),
         )
 
-    def _duration(self, batch: Batch) -> float:
-        return (
-            self.timing.step_s(
-                prefill_tokens=batch.prefill_tokens,
-                decode_requests=batch.decode_tokens,
-                decode_context=batch.decode_context,
-                prefill_pairs=batch.prefill_pairs,
-            )
-            / self.config.speed
-        )
+    def _decide(self, live: _Live) -> _Decided:
+        """The next token of a request whose tokens are all computed; known now, to be seen when the GPU is through."""
+        tokens = live.tokens
+        if live.request.task == "embed":
+            tokens.is_ended = True
+            return live, None, "stop", None
+        token, reason, stop_reason = self._next_token(live)
+        tokens.append(token)
+        tokens.is_ended = reason is not None
+        return live, token, reason, stop_reason
 
-    def _advance(self, live: _Live, ends_at: float, finished: list[Tokens]) -> TokenOutput:
-        """The next token of a request whose tokens are all computed."""
-        request, tokens = live.request, live.tokens
+    def _deliver(self, decided: _Decided, ends_at: float, finished: list[Tokens]) -> TokenOutput:
+        live, token, reason, stop_reason = decided
+        tokens = live.tokens
         is_first = live.first_token_at < 0
         if is_first:
             live.first_token_at = ends_at
             self._prompt_tokens += tokens.prompt_tokens
             self._cached_tokens += tokens.cached_tokens
-        if request.task == "embed":
-            finished.append(tokens)
-            return TokenOutput(request.id, (), "stop", None, True, tokens.cached_tokens, _times(live, ends_at))
-        token, reason, stop_reason = self._next_token(live)
-        tokens.tokens.append(token)
-        self._generation_tokens += 1
+        ids: tuple[int, ...] = () if token is None else (token,)
+        self._generation_tokens += len(ids)
         if reason is None:
-            return TokenOutput(request.id, (token,), None, None, is_first, tokens.cached_tokens)
+            return TokenOutput(live.request.id, ids, None, None, is_first, tokens.cached_tokens)
+        live.is_live = False
         finished.append(tokens)
         return TokenOutput(
-            request.id, (token,), reason, stop_reason, is_first, tokens.cached_tokens, _times(live, ends_at)
+            live.request.id, ids, reason, stop_reason, is_first, tokens.cached_tokens, _times(live, ends_at)
         )
 
     def _next_token(self, live: _Live) -> tuple[int, FinishReason | None, int | None]:
         request = live.request
-        total = len(live.tokens.tokens) + 1
+        total = live.tokens.length + 1
         may_end = total > live.eos_allowed_from
         text = live.text
         if text is None:
@@ -242,7 +251,19 @@ def _root(salt: str) -> int:
     return int.from_bytes(hashlib.blake2b(salt.encode(), digest_size=8).digest(), "little") if salt else 0
 
 
-def _count_blocks(config: EngineConfig, max_model_len: int) -> int:
+def make_timing(config: EngineConfig) -> StepTime:
+    """The step times of an engine."""
+    return StepTime(
+        config.model,
+        config.gpu,
+        tensor_parallel=config.tensor_parallel,
+        kv_dtype=config.kv_dtype,
+        is_eager=config.enforce_eager,
+        calibration=config.calibration,
+    )
+
+
+def count_blocks(config: EngineConfig, max_model_len: int) -> int:
     """KV blocks of the engine, one at least for each that a request of `max_model_len` needs; `UsageError` else."""
     needed = -(-max_model_len // config.block_size) + 1
     blocks = config.num_gpu_blocks

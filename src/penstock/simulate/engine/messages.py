@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from penstock.facts.architecture import Architecture, Task
 from penstock.facts.gpus import Gpu
+from penstock.perf.calibration import Calibration
 
 __all__ = [
     "EngineConfig",
@@ -42,6 +43,12 @@ class EngineConfig:
     enable_chunked_prefill: bool = True
     kv_dtype: str | None = None
     """Dtype of the KV cache. None: the model's."""
+    enforce_eager: bool = False
+    """No CUDA graphs."""
+    async_scheduling: bool = True
+    """Decide a step while the GPU runs the one before."""
+    calibration: Calibration | None = None
+    """Overheads of the steps. None: the GPU's default."""
     speed: float = 1.0
     """How many times faster than the GPU steps pass."""
     seed: int = 0
@@ -100,7 +107,10 @@ class TokenOutput(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """One engine step."""
+    """One engine step: what was decided at `starts_at`, and the outputs that are due at `ends_at`.
+
+    With async scheduling the outputs are those of the step before.
+    """
 
     starts_at: float
     ends_at: float

@@ -12,6 +12,7 @@ by a later one of the same priority. Time, text and outputs are not here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from penstock.simulate.engine.blocks import BlockPool, chained_hashes, next_hash
@@ -32,30 +33,40 @@ class Limits:
 
 
 class Sequence:
-    """The tokens of one request and the blocks that hold them. Owned by the `Scheduler`; `Engine` appends tokens."""
+    """One request's tokens, or only their number, and the blocks that hold them. Owned by the `Scheduler`."""
 
     __slots__ = (
-        "arrival", "blocks", "cached_tokens", "computed", "hashes", "id", "is_running", "is_waiting", "number",
-        "preemptions", "priority", "prompt_tokens", "remembered", "root", "tokens",
+        "arrival", "blocks", "cached_tokens", "computed", "hashes", "id", "ids", "is_ended", "is_running",
+        "is_waiting", "length", "number", "preemptions", "priority", "prompt_tokens", "remembered", "root",
     )  # fmt: skip
 
     def __init__(
-        self, *, request_id: str, number: int, tokens: list[int], arrival: float, priority: int = 0, root: int = 0
+        self,
+        *,
+        request_id: str,
+        number: int,
+        tokens: list[int] | int,
+        arrival: float,
+        priority: int = 0,
+        root: int = 0,
+        hashes: Iterable[int] = (),
     ) -> None:
         self.id = request_id
         self.number = number
         """Order of submission."""
-        self.tokens = tokens
-        """Prompt, then generated."""
-        self.prompt_tokens = len(tokens)
+        self.ids = None if isinstance(tokens, int) else tokens
+        """Prompt, then generated; None where only their number is known."""
+        self.length = tokens if isinstance(tokens, int) else len(tokens)
+        """Prompt and generated tokens."""
+        self.prompt_tokens = self.length
         self.arrival = arrival
         self.priority = priority
         self.root = root
         self.computed = 0
         """Tokens whose KV is in `blocks`."""
         self.blocks: list[int] = []
-        self.hashes: list[int] = []
-        """Of each full block of `tokens`, as far as needed yet."""
+        self.hashes: list[int] = list(hashes)
+        """Of each full block of tokens, as far as needed yet."""
         self.remembered = 0
         """Leading blocks that the pool knows by hash."""
         self.cached_tokens = -1
@@ -63,11 +74,33 @@ class Sequence:
         self.preemptions = 0
         self.is_waiting = False
         self.is_running = False
+        self.is_ended = False
+        """Its last token is decided and on its way: it computes nothing more, and holds its blocks until then."""
 
     @property
     def rank(self) -> tuple[int, float, int]:
         """Who goes first under the priority policy: lower first."""
         return (self.priority, self.arrival, self.number)
+
+    def append(self, token: int) -> None:
+        """One more generated token."""
+        if self.ids is not None:
+            self.ids.append(token)
+        self.length += 1
+
+    def hash_blocks(self, full: int, size: int) -> None:
+        """Makes the hashes of the first `full` blocks known. Without ids a block is like no other."""
+        hashes = self.hashes
+        done = len(hashes)
+        if done >= full:
+            return
+        parent = hashes[-1] if done else self.root
+        if self.ids is not None:
+            hashes.extend(chained_hashes(self.ids[done * size : full * size], size, parent))
+            return
+        for place in range(done, full):
+            parent = next_hash(parent, (-1, self.number, place))
+            hashes.append(parent)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -115,7 +148,7 @@ class Scheduler:
         """A request is gone: finished or aborted. Its blocks are free, their contents stay cached."""
         if sequence.is_waiting:
             self.waiting.remove(sequence)
-        else:
+        elif sequence.is_running:
             sequence.is_running = False
             self.running.remove(sequence)
         self._free(sequence)
@@ -145,7 +178,10 @@ class Scheduler:
         index = 0
         while index < len(self.running) and budget > 0:
             sequence = self.running[index]
-            count = min(len(sequence.tokens) - sequence.computed, budget)
+            if sequence.is_ended:
+                index += 1
+                continue
+            count = min(sequence.length - sequence.computed, budget)
             if sequence.computed + count > len(sequence.blocks) * block_size:
                 while not self._grow(sequence, count):
                     victim, given_back = self._preempt(batch)
@@ -154,7 +190,7 @@ class Scheduler:
                         return budget
                     index -= given_back > 0
             if (sequence.computed + count) // block_size > sequence.remembered:
-                self._remember(sequence, sequence.computed + count)
+                self.remember(sequence, sequence.computed + count)
             batch.shares.append((sequence, count))
             budget -= count
             index += 1
@@ -176,7 +212,7 @@ class Scheduler:
         victim's last, freed first, and the request that wants it gets more blocks than were free before: it is taken.
         """
         if self.limits.by_priority:
-            victim = max(self.running, key=lambda s: s.rank)
+            victim = max((s for s in self.running if not s.is_ended), key=lambda s: s.rank)
             self.running.remove(victim)
         else:
             victim = self.running.pop()
@@ -188,8 +224,10 @@ class Scheduler:
                 break
         self._free(victim)
         victim.computed = 0
-        victim.preemptions += 1
         victim.is_running = False
+        if victim.is_ended:
+            return victim, 0
+        victim.preemptions += 1
         self.waiting.push_front(victim)
         self.counts.preemptions += 1
         batch.preempted += 1
@@ -203,7 +241,7 @@ class Scheduler:
                 return
             matched = self._match(sequence)
             computed = len(matched) * limits.block_size
-            count = len(sequence.tokens) - computed
+            count = sequence.length - computed
             if count > budget:
                 if not limits.enable_chunked_prefill:
                     return
@@ -214,25 +252,21 @@ class Scheduler:
             sequence.is_running = True
             self.running.append(sequence)
             self._count_prefix(sequence, computed, batch)
-            self._remember(sequence, computed + count)
+            self.remember(sequence, computed + count)
             batch.shares.append((sequence, count))
             budget -= count
 
     def _match(self, sequence: Sequence) -> list[int]:
         """Cached blocks of a waiting request, short of its last token, which must be computed to say what follows."""
         size = self.limits.block_size
-        full = len(sequence.tokens) // size
-        if len(sequence.hashes) < full:
-            done = len(sequence.hashes)
-            parent = sequence.hashes[-1] if done else sequence.root
-            sequence.hashes.extend(chained_hashes(sequence.tokens[done * size : full * size], size, parent))
-        return self.pool.match(sequence.hashes, (len(sequence.tokens) - 1) // size)
+        sequence.hash_blocks(sequence.length // size, size)
+        return self.pool.match(sequence.hashes, (sequence.length - 1) // size)
 
     def _admit(self, sequence: Sequence, matched: list[int], tokens: int) -> bool:
         """Gives a waiting request its blocks, if its whole prompt would fit now."""
         size = self.limits.block_size
         room = self.pool.free - self.pool.idle(matched)
-        if -(-len(sequence.tokens) // size) - len(matched) > room:
+        if -(-sequence.length // size) - len(matched) > room:
             return False
         self.pool.hold(matched)
         sequence.blocks = matched + self.pool.take(-(-tokens // size) - len(matched))
@@ -242,23 +276,20 @@ class Scheduler:
 
     def _count_prefix(self, sequence: Sequence, computed: int, batch: Batch) -> None:
         if sequence.preemptions == 0:
-            self.counts.queries += len(sequence.tokens)
+            self.counts.queries += sequence.length
             self.counts.hits += computed
         if sequence.cached_tokens < 0:
             sequence.cached_tokens = computed
             batch.fresh.append(sequence)
 
-    def _remember(self, sequence: Sequence, tokens: int) -> None:
+    def remember(self, sequence: Sequence, tokens: int) -> None:
         """Full blocks become known when they are scheduled: a later request of the same step may already share them."""
         size = self.limits.block_size
         full = tokens // size
-        while sequence.remembered < full:
-            place = sequence.remembered
-            if place == len(sequence.hashes):
-                parent = sequence.hashes[-1] if place else sequence.root
-                sequence.hashes.append(next_hash(parent, sequence.tokens[place * size : (place + 1) * size]))
+        sequence.hash_blocks(full, size)
+        for place in range(sequence.remembered, full):
             self.pool.remember(sequence.blocks[place], sequence.hashes[place])
-            sequence.remembered = place + 1
+        sequence.remembered = max(sequence.remembered, full)
 
     def finish(self, batch: Batch) -> list[Sequence]:
         """Moves the computed counts and sums up the batch; returns those whose next token is now known."""
@@ -274,7 +305,7 @@ class Scheduler:
                 batch.prefill_tokens += count
                 batch.prefill_requests += 1
                 batch.prefill_pairs += count * (start + count / 2)
-            if end == len(sequence.tokens):
+            if end == sequence.length:
                 ready.append(sequence)
         batch.decode_tokens = decodes
         batch.decode_context = context
