@@ -116,8 +116,7 @@ class ChunkedBody:
             data = self._pending + data
             self._pending = b""
         pieces: list[bytes] = []
-        end = len(data)
-        pos = _whole_chunks(data, pieces) if aligned else 0
+        pos, end = 0, len(data)
         while pos < end:
             if self.is_done:
                 self.is_overrun = True
@@ -178,18 +177,6 @@ class ChunkedBody:
         else:
             self._trailer_bytes += stop - pos
         return stop
-
-
-def _whole_chunks(data: bytes, pieces: list[bytes]) -> int:
-    """Takes the whole chunks of common size at the start of `data`, which begins with one; returns where they end."""
-    pos = 0
-    while True:
-        begin = data.find(b"\r\n", pos + 1, pos + 12) + 2
-        size = CHUNK_SIZES.get(data[pos : begin - 2]) if begin > 2 else None
-        if size is None or data[begin + size : begin + size + 2] != b"\r\n":
-            return pos
-        pieces.append(data[begin : begin + size])
-        pos = begin + size + 2
 
 
 Body = CountedBody | EofBody | ChunkedBody
