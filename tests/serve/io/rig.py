@@ -195,9 +195,13 @@ class Rig:
         if takes_little:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
         sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, (host, port))
         name = "localhost" if tls is not None else None
-        reader, writer = await asyncio.open_connection(sock=sock, ssl=tls, server_hostname=name, limit=1 << 16)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (host, port))
+            reader, writer = await asyncio.open_connection(sock=sock, ssl=tls, server_hostname=name, limit=1 << 16)
+        except OSError:
+            sock.close()
+            raise
         try:
             yield Client(reader, writer)
         finally:
@@ -224,12 +228,14 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(*scripts: Script, gateway: str = "", access_log: str = "off", drain_s: float = 0.0) -> AsyncIterator[Rig]:
+async def rig(
+    *scripts: Script, gateway: str = "", access_log: str = "off", listen: str = "127.0.0.1:0"
+) -> AsyncIterator[Rig]:
     """A gateway whose model `chat` is served by one scripted engine for each script.
 
     `gateway` is more of `spec.gateway`, indented by four.
     """
-    settings = config(f"{gateway}    accessLog: {json.dumps(access_log)}\n{TENANTS}")
+    settings = config(f"{gateway}    accessLog: {json.dumps(access_log)}\n{TENANTS}", file_listen=listen)
     async with AsyncExitStack() as stack:
         upstreams = [await stack.enter_async_context(ScriptedUpstream(script)) for script in scripts]
         made = Gateway(settings)
@@ -241,11 +247,13 @@ async def rig(*scripts: Script, gateway: str = "", access_log: str = "off", drai
         try:
             yield running
         finally:
-            await made.stop(drain_s)
+            await made.stop(drain_s=0)
         assert made.connections == 0
         assert made.core.in_flight == 0
         assert all(e.in_flight == 0 for e in made.endpoints.all())
         told = made.telemetry.state(
             made.endpoints, monotonic(), time.time(), listen="", connections=made.connections, is_ready=False
         )["gateway"]
-        assert (told["requests_total"], told["in_flight"]) == (len(running.records), 0)
+        assert told["in_flight"] == 0
+        if made.config.models.keys() == settings.models.keys():  # counts of a model that is gone go with it
+            assert told["requests_total"] == len(running.records)

@@ -21,6 +21,7 @@ from penstock.serve.io.request_reader import RequestReader
 from penstock.serve.local import too_large
 from penstock.serve.wire.errors import Failure
 from penstock.serve.wire.heads import RequestHead
+from penstock.spec import LimitsSpec
 
 if TYPE_CHECKING:
     from penstock.serve.io.gateway import Gateway
@@ -407,6 +408,10 @@ class ClientConnection(asyncio.Protocol):
     def _refuse_late(self, part: str, limit_s: float) -> None:
         message = f"The {part} of the request did not arrive within {limit_s:g} s."
         self._refuse_last(Failure(status=408, code="request_timeout", message=message))
+
+    def take_limits(self, limits: LimitsSpec) -> None:
+        """Limits of the requests to come."""
+        self._reader.limits = limits
 
     def shut_down(self, *, is_final: bool) -> None:
         """The gateway is stopping: an idle connection closes now, a busy one after its answer; `is_final` ends that

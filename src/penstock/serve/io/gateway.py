@@ -13,6 +13,7 @@ import gc
 import resource
 import ssl
 import time
+from contextlib import suppress
 from email.utils import formatdate
 from random import SystemRandom
 from time import monotonic
@@ -34,6 +35,8 @@ __all__ = ["Gateway", "tune_process"]
 SWEEP_S = 0.25
 """Seconds between looks at deadlines: their resolution."""
 LISTEN_BACKLOG = 4096
+FLUSH_S = 1.0
+"""Seconds that a stopping gateway waits for its last bytes to leave, before it cuts clients that do not read."""
 
 
 class Gateway:
@@ -49,7 +52,8 @@ class Gateway:
         self._access_log: AccessLog | None = None
         self._clients: set[ClientConnection] = set()
         self._server: asyncio.Server | None = None
-        self._idle: asyncio.Event = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._deserted = asyncio.Event()
         self._timers: list[asyncio.TimerHandle] = []
         self.listen_host = config.host
         self.listen_port = config.port
@@ -83,7 +87,12 @@ class Gateway:
         self._access_log = AccessLog("stdout" if config.access_log == "auto" else config.access_log)
         try:
             self._server = await loop.create_server(
-                lambda: ClientConnection(self, loop), config.host, config.port, ssl=tls, backlog=LISTEN_BACKLOG
+                lambda: ClientConnection(self, loop),
+                config.host,
+                config.port,
+                ssl=tls,
+                ssl_handshake_timeout=config.timeouts.header_s if tls is not None else None,
+                backlog=LISTEN_BACKLOG,
             )
         except OSError as error:
             self._access_log.close()
@@ -102,16 +111,15 @@ class Gateway:
             self._server.close()
         for client in list(self._clients):
             client.shut_down(is_final=False)
-        if self.core.in_flight and drain_s > 0:
-            self._idle.clear()
-            try:
-                async with asyncio.timeout(drain_s):
-                    await self._idle.wait()
-            except TimeoutError:
-                pass
+        if self.core.in_flight:
+            await _within(drain_s, self._idle)
         for client in list(self._clients):
             client.shut_down(is_final=True)
-        await asyncio.sleep(0)  # what was written last leaves before the sockets close
+        for _ in range(2):  # what was written last leaves before the sockets close; then who did not read is cut
+            if self._clients:
+                await _within(FLUSH_S, self._deserted)
+            for client in list(self._clients):
+                client.abort()
         self.upstreams.close()
         await self.tasks.close()
         for timer in self._timers:
@@ -127,6 +135,8 @@ class Gateway:
         sentence for each thing that needs a restart."""
         old = self.config
         self.core.config = config
+        for client in self._clients:
+            client.take_limits(config.limits)
         self.telemetry.set_models(profiles if profiles is not None else _profiles(config))
         for gone in old.models.keys() - config.models.keys():
             self.endpoints.remove_pool(gone)
@@ -180,6 +190,8 @@ class Gateway:
     def client_disconnected(self, client: ClientConnection) -> None:
         """A client connection has ended."""
         self._clients.discard(client)
+        if not self._clients and self.core.is_draining:
+            self._deserted.set()
 
     def exchange_over(self, record: RequestRecord, *, has_begun: bool) -> None:
         """A request is over: it is counted and logged."""
@@ -219,6 +231,13 @@ class Gateway:
         if self._access_log is not None:
             self.telemetry.log_lines_dropped = self._access_log.lines_dropped
         self.telemetry.sample_endpoints(self.endpoints, now)
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    """Waits for `event`, but no longer than that."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def tune_process() -> None:

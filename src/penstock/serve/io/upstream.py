@@ -130,8 +130,8 @@ class Upstreams:
         transport = connection.transport
         if transport is None:
             return
-        if not is_kept or self.is_closed or transport.is_closing():
-            transport.abort()
+        if not is_kept or self.is_closed or transport.is_closing() or transport.get_write_buffer_size():
+            transport.abort()  # also where the engine answered before it had read the request
             return
         idle = self._idle.setdefault(connection.address, [])
         if len(idle) >= IDLE_MAX:
