@@ -12,7 +12,7 @@ from penstock.perf.overheads import FrontEndTime, HostTime, Overheads
 def test_front_end_adds_a_little_more_for_a_longer_prompt() -> None:
     front = FrontEndTime()
     assert front.before(0) == pytest.approx(2.3e-3)
-    assert front.before(4096) + front.after(4096) == pytest.approx(13.1e-3, rel=0.02)
+    assert front.before(4096) + front.after(4096) == pytest.approx(14.9e-3, rel=0.02)  # measured: 12.6 to 15.3 ms
 
 
 def test_a_slower_host_takes_as_much_longer_in_everything() -> None:

@@ -103,8 +103,8 @@ class FrontEndTime:
 
     before_s: float = 2.3e-3
     before_per_prompt_token_s: float = 0.4e-6
-    after_s: float = 1.0e-3
-    after_per_prompt_token_s: float = 2.0e-6
+    after_s: float = 1.15e-3
+    after_per_prompt_token_s: float = 2.4e-6
     per_token_s: float = 70e-6
     """One streamed token: one process tops out near 13,000 to 15,000 a second."""
 

@@ -2,6 +2,7 @@
 
 from penstock.simulate.engine.core import Engine
 from penstock.simulate.engine.embedding import embed, similarity
+from penstock.simulate.engine.front_end import FrontEnd
 from penstock.simulate.engine.generation import Continuation
 from penstock.simulate.engine.messages import (
     EngineConfig,
@@ -12,10 +13,13 @@ from penstock.simulate.engine.messages import (
     StepResult,
     TokenOutput,
 )
+from penstock.simulate.engine.replay import Answered, OpenLoop, replay_open_loop
 from penstock.simulate.engine.structured import Draws, choice_text, encode_forced, json_text, regex_text, tool_call
 from penstock.simulate.engine.text import Detokenizer, Tokenizer, chat_template, chat_text, tokenizer
+from penstock.simulate.engine.virtual import LengthRequest, Served, TokenGaps, VirtualEngine
 
 __all__ = [
+    "Answered",
     "Continuation",
     "Detokenizer",
     "Draws",
@@ -24,10 +28,16 @@ __all__ = [
     "EngineRequest",
     "EngineStats",
     "FinishReason",
+    "FrontEnd",
+    "LengthRequest",
+    "OpenLoop",
     "RequestTimes",
+    "Served",
     "StepResult",
+    "TokenGaps",
     "TokenOutput",
     "Tokenizer",
+    "VirtualEngine",
     "chat_template",
     "chat_text",
     "choice_text",
@@ -35,6 +45,7 @@ __all__ = [
     "encode_forced",
     "json_text",
     "regex_text",
+    "replay_open_loop",
     "similarity",
     "tokenizer",
     "tool_call",

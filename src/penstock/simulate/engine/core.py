@@ -100,6 +100,11 @@ class Engine:
     def has_work(self) -> bool:
         return bool(self._live)
 
+    @property
+    def host_free(self) -> float:
+        """When the host is through with the last result: no step is decided before."""
+        return self._pipeline.host_free
+
     def is_live(self, request_id: str) -> bool:
         """True from `submit` until the last output was returned by `step`, or `abort`."""
         return request_id in self._live

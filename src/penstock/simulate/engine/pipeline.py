@@ -19,6 +19,10 @@ __all__ = ["Flight", "Pipeline"]
 T = TypeVar("T")
 _GOLDEN = 0.6180339887498949
 """Multiples of it, less their whole part, fill 0 to 1 evenly: the host's jitter without a random stream."""
+_SPELL_S = 0.6
+"""A host that is slow stays so for a while: launches 0.1 s apart correlate by 0.5 to 0.8 on the measured one."""
+_OWN_DRAW = 4
+"""One launch in so many is as quick or slow as itself, not as its spell."""
 
 
 class Flight(NamedTuple, Generic[T]):
@@ -51,7 +55,7 @@ class Pipeline(Generic[T]):
         launched: Flight[T] | None = None
         if requests:
             starts = max(self.gpu_free, host + self.timing.lead_s * self.scale)
-            host += self._launch_s(batch) * self.scale
+            host += self._launch_s(batch, host) * self.scale
             self.gpu_free = max(starts + self._gpu_s(batch), host)
             launched = Flight(load, requests, self.gpu_free)
         due = self.flight if self.is_async else launched
@@ -63,12 +67,14 @@ class Pipeline(Generic[T]):
         self.host_free = ends_at + self.timing.deliver_s(due.requests) * self.scale
         return ends_at, due.load
 
-    def _launch_s(self, batch: Batch) -> float:
+    def _launch_s(self, batch: Batch, now: float) -> float:
         seconds = self.timing.launch_s(batch.prefill_tokens, batch.decode_tokens)
         if batch.prefill_tokens + batch.decode_tokens <= GRAPH_TOKENS_MAX:
             return seconds
         self._ungraphed += 1
-        return seconds * self.timing.launch_jitter(self._ungraphed * _GOLDEN % 1.0)
+        is_own = self._ungraphed % _OWN_DRAW == 0
+        place = self._ungraphed if is_own else int(now / (_SPELL_S * self.scale))
+        return seconds * self.timing.launch_jitter(place * _GOLDEN % 1.0)
 
     def _gpu_s(self, batch: Batch) -> float:
         return self.scale * self.timing.gpu_s(

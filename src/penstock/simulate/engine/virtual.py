@@ -196,6 +196,15 @@ class VirtualEngine:
             served.append(self._due.popleft())
         return served
 
+    def advance_once(self) -> None:
+        """Runs one step, or takes what is due; for a caller that watches every step."""
+        if self._due and self._due[0].finished_at <= self._pipeline.host_free:
+            self._due.popleft()
+        elif self._live:
+            self._step()
+        elif self._due:
+            self._due.popleft()
+
     def drain(self) -> list[Served]:
         """Runs until nothing is left."""
         return self.advance(_NEVER)
@@ -225,7 +234,7 @@ class VirtualEngine:
         for tokens in batch.fresh:
             self._live[tokens.id].scheduled_at = now
         decided: list[_Live] = []
-        is_steady = not batch.prefill_requests and pipeline.is_async
+        is_steady = pipeline.is_async
         for tokens in scheduler.finish(batch):
             live = self._live[tokens.id]
             tokens.append(0)
@@ -236,7 +245,7 @@ class VirtualEngine:
         self.steps += 1
         if due is not None:
             self._deliver(due, at)
-        self._is_steady = is_steady and len(decided) == len(scheduler.running) > 0
+        self._is_steady = is_steady and not batch.prefill_requests and len(decided) == len(scheduler.running) > 0
 
     def _deliver(self, due: list[_Live], at: float) -> None:
         finished: list[Tokens] = []
