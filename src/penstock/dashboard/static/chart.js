@@ -6,7 +6,7 @@
 import { clock } from "./format.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const EDGE = { left: 40, right: 8, top: 8, bottom: 18 };
+const EDGE = { left: 48, right: 8, top: 8, bottom: 18 };
 const HEIGHT = 148;
 const HOLE_S = 3.5;
 const TIP_ROWS = 12;
