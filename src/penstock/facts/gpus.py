@@ -1,7 +1,7 @@
 """GPUs by name: memory as a process sees it, bandwidth, dense peak rates, and where each figure is from.
 
-Guarantees: every name and alias finds exactly one row, in any case and spelling of separators. Prices and MIG
-profiles are not here.
+Guarantees: every name and alias finds exactly one row, in any case and spelling of separators. Prices are in
+`prices.py`, MIG profiles in `mig.py`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Gpu:
     fp8_tflops: float | None
     """None where the GPU has no FP8 units; weights in FP8 are then computed in bf16."""
     link_gb_per_s: float
-    """To another GPU of the same machine, in one direction: NVLink, Infinity Fabric or PCIe."""
+    """To another GPU of the same machine, in one direction, over `link`."""
+    link: Literal["NVLink", "Infinity Fabric", "PCIe"] = "PCIe"
     aliases: tuple[str, ...] = ()
     source: str
     """Data sheet of rates and bandwidth; who saw the memory."""
@@ -83,7 +84,7 @@ GPUS: tuple[Gpu, ...] = (
     ),
     Gpu(
         name="A100-40GB", title="NVIDIA A100-SXM4-40GB", memory_gib=39.39, bandwidth_tb_per_s=1.555,
-        bf16_tflops=312.0, fp8_tflops=None, link_gb_per_s=300, aliases=("A100-40", "A100-SXM4-40GB", "A100-PCIE-40GB"),
+        bf16_tflops=312.0, fp8_tflops=None, link_gb_per_s=300, link="NVLink", aliases=("A100-40", "A100-SXM4-40GB", "A100-PCIE-40GB"),
         source="NVIDIA A100 data sheet; memory 42298834944 bytes: github.com/bottlerocket-os/bottlerocket/pull/3873",
     ),
     Gpu(
@@ -93,7 +94,7 @@ GPUS: tuple[Gpu, ...] = (
     ),
     Gpu(
         name="H100", title="NVIDIA H100 80GB HBM3 (SXM)", memory_gib=79.11, bandwidth_tb_per_s=3.35,
-        bf16_tflops=989.4, fp8_tflops=1978.9, link_gb_per_s=450,
+        bf16_tflops=989.4, fp8_tflops=1978.9, link_gb_per_s=450, link="NVLink",
         aliases=("H100-80GB", "H100-SXM", "H100-SXM5", "H100-80GB-HBM3", "H100-SXM5-80GB"),
         source="NVIDIA H100 data sheet; memory: github.com/vllm-project/vllm/issues/27508",
     ),
@@ -104,23 +105,23 @@ GPUS: tuple[Gpu, ...] = (
     ),
     Gpu(
         name="A100-80GB", title="NVIDIA A100-SXM4-80GB", memory_gib=79.25, bandwidth_tb_per_s=2.039,
-        bf16_tflops=312.0, fp8_tflops=None, link_gb_per_s=300,
+        bf16_tflops=312.0, fp8_tflops=None, link_gb_per_s=300, link="NVLink",
         aliases=("A100", "A100-80", "A100-SXM", "A100-SXM4-80GB"),
         source="NVIDIA A100 data sheet; memory: github.com/levihsu/OOTDiffusion/issues/235",
     ),
     Gpu(
         name="H200", title="NVIDIA H200", memory_gib=139.80, bandwidth_tb_per_s=4.8,
-        bf16_tflops=989.4, fp8_tflops=1978.9, link_gb_per_s=450, aliases=("H200-141GB", "H200-SXM"),
+        bf16_tflops=989.4, fp8_tflops=1978.9, link_gb_per_s=450, link="NVLink", aliases=("H200-141GB", "H200-SXM"),
         source="NVIDIA H200 data sheet; memory: measured with torch 2.11, CUDA 13.0",
     ),
     Gpu(
         name="B200", title="NVIDIA B200", memory_gib=178.35, bandwidth_tb_per_s=7.67,
-        bf16_tflops=2250.0, fp8_tflops=4500.0, link_gb_per_s=900, aliases=("B200-180GB", "B200-192GB"),
+        bf16_tflops=2250.0, fp8_tflops=4500.0, link_gb_per_s=900, link="NVLink", aliases=("B200-180GB", "B200-192GB"),
         source="NVIDIA DGX B200 data sheet; memory and bandwidth: github.com/pytorch/ao/pull/4002",
     ),
     Gpu(
         name="MI300X", title="AMD Instinct MI300X", vendor="amd", memory_gib=191.98, bandwidth_tb_per_s=5.3,
-        bf16_tflops=1307.4, fp8_tflops=2614.9, link_gb_per_s=64,
+        bf16_tflops=1307.4, fp8_tflops=2614.9, link_gb_per_s=64, link="Infinity Fabric",
         source="AMD Instinct MI300X data sheet; memory: HIP out-of-memory errors",
     ),
 )  # fmt: skip
