@@ -89,6 +89,10 @@ docs: $(VENV)/.dev ## write docs/fleet-file.md anew from the types
 	@$(BIN)/penstock spec reference > docs/fleet-file.md.new
 	@mv docs/fleet-file.md.new docs/fleet-file.md
 
+.PHONY: golden
+golden: $(VENV)/.dev ## write the golden plans anew; review the difference like code
+	@PENSTOCK_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/plan/test_record.py
+
 .PHONY: wheel
 wheel: $(VENV)/.dev ## build the wheel, install it into an empty environment, serve a chat from it
 	@rm -rf dist build/wheel-venv && mkdir -p build

@@ -1,0 +1,291 @@
+"""What one engine does under a steady load: latency, throughput and where it saturates, without simulating requests.
+
+Between two tokens of a running request the engine makes one step. A step decodes every running request and prefills
+what arrived meanwhile; arrivals are Poisson, so the number of prompts in a step is, too. From the time of a step with
+k prompts follow the mean step, the rate at which requests come and go, the gaps between tokens and, for a request that
+arrives at a random moment, its first token. Arrivals per step is the one free variable: rate, requests at once and
+saturation are read off the same curve. Queues that have no end are past saturation and are not described here;
+`penstock simulate` does that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from penstock.plan.demand import Demand
+from penstock.plan.estimate import Estimate
+
+__all__ = ["Engine", "OperatingPoint"]
+
+_KV_FILL = 0.95
+"""Of the KV cache, what running requests may hold on average: above it preemptions begin."""
+_BUDGET_FILL = 0.92
+"""Of the tokens of a step, the mean share past which prompts queue without end."""
+_TAIL = 1e-4
+"""Probability below which a number of prompts in one step is left out."""
+_RARE = 1e-3
+"""The same for what is only one of several chances."""
+_EXACT_MAX = 4.0
+"""Mean prompts per step up to which each number is counted; above, three points stand for the distribution."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatingPoint:
+    """One engine at one load. Times in seconds."""
+
+    requests_per_s: float
+    running: float
+    """Requests that decode at the same time."""
+    ttft_p50_s: float
+    ttft_p95_s: float
+    itl_p50_s: float
+    """A gap between two tokens."""
+    itl_p95_s: float
+    tpot_p95_s: float
+    """A request's mean gap: what `itlMs` promises."""
+    e2e_p95_s: float
+    output_tokens_per_s: float
+    prompt_tokens_per_s: float
+    kv_share: float
+    """Of the KV cache, held on average."""
+    prefill_share: float
+    """Of the engine's time, spent on prompts."""
+
+
+class Engine:
+    """One engine (one data-parallel rank) under the requests of a demand, whatever their rate."""
+
+    def __init__(self, estimate: Estimate, demand: Demand) -> None:
+        self.estimate = estimate
+        self.demand = demand
+        fresh = 1.0 - demand.cached_share
+        self._prefill = max(1.0, demand.prompt_tokens * fresh)
+        self._lengths = (  # a request in five stands for the long ones, so that the 95th percentile sees them
+            (0.8, self._prefill, demand.prompt_tokens),
+            (0.2, max(1.0, demand.prompt_p95 * fresh), demand.prompt_p95),
+        )
+        self._pair_factor = fresh * (demand.cached_share + fresh / 2)
+        self._pairs = demand.prompt_square * self._pair_factor
+        self._decodes = max(0.0, demand.output_tokens - 1.0)
+        if estimate.model.task == "embed":
+            self._decodes = 0.0
+        self._context = demand.prompt_tokens + self._decodes / 2
+        self._budget = float(estimate.layout.batched_tokens)
+        self._step = lru_cache(maxsize=4096)(self._step_s)
+
+    # Where it ends -------------------------------------------------------------------------------------------------
+
+    @property
+    def kv_requests_max(self) -> float:
+        """Requests of mean length that the KV cache holds."""
+        return self._kv_requests_max
+
+    @cached_property
+    def _kv_requests_max(self) -> float:
+        return _KV_FILL * self.estimate.requests_of(self._context)
+
+    @property
+    def running_max(self) -> float:
+        """Requests that can decode at once."""
+        return min(float(self.estimate.layout.max_num_seqs), self.kv_requests_max)
+
+    @property
+    def arrivals_max(self) -> float:
+        """Arrivals per step at saturation: all places taken, or the step's tokens used up."""
+        by_budget = _BUDGET_FILL * self._budget / (self._prefill + self._decodes)
+        return min(by_budget, self.running_max / self._decodes) if self._decodes else by_budget
+
+    @property
+    def bound(self) -> str:
+        """What saturates first, in words."""
+        if not self._decodes or _BUDGET_FILL * self._budget / (self._prefill + self._decodes) < (
+            self.running_max / self._decodes
+        ):
+            return f"prompts fill the {self._budget:,.0f} tokens of a step"
+        if self.kv_requests_max < self.estimate.layout.max_num_seqs:
+            return f"the KV cache is full with {self.kv_requests_max:,.0f} requests of mean length"
+        return f"its limit of {self.estimate.layout.max_num_seqs:,} requests at once is reached"
+
+    def saturation(self) -> float:
+        """Requests per second beyond which the queue grows without end."""
+        return self._rate(self.arrivals_max)
+
+    # Points of the curve -------------------------------------------------------------------------------------------
+
+    def at_arrivals(self, arrivals: float) -> OperatingPoint:
+        """The engine with this many requests arriving per step on average."""
+        steps = self._steps(arrivals)
+        mean = sum(p * t for p, _, t in steps)
+        decode_only = self._step(self._running(arrivals), 0.0)
+        gaps = [(p, t) for p, _, t in steps]
+        ttft = self._first_tokens(steps, mean)
+        spread = math.sqrt(max(0.0, sum(p * t * t for p, _, t in steps) - mean * mean))
+        tpot_p95 = mean + 1.645 * spread / math.sqrt(max(1.0, self._decodes))
+        ttft_p95 = _quantile(ttft, 0.95)
+        rate, running = arrivals / mean, self._running(arrivals)
+        output = self._decodes + 1.0 if self.estimate.model.task == "generate" else 0.0
+        return OperatingPoint(
+            requests_per_s=rate,
+            running=running,
+            ttft_p50_s=_quantile(ttft, 0.5),
+            ttft_p95_s=ttft_p95,
+            itl_p50_s=_quantile(gaps, 0.5) if self._decodes else 0.0,
+            itl_p95_s=_quantile(gaps, 0.95) if self._decodes else 0.0,
+            tpot_p95_s=tpot_p95 if self._decodes else 0.0,
+            e2e_p95_s=ttft_p95 + self._decodes * mean * (self.demand.output_p95 / max(1.0, self.demand.output_tokens)),
+            output_tokens_per_s=rate * output,
+            prompt_tokens_per_s=rate * self.demand.prompt_tokens,
+            kv_share=min(1.0, _KV_FILL * running / self.kv_requests_max),
+            prefill_share=1.0 - decode_only / mean if self._decodes else 1.0,
+        )
+
+    def at_running(self, running: float) -> OperatingPoint:
+        """The engine with this many requests decoding at once."""
+        return self.at_arrivals(running / self._decodes if self._decodes else running)
+
+    def at_rate(self, requests_per_s: float) -> OperatingPoint | None:
+        """The engine at this rate; None beyond saturation."""
+        if requests_per_s > self.saturation():
+            return None
+        return self.at_arrivals(self._arrivals_at(requests_per_s))
+
+    def _arrivals_at(self, rate: float) -> float:
+        """Arrivals per step that bring this rate: the end of a bracket that closes by false position."""
+        low, high = 0.0, self.arrivals_max
+        below, above = -rate, self._rate(high) - rate
+        for _ in range(_ROUNDS):
+            if above <= 0.0:
+                break
+            middle = min(high, max(low, high - above * (high - low) / (above - below)))
+            found = self._rate(middle) - rate
+            if abs(found) <= _CLOSE * rate:
+                return middle
+            if found < 0.0:
+                low, below, above = middle, found, above / 2
+            else:
+                high, above, below = middle, found, below / 2
+        return high
+
+    def _rate(self, arrivals: float) -> float:
+        return arrivals / sum(p * t for p, _, t in self._steps(arrivals))
+
+    # Steps -----------------------------------------------------------------------------------------------------------
+
+    def _running(self, arrivals: float) -> float:
+        return arrivals * self._decodes
+
+    def _steps(self, arrivals: float) -> list[tuple[float, float, float]]:
+        """(probability, prompts, seconds) of a step; prompts are a step's share when they are too many for one."""
+        running = self._running(arrivals)
+        least = 0.0 if self._decodes else 1.0  # without decodes nothing runs between prompts: a step begins with one
+        one, two = self._step(running, least), self._step(running, least + 1.0)
+        load = arrivals * (two - one) / (one + arrivals * (two - one))
+        excess = round(1.0 / (1.0 - min(load, 0.9) ** 2), 2)
+        return [(p, k, self._step(running, max(least, k))) for p, k in _prompts(arrivals, excess)]
+
+    def _step_s(self, running: float, prompts: float) -> float:
+        """Seconds of one step with this many prompts of mean length, as many steps as the budget makes of them."""
+        return self._work_s(running, prompts, prompts * self._prefill, prompts * self._pairs)
+
+    def _work_s(self, running: float, prompts: float, tokens: float, pairs: float) -> float:
+        room = max(self._budget - running, self._budget / 8)
+        whole = max(1, math.ceil(tokens / room - 0.02))
+        estimate, context = self.estimate, running * self._context
+        if whole == 1:
+            return estimate.step_s(
+                prompts=prompts, prefill_tokens=tokens, decodes=running, context=context, pairs=pairs
+            )
+        one = estimate.step_s(
+            prompts=prompts / whole,
+            prefill_tokens=tokens / whole,
+            decodes=running,
+            context=context,
+            pairs=pairs / whole,
+        )
+        return whole * one
+
+    def _first_tokens(self, steps: Sequence[tuple[float, float, float]], mean: float) -> list[tuple[float, float]]:
+        """(probability, seconds) of the time to first token of a request that arrives at a random moment.
+
+        It waits for what is left of the running step, then for the step that was scheduled meanwhile (the engine
+        schedules one step ahead), then for its own, in which all that arrived with it are prefilled too. An idle engine
+        starts at once.
+        """
+        arrivals = sum(p * k for p, k, _ in steps)
+        running, rate = self._running(arrivals), arrivals / mean
+        idle = math.exp(-running) if self._decodes else _idle_share(arrivals)
+        result = [(idle * share, self._own_s(0.0, 0.0, *length)) for share, *length in self._lengths]
+        own = lru_cache(maxsize=256)(lambda k, length: self._own_s(running, k, *length))
+        ahead = _two_points(steps) if self._decodes else ((1.0, 0.0),)
+        for p0, _, t0 in steps:
+            now = (1.0 - idle) * p0 * t0 / mean
+            if now < _TAIL:
+                continue
+            for p2, others in _prompts(round(rate * t0, 2), 1.0):
+                if p2 < _RARE:
+                    continue
+                for share, *length in self._lengths:
+                    fixed, chance = own(others, tuple(length)), now * p2 * share / 2
+                    for p1, t1 in ahead:
+                        result += [(chance * p1, fixed + t1 + t0 / 4), (chance * p1, fixed + t1 + t0 * 3 / 4)]
+        return result
+
+    def _own_s(self, running: float, others: float, prefill: float, prompt: float) -> float:
+        """Seconds of a request's own step, with what the API server adds before and after it."""
+        pairs = others * self._pairs + prompt * prompt * self._pair_factor
+        work = self._work_s(running, others + 1.0, others * self._prefill + prefill, pairs)
+        return self.estimate.front_s(prompt) + work
+
+
+_ROUNDS = 30
+_CLOSE = 1e-4
+"""Share of a rate to which it is hit."""
+
+
+@lru_cache(maxsize=4096)
+def _prompts(mean: float, excess: float) -> tuple[tuple[float, float], ...]:
+    """(probability, number) of prompts in one step: negative binomial, since a step that follows a long one has more.
+
+    `excess` is variance over mean; 1 is Poisson.
+    """
+    if mean > _EXACT_MAX:
+        spread = min(math.sqrt(3 * mean * excess), mean)
+        return ((1 / 6, mean - spread), (2 / 3, mean), (1 / 6, mean + spread))
+    points: list[tuple[float, float]] = []
+    size = mean / (excess - 1.0) if excess > 1.0 else math.inf
+    chance, k = math.exp(-mean) if size == math.inf else excess**-size, 0
+    while chance > _TAIL or k <= mean:
+        points.append((chance, float(k)))
+        chance *= (mean if size == math.inf else (size + k) * (1.0 - 1.0 / excess)) / (k + 1)
+        k += 1
+    total = sum(p for p, _ in points)
+    return tuple((p / total, k) for p, k in points)
+
+
+def _two_points(steps: Sequence[tuple[float, float, float]]) -> tuple[tuple[float, float], ...]:
+    """(probability, seconds) of the shortest step, and of all others as one."""
+    (first, _, shortest), *rest = steps
+    others = sum(p for p, _, _ in rest)
+    if others <= 0.0:
+        return ((1.0, shortest),)
+    return ((first, shortest), (others, sum(p * t for p, _, t in rest) / others))
+
+
+def _idle_share(arrivals: float) -> float:
+    """How often a prompt finds an engine without decodes idle, when so many arrive during one step."""
+    nothing_came = math.exp(-arrivals)
+    return nothing_came / (arrivals + nothing_came)
+
+
+def _quantile(points: Sequence[tuple[float, float]], share: float) -> float:
+    """Of weighted values."""
+    ordered = sorted(points, key=lambda point: point[1])
+    wanted, seen = share * sum(p for p, _ in ordered), 0.0
+    for p, value in ordered:
+        seen += p
+        if seen >= wanted - 1e-12:
+            return value
+    return ordered[-1][1]

@@ -1,0 +1,218 @@
+"""Sizes one model: of every option the cheapest that holds the objectives at the demand, and what the others would do.
+
+    size(ask) -> ModelPlan, or the reasons why there is none
+
+Guarantees: the same ask gives the same plan; the choice misses no objective at the pessimistic end of its interval;
+nothing is chosen that the ask rules out, though it is compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+
+from penstock.facts import GPUS
+from penstock.plan.ask import Ask
+from penstock.plan.checks import check
+from penstock.plan.estimate import fits
+from penstock.plan.host import HostNeeds, host_needs
+from penstock.plan.options import REGIMES, Option, options_of, tuned
+from penstock.plan.quantization import native
+from penstock.plan.refusal import Refusal
+from penstock.plan.serving import OperatingPoint
+
+__all__ = ["ModelPlan", "size"]
+
+_DEARER_MAX = 3.0
+"""Options whose least price is more than this many times the best one's are not worked out further."""
+_CURVE_SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
+"""Of saturation: the loads that the curve is shown at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPlan:
+    """What one model should run on, and all that is known of it."""
+
+    ask: Ask
+    choice: Option
+    runners_up: tuple[Option, ...]
+    """What else would do, best first: other shapes on the same GPU, the best of each other GPU and quantization."""
+    impossible: tuple[Option, ...]
+    """What cannot run, each with the reason."""
+    considered: int
+    """Options that the ask allows and that can run."""
+    host: HostNeeds
+    curve: tuple[OperatingPoint, ...]
+    """One engine from light load to saturation."""
+
+    @property
+    def context(self) -> int:
+        return self.choice.context
+
+
+def size(ask: Ask) -> ModelPlan | list[Refusal]:
+    """The plan of one model, or everything that stands in its way."""
+    refusals = check(ask)
+    if refusals:
+        return refusals
+    allowed, rivals = _split(ask)
+    groups = [_best(group, None) for group in _grouped(allowed, lambda o: o.layout.gpu.name)]
+    best = min((group for group in groups if group), key=lambda group: _rank(group[0]), default=[])
+    if not best or best[0].capacity <= 0:
+        found = [option for group in groups for option in group]
+        refusal = _unattainable(ask, found) if found else _impossible(ask, allowed, rivals)
+        return [replace(refusal, at=ask.places.get(refusal.about, ()))]
+    choice = tuned(best[0])
+    limit = None if choice.price is None else choice.price * _DEARER_MAX
+    runners = [option for group in groups for option in group if option is not best[0]]
+    for group in _grouped(rivals, lambda o: (o.layout.quantization, o.layout.gpu.name if _is_own(ask, o) else "")):
+        runners += _best(group, limit)[:1]
+    impossible = [option for option in (*allowed, *rivals) if not option.is_possible]
+    return ModelPlan(
+        ask=ask,
+        choice=choice,
+        runners_up=tuple(sorted(map(tuned, runners), key=_rank)),
+        impossible=tuple(impossible),
+        considered=sum(option.is_possible for option in allowed),
+        host=host_needs(choice.estimate),
+        curve=_curve(choice),
+    )
+
+
+def _curve(choice: Option) -> tuple[OperatingPoint, ...]:
+    engine = choice.engine
+    points = (engine.at_rate(engine.saturation() * share) for share in _CURVE_SHARES)
+    return tuple(point for point in points if point is not None)
+
+
+def _is_own(ask: Ask, option: Option) -> bool:
+    """Whether the weights are as asked for, or else as the source has them."""
+    return option.layout.quantization == (ask.quantization or native(ask.model))
+
+
+def _split(ask: Ask) -> tuple[list[Option], list[Option]]:
+    """Options that the ask allows, and others to compare with."""
+    own = ask.quantization or native(ask.model)
+    everything = list(options_of(ask))
+    allowed = [o for o in everything if ask.is_any_quantization or o.layout.quantization == own]
+    rivals = [o for o in everything if not (ask.is_any_quantization or o.layout.quantization == own)]
+    if ask.rivals or ask.count or ask.tensor:
+        free = replace(ask, gpus=ask.gpus + ask.rivals, count=None, tensor=None, pipeline=1, data=1)
+        known = {_shape(option) for option in everything}
+        rivals += [o for o in options_of(free) if o.layout.quantization == own and _shape(o) not in known]
+    return allowed, rivals
+
+
+def _shape(option: Option) -> tuple[object, ...]:
+    layout = option.layout
+    return (layout.gpu.name, layout.tensor, layout.pipeline, layout.data, layout.quantization)
+
+
+def _grouped(options: Sequence[Option], key: Callable[[Option], Hashable]) -> list[list[Option]]:
+    """Options that can run, by key, in the order in which the keys come."""
+    groups: dict[Hashable, list[Option]] = {}
+    for option in options:
+        if option.is_possible:
+            groups.setdefault(key(option), []).append(option)
+    return list(groups.values())
+
+
+def _best(options: Sequence[Option], limit: float | None) -> list[Option]:
+    """The best ones of a group, best first: what cannot be better than the best, or costs over `limit`, is not worked
+    out."""
+    worked: list[Option] = []
+    for option in sorted(options, key=lambda option: (option.price_floor, option.layout.gpus)):
+        if limit is not None and option.price_floor > limit:
+            break
+        worked.append(option)
+        if option.capacity > 0 and option.price is not None:
+            limit = option.price if limit is None else min(limit, option.price)
+    return sorted(worked, key=_rank)
+
+
+def _rank(option: Option) -> tuple[object, ...]:
+    """Objectives first, then money, then fewer GPUs, then the order of the tables."""
+    price = option.price
+    place = next((n for n, gpu in enumerate(GPUS) if gpu.name == option.layout.gpu.name), len(GPUS))
+    replicas = max(1, option.replicas)
+    return (
+        option.capacity <= 0,
+        price is None,
+        price or 0,
+        option.layout.gpus * replicas,
+        place,
+        option.layout.gpus,
+        option.layout.quantization,
+    )
+
+
+def _unattainable(ask: Ask, options: Sequence[Option]) -> Refusal:
+    """Everything runs, and nothing holds the objectives, not even for one request at a time."""
+    limits = dict(ask.objectives.named)
+
+    def excess(option: Option) -> float:
+        return max(_high_ms(option, name) / limit for name, limit in limits.items())
+
+    best = min(options, key=excess)
+    name = max(limits, key=lambda name: _high_ms(best, name) / limits[name])
+    shown, high = _ms(best, name), _high_ms(best, name)
+    return Refusal(
+        about=name.lower(),
+        message=f"{name} of {limits[name]:g} ms cannot be promised: the fastest that may be used, {best.layout.words},"
+        f" takes {shown:.3g} ms at the 95th percentile with one request at a time, {high:.3g} at the end of the 90 %"
+        " interval",
+        hint=f"promise {_round_up(high):g} ms or more, or allow faster GPUs",
+    )
+
+
+def _ms(option: Option, name: str) -> float:
+    alone = option.alone
+    return {"TTFT": alone.ttft_p95_s, "ITL": alone.tpot_p95_s, "E2E": alone.e2e_p95_s}[name] * 1000
+
+
+def _high_ms(option: Option, name: str) -> float:
+    return option.estimate.interval(_ms(option, name), REGIMES[name]).high
+
+
+def _round_up(ms: float) -> float:
+    step = 5.0 if ms < 100 else 50.0 if ms < 1000 else 500.0
+    return -(-ms // step) * step
+
+
+def _impossible(ask: Ask, allowed: Sequence[Option], rivals: Sequence[Option]) -> Refusal:
+    """Nothing that may be used can run the model: why the largest of them cannot, and what could."""
+    largest = max(allowed, key=lambda o: (o.layout.gpus * o.layout.gpu.memory_bytes, -o.layout.pipeline))
+    is_room = "KV cache" in largest.why_not or "room for" in largest.why_not
+    about = "context" if is_room and ask.context else "count" if ask.count else "tensor" if ask.tensor else "gpu"
+    if about == "gpu" and not ask.is_gpu_given:
+        about = "source"
+    hints = [_would_do(ask, option) for option in _remedies(ask, rivals)]
+    if is_room and (tokens := _tokens_left(largest)):
+        hints.append(f"a context of {tokens:,} would fit")
+    message = f"{largest.layout.words}: {largest.why_not}"
+    return Refusal(about=about, message=message, hint="; ".join(hints) or "use a smaller model, or a quantized one")
+
+
+def _tokens_left(option: Option) -> int:
+    """Context for which there would be room, to the last whole 1,024."""
+    if fits(option.estimate) is not None:
+        return 0
+    return option.estimate.memory.kv_tokens // 1024 * 1024
+
+
+def _remedies(ask: Ask, rivals: Sequence[Option]) -> list[Option]:
+    """The best shape on the same GPU, and the best of all others; of other weights only where nothing else runs."""
+    own = [option for option in rivals if _is_own(ask, option)]
+    same = _possible([option for option in own if option.layout.gpu in ask.gpus])
+    others = _possible([option for option in own if option.layout.gpu not in ask.gpus])
+    return [*same[:1], *others[:1]] or _possible(rivals)[:1]
+
+
+def _would_do(ask: Ask, option: Option) -> str:
+    if _is_own(ask, option):
+        return f"{option.layout.words} would do"
+    return f"{option.layout.words} would do with `quantization: {option.layout.quantization}`"
+
+
+def _possible(options: Sequence[Option]) -> list[Option]:
+    return [o for o in _best([o for o in options if o.is_possible], None) if o.capacity > 0]
