@@ -7,11 +7,12 @@ to import), and the same plan must give the same bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 
-from penstock.plan.reasons import dollars, gib
-from penstock.plan.serving import OperatingPoint
+from penstock.perf import Regime
+from penstock.plan.reasons import dollars, figure, gib
 from penstock.plan.sizing import ModelPlan
 
 __all__ = ["COLOURS", "draw"]
@@ -25,14 +26,12 @@ COLOURS = {
     "free": "#E6E6E6",
 }
 """Colours that stay apart for colour-blind readers (Okabe and Ito)."""
-_WIDTH, _MARGIN = 960, 32
+_WIDTH, _MARGIN = 960, 48
 _BAR_TOP, _BAR_HEIGHT = 78, 36
 _CHART_TOP, _CHART_HEIGHT = 212, 180
 _MODEL_HEIGHT = 450
 _GAP = 64
 _LINE, _LIMIT = "#0072B2", "#D55E00"
-_Reader = Callable[[OperatingPoint], tuple[float, float, float]]
-"""A point's figure between the ends of its interval: low, value, high."""
 
 
 def draw(plans: Sequence[ModelPlan]) -> str:
@@ -79,68 +78,81 @@ def _bar(plan: ModelPlan, top: int) -> list[str]:
     return parts
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Curve:
+    """One figure over the load of a replica: (load, low, value, high) of each point, and what it is judged by."""
+
+    title: str
+    points: Sequence[tuple[float, float, float, float]]
+    load: str
+    """Unit of the load."""
+    demand: float
+    """The demand's load on each replica; 0 where none is said."""
+    limit: float | None = None
+
+
+def _curves(plan: ModelPlan) -> Iterator[_Curve]:
+    choice, limits = plan.choice, plan.ask.objectives
+    interval, engines = choice.estimate.interval, choice.layout.data
+    rates = [point.requests_per_s * engines for point in plan.curve]
+    demand = choice.ask.demand.requests_per_s / choice.replicas
+
+    def timed(title: str, times: Sequence[float], regime: Regime, limit: float | None) -> _Curve:
+        ends = [interval(ms, regime) for ms in times]
+        points = [(x, end.low, ms, end.high) for x, ms, end in zip(rates, times, ends, strict=True)]
+        return _Curve(title=title, points=points, load="requests/s", demand=demand, limit=limit)
+
+    yield timed("TTFT p95, ms", [p.ttft_p95_s * 1000 for p in plan.curve], "ttft", limits.ttft_ms)
+    if plan.ask.model.task != "generate":
+        return
+    yield timed("TPOT p95, ms", [p.tpot_p95_s * 1000 for p in plan.curve], "itl", limits.itl_ms)
+    points = []
+    for point in plan.curve:
+        tokens = point.output_tokens_per_s * engines
+        low, high = interval(tokens, "throughput")
+        points.append((point.running * engines, low, tokens, high))
+    running = choice.at_demand.running * engines if demand else 0.0
+    yield _Curve(title="output tokens/s", points=points, load="requests at once", demand=running)
+
+
 def _charts(plan: ModelPlan, top: int) -> list[str]:
     width = (_WIDTH - 2 * _MARGIN - 2 * _GAP) / 3
-    limits = plan.ask.objectives
-    interval = plan.choice.estimate.interval
-
-    def ttft(point: OperatingPoint) -> tuple[float, float, float]:
-        low, high = interval(point.ttft_p95_s * 1000, "ttft")
-        return low, point.ttft_p95_s * 1000, high
-
-    def itl(point: OperatingPoint) -> tuple[float, float, float]:
-        low, high = interval(point.tpot_p95_s * 1000, "itl")
-        return low, point.tpot_p95_s * 1000, high
-
-    def tokens(point: OperatingPoint) -> tuple[float, float, float]:
-        rate = (point.output_tokens_per_s or point.prompt_tokens_per_s) * plan.choice.layout.data
-        low, high = interval(rate, "throughput")
-        return low, rate, high
-
-    what = "output tokens/s" if plan.ask.model.task == "generate" else "prompt tokens/s"
-    charts = [("TTFT p95, ms", ttft, limits.ttft_ms), (f"{what} of a replica", tokens, None)]
-    if plan.ask.model.task == "generate":
-        charts.insert(1, ("time per output token p95, ms", itl, limits.itl_ms))
     lines: list[str] = []
-    for place, (title, read, limit) in enumerate(charts):
-        lines += _chart(plan, title, read, limit, (_MARGIN + place * (width + _GAP), top, width))
+    for place, curve in enumerate(_curves(plan)):
+        lines += _chart(curve, _MARGIN + place * (width + _GAP), top, width)
     return lines
 
 
-def _chart(
-    plan: ModelPlan, title: str, read: _Reader, limit: float | None, box: tuple[float, float, float]
-) -> list[str]:
-    """One figure over requests per second of a replica: the curve, its 90 % interval, and the objective."""
-    left, top, width = box
-    points = [(point.requests_per_s * plan.choice.layout.data, *read(point)) for point in plan.curve]
-    right = _nice(max((x for x, *_ in points), default=1.0))
-    highest = max((high for *_, high in points), default=1.0)
-    upper = _nice(max(highest, limit if limit is not None and limit < 3 * highest else 0.0))
+def _chart(curve: _Curve, left: float, top: int, width: float) -> list[str]:
+    """The curve, its 90 % interval, the objective and the demand."""
+    limit, points, bottom = curve.limit, curve.points, top + _CHART_HEIGHT
+    right = _nice(max(x for x, *_ in points))
+    highest = 1.05 * max(high for *_, high in points)
+    upper = _nice(max(highest, 1.05 * limit) if limit is not None and limit < 3 * highest else highest)
 
     def place(x: float, y: float) -> str:
         return f"{left + width * x / right:.1f},{top + _CHART_HEIGHT * (1 - y / upper):.1f}"
 
     band = [place(x, low) for x, low, _, _ in points] + [place(x, high) for x, _, _, high in reversed(points)]
-    bottom = top + _CHART_HEIGHT
-    curve = " ".join(place(x, y) for x, _, y, _ in points)
+    line = " ".join(place(x, y) for x, _, y, _ in points)
     lines = [
-        _text(left, top - 12, title, weight=600),
+        _text(left, top - 12, curve.title, weight=600),
         f'<path d="M{left:.1f} {top} V{bottom} H{left + width:.1f}" fill="none" stroke="#999"/>',
         f'<polygon points="{" ".join(band)}" fill="{_LINE}" fill-opacity="0.15"/>',
-        f'<polyline points="{curve}" fill="none" stroke="{_LINE}" stroke-width="2"/>',
-        _text(left - 6, top + 5, f"{upper:,.4g}", anchor="end", size=11),
+        f'<polyline points="{line}" fill="none" stroke="{_LINE}" stroke-width="2"/>',
+        _text(left - 6, top + 5, figure(upper), anchor="end", size=11),
         _text(left - 6, bottom, "0", anchor="end", size=11),
-        _text(left + width, bottom + 16, f"{right:,.4g} requests/s", anchor="end", size=11),
+        _text(left + width, bottom + 16, f"{figure(right)} {curve.load}", anchor="end", size=11),
     ]
     if limit is not None and limit <= upper:
         y = top + _CHART_HEIGHT * (1 - limit / upper)
         lines.append(f'<path d="M{left:.1f} {y:.1f} h{width:.1f}" stroke="{_LIMIT}" stroke-dasharray="5 4"/>')
-        lines.append(_text(left + width, y - 5, f"objective {limit:g}", anchor="end", size=11, fill=_LIMIT))
-    rate = plan.ask.demand.requests_per_s / plan.choice.replicas
-    if 0 < rate <= right:
-        x = left + width * rate / right
+        lines.append(_text(left + width, y + 14, f"objective {limit:g}", anchor="end", size=11, fill=_LIMIT))
+    if 0 < curve.demand <= right:
+        x = left + width * curve.demand / right
+        shift, anchor = (-4, "end") if curve.demand > right / 2 else (4, "start")
         lines.append(f'<path d="M{x:.1f} {top} v{_CHART_HEIGHT}" stroke="#777" stroke-dasharray="2 3"/>')
-        lines.append(_text(x + 4, bottom + 16, "demand", size=11, fill="#777"))
+        lines.append(_text(x + shift, bottom - 6, "demand", size=11, fill="#777", anchor=anchor))
     return lines
 
 
@@ -154,8 +166,8 @@ def _text(
 
 
 def _nice(value: float) -> float:
-    """The next of 1, 2, 5 times a power of ten."""
+    """The next round number."""
     if value <= 0:
         return 1.0
     unit = 10 ** math.floor(math.log10(value))
-    return next(float(step * unit) for step in (1, 2, 5, 10) if step * unit >= value * 0.999)
+    return next(float(step * unit) for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step * unit >= value * 0.999)

@@ -72,15 +72,20 @@ class Option:
         top = self.engine.saturation() * HEADROOM
         point = self.engine.at_rate(top)
         assert point is not None
-        if not self.missed(point):
+        missed = self.missed(point)
+        if not missed:
             return top
-        low, high = 0.0, self.engine.arrivals_max
+        low, high = 0.0, point.arrivals
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
-            point = self.engine.at_arrivals(middle)
-            is_good = point.requests_per_s <= top and not self.missed(point)
-            low, high = (middle, high) if is_good else (low, middle)
+            low, high = (middle, high) if self._holds(middle, missed) else (low, middle)
         return 0.0 if low == 0.0 else min(top, self.engine.at_arrivals(low).requests_per_s)
+
+    def _holds(self, arrivals: float, names: tuple[str, ...]) -> bool:
+        """Whether these objectives hold; the others do at any lower load, since they do at a higher one."""
+        if names == ("ITL",):
+            return not self._is_missed("ITL", self.engine.tpot_p95_s(arrivals))
+        return not self.missed(self.engine.at_arrivals(arrivals))
 
     @cached_property
     def at_capacity(self) -> OperatingPoint:
@@ -91,11 +96,11 @@ class Option:
     def missed(self, point: OperatingPoint) -> tuple[str, ...]:
         """Objectives that do not hold at a point, at the pessimistic end of the interval: names."""
         seconds = {"TTFT": point.ttft_p95_s, "ITL": point.tpot_p95_s, "E2E": point.e2e_p95_s}
-        return tuple(
-            name
-            for name, limit in self.ask.objectives.named
-            if self.estimate.interval(seconds[name], REGIMES[name]).high * 1000 > limit
-        )
+        return tuple(name for name, _ in self.ask.objectives.named if self._is_missed(name, seconds[name]))
+
+    def _is_missed(self, name: str, seconds: float) -> bool:
+        limit = dict(self.ask.objectives.named)[name]
+        return self.estimate.interval(seconds, REGIMES[name]).high * 1000 > limit
 
     @cached_property
     def alone(self) -> OperatingPoint:

@@ -37,6 +37,8 @@ class OperatingPoint:
     """One engine at one load. Times in seconds."""
 
     requests_per_s: float
+    arrivals: float
+    """Requests that arrive during one step."""
     running: float
     """Requests that decode at the same time."""
     ttft_p50_s: float
@@ -122,25 +124,36 @@ class Engine:
         decode_only = self._step(self._running(arrivals), 0.0)
         gaps = [(p, t) for p, _, t in steps]
         ttft = self._first_tokens(steps, mean)
-        spread = math.sqrt(max(0.0, sum(p * t * t for p, _, t in steps) - mean * mean))
-        tpot_p95 = mean + 1.645 * spread / math.sqrt(max(1.0, self._decodes))
         ttft_p95 = _quantile(ttft, 0.95)
         rate, running = arrivals / mean, self._running(arrivals)
         output = self._decodes + 1.0 if self.estimate.model.task == "generate" else 0.0
         return OperatingPoint(
             requests_per_s=rate,
+            arrivals=arrivals,
             running=running,
             ttft_p50_s=_quantile(ttft, 0.5),
             ttft_p95_s=ttft_p95,
             itl_p50_s=_quantile(gaps, 0.5) if self._decodes else 0.0,
             itl_p95_s=_quantile(gaps, 0.95) if self._decodes else 0.0,
-            tpot_p95_s=tpot_p95 if self._decodes else 0.0,
+            tpot_p95_s=self._tpot_p95_s(steps, mean),
             e2e_p95_s=ttft_p95 + self._decodes * mean * (self.demand.output_p95 / max(1.0, self.demand.output_tokens)),
             output_tokens_per_s=rate * output,
             prompt_tokens_per_s=rate * self.demand.prompt_tokens,
             kv_share=min(1.0, _KV_FILL * running / self.kv_requests_max),
             prefill_share=1.0 - decode_only / mean if self._decodes else 1.0,
         )
+
+    def tpot_p95_s(self, arrivals: float) -> float:
+        """The 95th percentile of a request's mean gap, alone: much cheaper than the whole point."""
+        steps = self._steps(arrivals)
+        return self._tpot_p95_s(steps, sum(p * t for p, _, t in steps))
+
+    def _tpot_p95_s(self, steps: Sequence[tuple[float, float, float]], mean: float) -> float:
+        """The mean step, and what is left of the steps' spread over a request's gaps."""
+        if not self._decodes:
+            return 0.0
+        spread = math.sqrt(max(0.0, sum(p * t * t for p, _, t in steps) - mean * mean))
+        return mean + 1.645 * spread / math.sqrt(max(1.0, self._decodes))
 
     def at_running(self, running: float) -> OperatingPoint:
         """The engine with this many requests decoding at once."""

@@ -8,6 +8,7 @@ nothing is chosen that the ask rules out, though it is compared with.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
@@ -56,22 +57,21 @@ def size(ask: Ask) -> ModelPlan | list[Refusal]:
     if refusals:
         return refusals
     allowed, rivals = _split(ask)
-    groups = [_best(group, None) for group in _grouped(allowed, lambda o: o.layout.gpu.name)]
-    best = min((group for group in groups if group), key=lambda group: _rank(group[0]), default=[])
-    if not best or best[0].capacity <= 0:
-        found = [option for group in groups for option in group]
+    found = _best_of_each(_grouped(allowed, lambda o: o.layout.gpu.name))
+    best = min(found, key=_rank, default=None)
+    if best is None or best.capacity <= 0:
         refusal = _unattainable(ask, found) if found else _impossible(ask, allowed, rivals)
         return [replace(refusal, at=ask.places.get(refusal.about, ()))]
-    choice = tuned(best[0])
+    choice = tuned(best)
     limit = None if choice.price is None else choice.price * _DEARER_MAX
-    runners = [option for group in groups for option in group if option is not best[0]]
+    runners = [option for option in found if option is not best]
     for group in _grouped(rivals, lambda o: (o.layout.quantization, o.layout.gpu.name if _is_own(ask, o) else "")):
         runners += _best(group, limit)[:1]
     impossible = [option for option in (*allowed, *rivals) if not option.is_possible]
     return ModelPlan(
         ask=ask,
         choice=choice,
-        runners_up=tuple(sorted(map(tuned, runners), key=_rank)),
+        runners_up=tuple(sorted(runners, key=_rank)),
         impossible=tuple(impossible),
         considered=sum(option.is_possible for option in allowed),
         host=host_needs(choice.estimate),
@@ -115,6 +115,18 @@ def _grouped(options: Sequence[Option], key: Callable[[Option], Hashable]) -> li
         if option.is_possible:
             groups.setdefault(key(option), []).append(option)
     return list(groups.values())
+
+
+def _best_of_each(groups: Sequence[list[Option]]) -> list[Option]:
+    """What is worth working out of each group, the cheapest groups first: far dearer ones are left out whole."""
+    found: list[Option] = []
+    limit: float | None = None
+    for group in sorted(groups, key=lambda group: min(option.price_floor for option in group)):
+        best = _best(group, limit)
+        found += best
+        if best and best[0].capacity > 0 and best[0].price is not None:
+            limit = min(limit or math.inf, best[0].price * _DEARER_MAX)
+    return found
 
 
 def _best(options: Sequence[Option], limit: float | None) -> list[Option]:
