@@ -47,7 +47,7 @@ class StartError(PenstockError):
 class Problem:
     """One thing that is wrong in a file.
 
-    `line` and `column` count from 1; 0 where the place is unknown. `field` is a dotted path, as in `spec.models[0].name`.
+    `line` and `column` count from 1; 0 where the place is unknown. `field` is a path, as in `spec.models[0].name`.
     """
 
     file: str
