@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from penstock.facts import GPUS, Gpu, find_gpu
+from penstock.facts import GPUS, LIST_PRICES, Gpu, find_gpu
 
 __all__ = ["PRICE_WORDS", "list_prices", "priced_gpus"]
 
-PRICE_WORDS = "AWS EC2 on demand, us-east-1, one GPU's share of the instance, as of 2025-06; MI300X: Azure"
-_USD = {
-    "T4": 0.526,
-    "L4": 0.805,
-    "A10G": 1.006,
-    "A100-40GB": 2.745,
-    "A100-80GB": 3.43,
-    "L40S": 1.861,
-    "H100": 6.88,
-    "H200": 7.91,
-    "B200": 14.24,
-    "MI300X": 6.00,
-}
+
+def _words() -> str:
+    """The sources of the list, each with its GPUs where it is not everybody's."""
+    sources = list(dict.fromkeys((price.source, price.as_of) for price in LIST_PRICES))
+    parts = [f"{source}, {as_of}" for source, as_of in sources[:1]]
+    for source, as_of in sources[1:]:
+        gpus = ", ".join(price.gpu for price in LIST_PRICES if (price.source, price.as_of) == (source, as_of))
+        parts.append(f"{gpus}: {source}, {as_of}")
+    return "; ".join(parts)
+
+
+PRICE_WORDS = _words()
+"""Where the list prices are from, for people."""
 
 
 def list_prices(own: Mapping[str, float] | None = None) -> dict[str, int]:
@@ -29,7 +29,7 @@ def list_prices(own: Mapping[str, float] | None = None) -> dict[str, int]:
     Raises:
         UsageError: `own` names a GPU that is not known.
     """
-    prices = {gpu.name: round(_USD[gpu.name] * 1e6) for gpu in GPUS if gpu.name in _USD}
+    prices = {price.gpu: price.micro_usd_per_hour for price in LIST_PRICES}
     for name, usd in (own or {}).items():
         prices[find_gpu(name).name] = round(usd * 1e6)
     return prices
