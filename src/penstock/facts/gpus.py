@@ -84,7 +84,8 @@ GPUS: tuple[Gpu, ...] = (
     ),
     Gpu(
         name="A100-40GB", title="NVIDIA A100-SXM4-40GB", memory_gib=39.39, bandwidth_tb_per_s=1.555,
-        bf16_tflops=312.0, fp8_tflops=None, link_gb_per_s=300, link="NVLink", aliases=("A100-40", "A100-SXM4-40GB", "A100-PCIE-40GB"),
+        bf16_tflops=312.0, fp8_tflops=None, link_gb_per_s=300, link="NVLink",
+        aliases=("A100-40", "A100-SXM4-40GB", "A100-PCIE-40GB"),
         source="NVIDIA A100 data sheet; memory 42298834944 bytes: github.com/bottlerocket-os/bottlerocket/pull/3873",
     ),
     Gpu(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
 import statistics
 
 import pytest
@@ -13,7 +10,7 @@ from penstock.facts import find_gpu, find_model
 from penstock.simulate.engine.messages import EngineConfig
 from penstock.simulate.engine.replay import OpenLoop, replay_open_loop
 from penstock.simulate.engine.virtual import LengthRequest
-from perf.measured import H200, NEEDS_H200
+from perf.measured import NEEDS_H200, load_points
 
 CONFIG = EngineConfig(
     model=find_model("Llama-3.1-8B"), gpu=find_gpu("H200"), max_model_len=8192, gpu_memory_utilization=0.9
@@ -22,16 +19,8 @@ CONFIG = EngineConfig(
 
 def _recorded(name: str) -> tuple[dict[str, float], OpenLoop]:
     """A load point as measured and as replayed."""
-    with (H200 / "serving.csv").open(newline="") as file:
-        measured = next(row for row in csv.DictReader(file) if row["name"] == name)
-    with gzip.open(H200 / "serving-requests-llama-3.1-8b.json.gz") as file:
-        sent = json.load(file)[name]["requests"]
-    requests = [
-        (at, LengthRequest(id=str(n), prompt_tokens=tokens, output_tokens=output))
-        for n, (at, tokens, output, *_) in enumerate(sent)
-    ]
-    numbers = {k: float(v) for k, v in measured.items() if k not in ("run", "model", "name")}
-    return numbers, replay_open_loop(requests, CONFIG)
+    measured, requests = load_points()[name]
+    return measured, replay_open_loop(requests, CONFIG)
 
 
 def _quantile_ms(values: list[float], share: float) -> float:
