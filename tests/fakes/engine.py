@@ -158,7 +158,7 @@ class FakeEngine:
 
     def _usage(self, body: dict[str, Any]) -> dict[str, int]:
         text = body.get("prompt") or body["messages"][0]["content"]
-        prompt, output = len(text.split()), self._count(body)
+        prompt, output = len(text.split() if isinstance(text, str) else text), self._count(body)
         return {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output}
 
     async def _stream(self, request: web.Request, body: dict[str, Any], *, is_chat: bool) -> web.StreamResponse:

@@ -6,18 +6,19 @@ Exit codes: 0 ended by SIGTERM or SIGINT, 1 it did not start, 2 the command line
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from penstock.cli.files import architecture_of, read_text
 from penstock.cli.output import say
 from penstock.errors import UsageError
 
 if TYPE_CHECKING:
-    from penstock.facts import Architecture, Task
+    from penstock.facts import Task
+    from penstock.perf import Calibration
     from penstock.simulate.io.engine import ServiceSettings
 
 __all__ = ["register"]
@@ -56,6 +57,9 @@ def engine(
     gpu_memory_utilization: Annotated[
         float, typer.Option(min=0.01, max=1.0, help="Share of GPU memory to use.")
     ] = 0.92,
+    calibration: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Times of this GPU as `penstock calibrate` measured them.")
+    ] = None,
     scheduling_policy: Annotated[str, typer.Option(help="fcfs or priority.")] = "fcfs",
     enable_prefix_caching: Annotated[bool, typer.Option(help="Reuse KV blocks of equal prefixes.")] = True,
     enable_chunked_prefill: Annotated[bool, typer.Option(help="Split long prompts over steps.")] = True,
@@ -77,7 +81,7 @@ def engine(
 
     if speed <= 0:
         raise UsageError(f"--speed is {speed}, and must be above 0", hint="1 is as fast as the GPU, 10 ten times that")
-    architecture = _architecture(source or model)
+    architecture = architecture_of(source or model)
     gpu_row = find_gpu(gpu)
     defaults = engine_defaults(gpu_row)
     config = EngineConfig(
@@ -95,6 +99,7 @@ def engine(
         enable_chunked_prefill=enable_chunked_prefill,
         speed=speed,
         seed=seed,
+        calibration=_calibration(calibration),
     )
     settings = ServiceSettings(
         served_names=tuple(served_model_name or [model]),
@@ -124,17 +129,10 @@ def _serve(settings: ServiceSettings, options: object) -> None:
         runner.run(run_engine(settings, options, say))
 
 
-def _architecture(source: str) -> Architecture:
-    """The architecture of a folder by its `config.json`, of a hub name by the facts."""
-    from penstock.facts import architecture_from_config, find_model  # noqa: PLC0415 — start-up time
+def _calibration(path: Path | None) -> Calibration | None:
+    from penstock.perf import Calibration  # noqa: PLC0415 — start-up time
 
-    config = Path(source) / "config.json"
-    if not config.is_file():
-        return find_model(source)
-    try:
-        return architecture_from_config(json.loads(config.read_text(encoding="utf-8")), Path(source).name)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{config} cannot be read: {error}", hint="it is the model's own config.json") from error
+    return None if path is None else Calibration.from_json(read_text(str(path)))
 
 
 def _task(asked: str, found: Task) -> Task:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING
 from penstock.errors import UsageError
 
 if TYPE_CHECKING:
+    from penstock.facts import Architecture
     from penstock.spec import Fleet
 
-__all__ = ["load_fleet_file", "read_text"]
+__all__ = ["architecture_of", "load_fleet_file", "read_text"]
 
 _BYTES_MAX = 4 * 1024 * 1024
 """A larger file is no fleet file: a thousand models need a tenth of it."""
@@ -27,6 +29,23 @@ def load_fleet_file(path: str) -> Fleet:
     from penstock.spec.loader import load_fleet  # noqa: PLC0415 — start-up time
 
     return load_fleet(read_text(path), "<stdin>" if path == "-" else path)
+
+
+def architecture_of(source: str) -> Architecture:
+    """The architecture of a folder by its `config.json`, of a hub name by the facts.
+
+    Raises:
+        UsageError: the folder's `config.json` cannot be read, or is none.
+    """
+    from penstock.facts import architecture_from_config, find_model  # noqa: PLC0415 — start-up time
+
+    path = Path(source).expanduser() / "config.json"
+    if not path.is_file():
+        return find_model(source)
+    try:
+        return architecture_from_config(json.loads(path.read_text(encoding="utf-8")), Path(source).name)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}", hint="it is the model's own config.json") from error
 
 
 def read_text(path: str) -> str:

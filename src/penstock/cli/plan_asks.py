@@ -6,17 +6,16 @@ Reads files (fleet, config.json, traces, calibrations); sizes nothing.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from penstock.cli.files import read_text
+from penstock.cli.files import architecture_of, read_text
 from penstock.cli.output import print_error, say
 from penstock.errors import Problem, SpecError, UsageError
-from penstock.facts import Architecture, Gpu, architecture_from_config, find_gpu, find_model
+from penstock.facts import Gpu, find_gpu
 from penstock.perf import Calibration
 from penstock.plan import (
     PRICE_WORDS,
@@ -192,7 +191,7 @@ class _Market:
 def _asked(
     model: ModelSpec, market: _Market, options: PlanOptions, problem: Callable[[Refusal], Problem], folder: Path
 ) -> Asked:
-    architecture = _architecture(model.source_or_name)
+    architecture = architecture_of(model.source_or_name)
     refusals: list[Refusal] = []
     if architecture.is_guess:
         refusals.append(replace(unknown_model(model.source_or_name), at=("source",) if model.source else ("name",)))
@@ -284,17 +283,6 @@ def _traced(model: ModelSpec, options: PlanOptions, folder: Path) -> Demand | No
         return demand_of_rates(content.column(options.column or None), lengths, words=f"rates of {path.name}")
     rows = ((r.at_s, r.prompt_tokens, r.output_tokens) for r in content)
     return demand_of_requests(rows, cached_share=cached, words=f"trace {path.name}")
-
-
-def _architecture(source: str) -> Architecture:
-    """Of a folder by its config.json, of a hub name by the facts."""
-    path = Path(source).expanduser() / "config.json"
-    if not path.is_file():
-        return find_model(source)
-    try:
-        return architecture_from_config(json.loads(path.read_text(encoding="utf-8")), Path(source).name)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {error}", hint="it is the model's own config.json") from error
 
 
 def _known(names: Sequence[str]) -> tuple[Gpu, ...]:

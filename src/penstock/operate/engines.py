@@ -27,6 +27,7 @@ Report = Callable[[FieldPath, str, str], Problem]
 SIMULATED_FLAGS = frozenset(
     {
         "block-size",
+        "calibration",
         "enable-chunked-prefill",
         "enable-faults",
         "enable-prefix-caching",
