@@ -1,6 +1,6 @@
 """Latency histograms: exact counts in fixed log-spaced buckets, and percentiles over the last minute from them.
 
-Guarantees: recording is one bisect and two additions; a percentile is at most one bucket (12 %) off; memory is fixed.
+Guarantees: recording is one bisect and two additions; a percentile is at most one bucket (15 %) off; memory is fixed.
 One `Histogram` is owned by one `Telemetry`. The hot path writes `counts` and `sum_ms` itself, without a call, and never
 touches the window: `tick` keeps what the counts were, once a second. Leaves rendering to others.
 """
