@@ -30,8 +30,11 @@ class Overheads:
     """Of dense FLOP/s in the matrices of a long prefill: 0.0212 ms a token for an 8B in bf16."""
     fp8_matmul_share: float = 0.70
     """The same in fp8: 1,341 of 1,979 TFLOP/s measured for one product of 8192; wider ones reach more."""
-    expert_matmul_share: float = 0.58
-    """The same for expert matrices, which are multiplied in many small groups."""
+    expert_matmul_share: float = 0.66
+    """The same for expert matrices, which are multiplied in many small groups, padding counted as work. In fp8 the same
+    kernels are no faster than in bf16 (AIConfigurator 0.12, vLLM 0.24 on H200)."""
+    mxfp4_read_factor: float = 1.15
+    """Longer that experts in MXFP4 take to read, for they are unpacked on the way. Same source."""
     attention_share: float = 0.58
     """The same in prefill attention: 0.9e-9 s per query-key pair of an 8B."""
     latent_attention_share: float = 0.55

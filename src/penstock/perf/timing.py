@@ -26,13 +26,15 @@ GRAPH_TOKENS_MAX = 512
 """Largest step that runs as CUDA graphs: vLLM's default capture sizes end here."""
 _SHARPNESS = 3.0
 """Exponent of the smooth maximum of memory and compute time: fitted on the 8B's decode times from 1 to 512 requests."""
-_FP8_TILE = 128
-"""Rows that the fp8 kernels compute at once: their time moves in steps of this many tokens."""
+_FP8_TILE = 256
+"""Rows that the fp8 kernels compute at once, two clusters of 128: their time moves in steps of this many tokens."""
 _SMALL_HIDDEN = 2048
 """Narrower models than the measured ones: their kernels are all start and no work, and the host decides."""
 _WIDER_EACH = 0.75
 """What each trait that was not measured adds to the width of an interval: published times of the same kernels in fp8
 and of narrower models lie within 10 % of ours, about twice the measured kinds' residuals."""
+_EXPERT_TILE = (8, 64)
+"""Rows that an expert's part wastes on average, least and most: half of the kernels' tiles of 16 to 128."""
 
 
 def _smooth_max(one: float, other: float) -> float:
@@ -84,9 +86,11 @@ class StepTime:
         self._dense_read_s = dense_bytes / tp / bandwidth
         self._expert_read_s = model.expert_params * model.moe_layers * model.expert_bytes_per_param / tp / bandwidth
         self._dense_token_s = 2 * model.dense_params_read / tp / flops
-        active = model.moe_layers * model.experts_per_token * model.expert_params
-        expert_flops = gpu.fp8_flops if is_fp8 and model.expert_bits is None and gpu.fp8_flops else gpu.bf16_flops
-        self._expert_token_s = 2 * active / tp / (expert_flops * o.expert_matmul_share)
+        self._is_mxfp4 = model.expert_bits is not None
+        if self._is_mxfp4:
+            self._expert_read_s *= o.mxfp4_read_factor
+        expert_flops = gpu.bf16_flops * o.expert_matmul_share  # fp8 experts are no faster: see Overheads
+        self._expert_row_s = 2 * model.moe_layers * model.expert_params / tp / expert_flops
         self._untouched = 1.0 - model.experts_per_token / model.experts if model.experts else 1.0
         moved = model.layers * o.elementwise_hiddens * model.hidden / tp
         rows = 6 * model.expert_intermediate / tp + 2 * model.hidden  # read and written for each chosen expert
@@ -158,11 +162,12 @@ class StepTime:
         if not tokens:
             return 0.0
         rows = _captured(tokens) if tokens <= GRAPH_TOKENS_MAX else tokens
-        read = self._dense_read_s
-        if self._expert_read_s:
-            read += self._expert_read_s * self.model.experts * (1.0 - math.pow(self._untouched, tokens))
-        tiled = -(-rows // self._tile) * self._tile if rows > self._tile // 2 else rows
-        matrices = _smooth_max(read, tiled * self._dense_token_s + rows * self._expert_token_s)
+        read, multiply = self._dense_read_s, self._tiled(rows) * self._dense_token_s
+        if self.model.experts:
+            touched = self.model.experts * (1.0 - math.pow(self._untouched, tokens))
+            read += self._expert_read_s * touched
+            multiply += self._expert_row_s * self._expert_rows(rows, touched)
+        matrices = _smooth_max(read, multiply)
         slower = self._mixed_factor if prefill_tokens else self._uneven_factor if is_uneven else 1.0
         attention = decode_requests * self._decode_s + prefill_pairs * self._pair_s
         attention += decode_context * self._context_s * slower
@@ -174,6 +179,19 @@ class StepTime:
         head = _smooth_max(self._head_read_s, sampled * self._head_token_s) if self._head_read_s else 0.0
         head += self._sampling_s + sampled * self._sampling_token_s
         return self._fixed_s + matrices + tokens * self._element_token_s + attention + head
+
+    def _tiled(self, rows: int) -> int:
+        """Rows that the matrices are computed for."""
+        if self._tile == 1 or rows <= self._tile // 4:
+            return rows
+        return -(-rows // self._tile) * self._tile if rows > self._tile // 2 else self._tile // 2
+
+    def _expert_rows(self, rows: int, touched: float) -> float:
+        """Rows that the experts are computed for: each one's are filled up to whole tiles."""
+        chosen = rows * self.model.experts_per_token
+        each = chosen / self.model.experts
+        padding = _EXPERT_TILE[1] if self._is_mxfp4 else min(max(each, _EXPERT_TILE[0]), _EXPERT_TILE[1])
+        return chosen + touched * padding
 
     def decode_line(self, requests: int) -> tuple[float, float, int, float]:
         """`gpu_s` of uneven decodes as a line: base, and seconds per token of context, plain and windowed.
