@@ -69,6 +69,8 @@ class Link:
 
     async def send(self, data: bytes) -> None:
         """Sends, and waits while the gateway does not read."""
+        if self.writer.is_closing():
+            raise ConnectionResetError  # uvloop says RuntimeError to a write after the end
         self.writer.write(data)
         await self.writer.drain()
 

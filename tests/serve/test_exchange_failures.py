@@ -9,6 +9,7 @@ import pytest
 
 from penstock.serve.core import Core
 from penstock.serve.exchange import ERROR_BYTES_MAX, RETRIES_MAX
+from penstock.serve.wire.errors import Failure
 from penstock.serve.wire.sse import EVENT_BYTES_MAX
 from serve.exchanges import (
     ANSWER,
@@ -327,10 +328,24 @@ class TestOtherEnds:
         assert not call.settled().exchange.is_client_kept
 
     def test_what_comes_after_the_end_is_ignored(self) -> None:
-        call = Call(core()).send().engine(answer())
-        before = call.client.raw
-        call.engine(b"more").lose().late(1e6)
-        assert call.settled().client.raw == before
+        whole = Call(core()).send().engine(answer())
+        cut = Call(core(), stream=True).send().engine(SSE_HEAD, chunk(TOKEN), chunk(TOKEN)).lose()
+        for call in (whole, cut):
+            before = call.client.raw
+            call.engine(b"more", chunk(TOKEN)).lose().late(1e6)
+            assert call.settled().client.raw == before
+
+    def test_what_a_client_got_before_it_went_away_is_written_down(self) -> None:
+        call = Call(core(), stream=True).send().engine(SSE_HEAD, chunk(TOKEN), chunk(TOKEN), chunk(USAGE_EVENT))
+        call.exchange.client_lost(call.tick())
+        assert call.record.bytes_out >= 2 * len(TOKEN)
+        assert call.record.output_tokens == 7
+        assert call.record.ttft_ms > 0
+
+    def test_a_request_that_was_never_read_whole_has_a_route_to_be_counted_by(self) -> None:
+        call = Call(core(), request("-", method="-", is_keep_alive=False))
+        call.take(call.exchange.refuse(Failure(status=400, code="bad_http", message="no"), call.tick()))
+        assert call.settled().record.route == "other"
 
     def test_a_probe_means_nothing_to_a_client(self) -> None:
         call = Call(core(), stream=True).send()

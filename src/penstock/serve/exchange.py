@@ -100,7 +100,7 @@ class Exchange:
         self.head = head
         self.phase: Phase = "receiving"
         self.request_id = clean_request_id(head.request_id) or core.new_request_id()
-        self.record = RequestRecord(at=now + core.unix_offset_s, request_id=self.request_id.decode())
+        self.record = RequestRecord(now + core.unix_offset_s, self.request_id.decode(), "other")
         self.is_client_kept = head.is_keep_alive
         self.is_upstream_kept = False
         self.endpoint: Endpoint | None = None
@@ -126,7 +126,8 @@ class Exchange:
         route = ROUTES.get(head.path)
         self._route = route
         is_local = route is None and (head.path in LOCAL_PATHS or head.path.startswith("/v1/models/"))
-        self.record.route = head.path if route is not None or head.path in LOCAL_PATHS else "other"
+        if route is not None or head.path in LOCAL_PATHS:
+            self.record.route = head.path
         if is_local and head.path in ("/health", "/ping"):
             return self._only_get(now)
         caller = self.config.caller_of(head.key) if head.key else None
@@ -197,6 +198,8 @@ class Exchange:
 
     def client_lost(self, now: float) -> None:
         """The client is gone: the edge cuts the endpoint's connection, which makes the engine stop."""
+        if self._answer is not None:
+            self._note_answer(self._answer)
         if self.phase != "over":
             self._over(now, "cancelled", "client_disconnected")
 
@@ -440,10 +443,10 @@ class Exchange:
         self._over(now, *answer.ending)
 
     def _note_answer(self, answer: Answer) -> None:
-        record = self.record
+        record, usage = self.record, answer.usage
         record.bytes_out = answer.payload_bytes
-        if answer.usage is not None:
-            record.prompt_tokens, record.output_tokens, record.cached_tokens = answer.usage
+        if usage is not None:
+            record.prompt_tokens, record.output_tokens, record.cached_tokens = usage
 
     def _collect(self, head: ResponseHead, data: bytes, now: float) -> Reply | None:
         """A read of an engine's error answer, which is sent on whole."""
@@ -503,6 +506,7 @@ class Exchange:
 
     def _over(self, now: float, outcome: Outcome, reason: str) -> None:
         self._release()
+        self._answer = None
         self.phase = "over"
         self._core.in_flight -= 1
         record = self.record

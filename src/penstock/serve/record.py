@@ -14,11 +14,12 @@ Outcome = Literal["ok", "client_error", "limited", "shed", "timeout", "upstream_
 OUTCOMES: tuple[Outcome, ...] = ("ok", "client_error", "limited", "shed", "timeout", "upstream_error", "cancelled")
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)  # not keyword-only: one is made for each request, and keywords cost twice as much
 class RequestRecord:
     """One finished request. Mutable while its exchange (the owner) runs; read-only once handed to telemetry.
 
-    Times in `*_ms` are milliseconds, -1 where the moment never came; tokens are -1 where nothing reported them.
+    Times in `*_ms` are milliseconds, -1 where the moment never came; tokens are -1 where nothing reported them. Name all
+    fields but the first three.
     """
 
     at: float = 0.0

@@ -60,12 +60,12 @@ def run_in(loop_factory: Callable[[], asyncio.AbstractEventLoop] | None, main: M
         for _ in range(20):  # sockets are closed by the loop, a turn after they are told to
             await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        assert open_sockets() <= before
+        assert open_sockets() <= before, open_sockets() - before
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(watched())
     gc.collect()
-    assert raised == []
+    assert raised == [], raised
 
 
 @dataclass

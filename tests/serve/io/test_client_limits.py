@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from itertools import pairwise
 from time import monotonic
 
 import pytest
 
-from fakes.upstream import always, eventually, silent
+from fakes.upstream import Link, always, eventually, silent
+from penstock.serve.io.client import TURN_BYTES
+from penstock.serve.routing import Decision
 from serve.exchanges import answer
 from serve.gateways import KEY
 from serve.io.rig import Answer, Rig, Run, get, post, rig
@@ -223,3 +227,96 @@ class TestRoom:
                 assert [record.outcome for record in r.records].count("cancelled") == 2
 
         run(main)
+
+
+class TestFairness:
+    def test_a_flood_of_requests_in_one_read_does_not_hold_up_the_loop(self, run: Run) -> None:
+        ping = b"GET /ping HTTP/1.1\r\n\r\n"
+
+        async def main() -> None:
+            async with rig(silent) as r, r.client() as client:
+                counts = [0]
+
+                def each_turn() -> None:
+                    counts.append(len(r.records))
+                    if counts[-1] < 8000:
+                        loop.call_soon(each_turn)
+
+                loop = asyncio.get_running_loop()
+                loop.call_soon(each_turn)
+                client.writer.write(ping * 8000)
+                for _ in range(8000):
+                    assert (await client.answer()).status == 200
+                assert max(b - a for a, b in pairwise(counts)) <= TURN_BYTES // len(ping) + 1
+
+        run(main)
+
+    def test_a_long_body_in_one_read_is_not_held_up(self, run: Run) -> None:
+        async def main() -> None:
+            async with rig(always(answer())) as r, r.client() as client:
+                wire = post(messages=[{"role": "user", "content": "x" * 150_000}])
+                client.writer.write(wire + get() + wire + get() * 1000)
+                assert [(await client.answer()).status for _ in range(1003)] == [200] * 1003
+                assert len(r.upstream.requests[1].body) > 150_000
+
+        run(main)
+
+
+class Broken:
+    """A policy with a bug."""
+
+    name = "broken"
+
+    def choose(self, candidates: object, *, now: float, explains: bool = False) -> Decision:
+        raise ZeroDivisionError("broken on purpose")
+
+
+@pytest.mark.parametrize("is_behind", [False, True])
+def test_a_bug_of_ours_is_500_and_harms_nobody_else(
+    run: Run, caplog: pytest.LogCaptureFixture, is_behind: bool
+) -> None:
+    async def main() -> None:
+        async with rig(always(answer())) as r, r.client() as client:
+            policy = r.gateway.core.policy
+            if is_behind:
+                await client.send(post())
+                await r.ended()
+                await client.answer()
+            r.gateway.core.policy = Broken()
+            await client.send(get() + post() + get() if is_behind else post())
+            if is_behind:
+                assert (await client.answer()).status == 200
+            got = await client.answer()
+            assert (got.status, got.code) == (500, "internal_error")
+            assert "broken on purpose" not in got.body.decode()
+            assert await client.rest() == b""
+            r.gateway.core.policy = policy
+            assert (await r.ask(post())).status == 200
+
+    run(main)
+    assert "broken on purpose" in caplog.text
+    caplog.clear()
+
+
+def test_a_bug_of_ours_in_a_request_that_waited_is_500_too(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        may_answer = asyncio.Event()
+
+        async def script(link: Link) -> None:
+            await link.request()
+            await may_answer.wait()
+            await link.send(answer())
+            await link.gone()
+
+        async with rig(script) as r, r.client() as client:
+            await client.send(post() + post())
+            await eventually(lambda: bool(r.upstream.requests))
+            r.gateway.core.policy = Broken()
+            may_answer.set()
+            assert (await client.answer()).status == 200
+            assert (await client.answer()).code == "internal_error"
+            assert await client.rest() == b""
+
+    run(main)
+    assert "broken on purpose" in caplog.text
+    caplog.clear()

@@ -14,7 +14,12 @@ import pytest
 
 from fakes.upstream import Link, always, eventually, silent
 from penstock.errors import StartError
+from penstock.serve.answer import Answer
+from penstock.serve.exchange import Exchange
+from penstock.serve.io.client import ClientConnection
 from penstock.serve.io.gateway import Gateway, tune_process
+from penstock.serve.io.request_reader import RequestReader
+from penstock.serve.io.upstream import UpstreamConnection
 from penstock.serve.routing import EndpointAddress
 from serve.exchanges import ANSWER, DONE, END, SSE_HEAD, TOKEN, answer, chunk, head
 from serve.gateways import KEY, TENANTS, config
@@ -387,6 +392,36 @@ def test_an_answer_without_an_end_is_not_kept_open_by_a_stop(run: Run) -> None:
             await client.until(ANSWER[:5])
             await r.gateway.stop(drain_s=0)
             assert await client.rest() == b""
+
+    run(main)
+
+
+def alive(*kinds: type) -> list[str]:
+    return sorted(type(o).__name__ for o in gc.get_objects() if type(o) in kinds)
+
+
+def test_what_is_over_is_freed_without_the_collector(run: Run) -> None:
+    """The collector is tuned to look rarely: a cycle in every request would be memory that only grows."""
+    upgrade = "connection: upgrade\r\nupgrade: h2c\r\n"
+
+    async def main() -> None:
+        stream = SSE_HEAD + chunk(TOKEN) + chunk(DONE) + END
+        async with rig(always(answer()), always(stream)) as r:
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(4):
+                    async with r.client() as client:
+                        wire = post() + get() + post(stream=True) + post(key="x") + post(extra=upgrade) + post("/x")
+                        await client.send(wire)
+                        for _ in range(6):
+                            await client.answer()
+                        await client.send(post()[:-3])
+                await r.settled()
+                await eventually(lambda: not alive(ClientConnection, RequestReader, Exchange, Answer))
+                assert alive(UpstreamConnection).count("UpstreamConnection") <= 4
+            finally:
+                gc.enable()
 
     run(main)
 

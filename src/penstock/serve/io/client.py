@@ -32,6 +32,8 @@ __all__ = ["ClientConnection"]
 BACKLOG_BYTES_MAX = 65_536
 """Bytes of pipelined requests that are held while one is served; past it the client is not read."""
 _log = logging.getLogger("penstock.client")
+TURN_BYTES = 16_384
+"""Bytes of pipelined requests that are looked at in one turn of the loop, so that nobody else waits long for theirs."""
 LINGER_S = 2.0
 """Seconds that a refused body is still read, so that the client sees the answer and not a reset."""
 PROBE_DELAYS_S = (0.0, 0.02)
@@ -115,12 +117,15 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._is_ending or self._failure is not None:
             return
-        if self._is_serving or self._paused_at:
+        if self._is_serving or self._paused_at or self._backlog:
             self._backlog += data
             if len(self._backlog) > BACKLOG_BYTES_MAX and self._transport is not None:
                 self._transport.pause_reading()
             return
-        self._feed(data)
+        if len(data) > TURN_BYTES and self._exchange is None:
+            self._feed_in_turns(data)
+        else:
+            self._feed(data)
 
     def eof_received(self) -> bool:
         self._has_eof = True
@@ -154,12 +159,21 @@ class ClientConnection(asyncio.Protocol):
 
     # ------------------------------------------------------------------ reading requests
 
+    def _feed_in_turns(self, data: bytes) -> None:
+        """Takes a long read that begins with a head: the rest of a body goes on at once, more requests wait a turn."""
+        self._feed(data[:TURN_BYTES])
+        rest = data[TURN_BYTES:]
+        if self._exchange is not None and not self._is_serving:
+            self._feed(rest)
+        elif not self._is_ending and self._failure is None:
+            self._backlog = rest
+            self._loop.call_soon(self._pump)
+
     def _feed(self, data: bytes) -> None:
         try:
             self._reader.feed(data, monotonic())
         except httptools.HttpParserCallbackError:
-            _log.exception("a request could not be processed")
-            self._broken_request(_OUR_FAULT)
+            self._our_fault()
         except httptools.HttpParserError as error:
             message = f"The request is not valid HTTP/1.1: {error}."
             self._broken_request(self._reader.failure or Failure(status=400, code="bad_http", message=message))
@@ -172,16 +186,29 @@ class ClientConnection(asyncio.Protocol):
         self._backlog = b""
         if self._is_serving or self._queue or self._paused_at:
             self._held = None  # what came before it is answered first
-        elif self._reader.is_body_dropped and self._exchange is None:
-            self._end(self._transport, lingers=True)  # it was answered already
         else:
             self._refuse_last(failure)
 
+    def _our_fault(self) -> None:
+        """Something was raised that never should be: this client is told, the log holds it, all others go on."""
+        _log.exception("a request could not be processed")
+        exchange = self._exchange
+        self._failure, self._backlog = _OUR_FAULT, b""
+        if exchange is None:
+            self._close()
+        elif exchange.phase in ("receiving", "waiting"):
+            self._refuse_last(_OUR_FAULT)
+        else:
+            exchange.is_client_kept = False
+            exchange.client_lost(monotonic())
+            self._finish(exchange)
+
     def _refuse_last(self, failure: Failure) -> None:
         """Refuses a request that could not be read to its end, with which the connection ends."""
-        exchange = self._exchange or self._begin(self._reader.partial_head())
+        now = monotonic()
+        exchange = self._exchange or self._begin(self._reader.partial_head(), now)
         exchange.is_client_kept = False
-        self._perform(exchange.refuse(failure, monotonic()))
+        self._perform(exchange.refuse(failure, now))
 
     def head_complete(self, head: RequestHead, *, expects_continue: bool) -> bool:
         """A request head was read. Whether its body is wanted."""
@@ -193,7 +220,8 @@ class ClientConnection(asyncio.Protocol):
         return self._accept(head, expects_continue=expects_continue)
 
     def _accept(self, head: RequestHead, *, expects_continue: bool) -> bool:
-        refusal = self._begin(head).check_head(monotonic())
+        now = monotonic()
+        refusal = self._begin(head, now).check_head(now)
         if refusal is not None:
             self._perform(refusal)
             return False
@@ -227,8 +255,8 @@ class ClientConnection(asyncio.Protocol):
         exchange.is_client_kept = False
         return exchange.refuse(too_large(exchange.config.limits.body_bytes_max), monotonic())
 
-    def _begin(self, head: RequestHead) -> Exchange:
-        self._exchange = exchange = Exchange(self._gateway.core, head, monotonic())
+    def _begin(self, head: RequestHead, now: float) -> Exchange:
+        self._exchange = exchange = Exchange(self._gateway.core, head, now)
         self._has_begun = False
         return exchange
 
@@ -240,7 +268,7 @@ class ClientConnection(asyncio.Protocol):
         try:
             while not (self._is_serving or self._is_ending or self._paused_at) and self._transport is not None:
                 if self._queue:
-                    self._serve(*self._queue.popleft())
+                    self._serve_waiting()
                 elif self._held is not None:
                     (head, expects_continue), self._held = self._held, None
                     if not self._accept(head, expects_continue=expects_continue):
@@ -248,6 +276,9 @@ class ClientConnection(asyncio.Protocol):
                 elif self._backlog:
                     data, self._backlog = self._backlog, b""
                     self._transport.resume_reading()
+                    if len(data) > TURN_BYTES and self._exchange is None:
+                        self._feed_in_turns(data)
+                        break
                     self._feed(data)
                 elif self._failure is not None:
                     self._refuse_last(self._failure)
@@ -258,17 +289,22 @@ class ClientConnection(asyncio.Protocol):
         finally:
             self._is_pumping = False
 
-    def _serve(self, head: RequestHead, body: bytes | None) -> None:
-        """Answers a request that waited."""
-        exchange = self._begin(head)
-        command: Reply | Dispatch | None = exchange.check_head(monotonic())
-        if command is None:
-            if body is None:
-                command = self._refuse_body(exchange)
-            else:
-                self._is_serving = True
-                command = exchange.request(body, monotonic())
-        self._perform(command)
+    def _serve_waiting(self) -> None:
+        """Answers the request that has waited longest."""
+        head, body = self._queue.popleft()
+        now = monotonic()
+        exchange = self._begin(head, now)
+        try:
+            command: Reply | Dispatch | None = exchange.check_head(now)
+            if command is None:
+                if body is None:
+                    command = self._refuse_body(exchange)
+                else:
+                    self._is_serving = True
+                    command = exchange.request(body, now)
+            self._perform(command)
+        except Exception:
+            self._our_fault()
 
     # ------------------------------------------------------------------ performing commands
 
@@ -277,13 +313,13 @@ class ClientConnection(asyncio.Protocol):
         if exchange is None:
             return
         if isinstance(command, Dispatch):
+            now = monotonic()
             if not self._has_begun:
                 self._has_begun = True
-                self._gateway.telemetry.begin(exchange.record.model, monotonic())
-            self._leave_upstream(is_kept=False)
-            self._connect_task = self._gateway.upstreams.send(
-                command, self, exchange.config.timeouts.connect_s, monotonic()
-            )
+                self._gateway.telemetry.begin(exchange.record.model, now)
+            if self._upstream is not None or self._connect_task is not None:
+                self._leave_upstream(now, is_kept=False)
+            self._connect_task = self._gateway.upstreams.send(command, self, exchange.config.timeouts.connect_s, now)
             return
         if self._transport is not None:
             self._transport.write(command.data)
@@ -326,7 +362,7 @@ class ClientConnection(asyncio.Protocol):
         if exchange.phase == "over":
             self._finish(exchange)
 
-    def _leave_upstream(self, *, is_kept: bool) -> None:
+    def _leave_upstream(self, now: float, *, is_kept: bool) -> None:
         if self._connect_task is not None:
             self._connect_task.cancel()
             self._connect_task = None
@@ -334,18 +370,19 @@ class ClientConnection(asyncio.Protocol):
         if upstream is not None:
             if self._paused_at and is_kept and upstream.transport is not None:
                 upstream.transport.resume_reading()
-            self._gateway.upstreams.release(upstream, is_kept=is_kept, now=monotonic())
+            self._gateway.upstreams.release(upstream, is_kept=is_kept, now=now)
 
     def _finish(self, exchange: Exchange) -> None:
         """The exchange is over: accounts for it, and readies the connection for the next request or closes it."""
+        now = monotonic()
         self._exchange = None
-        self._leave_upstream(is_kept=exchange.is_upstream_kept)
+        self._leave_upstream(now, is_kept=exchange.is_upstream_kept)
         self._gateway.exchange_over(exchange.record, has_begun=self._has_begun)
         transport = self._transport
         if transport is None:
             return
         was_serving, self._is_serving = self._is_serving, False
-        self._idle_since = monotonic()
+        self._idle_since = now
         if not exchange.is_client_kept:
             self._end(transport, lingers=not (was_serving or self._has_eof))
         elif self._queue or self._backlog or self._held is not None or self._has_eof or self._failure is not None:

@@ -93,7 +93,7 @@ class RequestReader:
     def _reset(self) -> None:
         self._limits = self.limits
         self._url = b""
-        self._head = RequestHead(method="", path="")
+        self._head = RequestHead("", "")
         self._head_bytes = 0
         self._headers = 0
         self._quiet_bytes = 0  # read since something came of what was read
@@ -248,12 +248,12 @@ class RequestReader:
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        head, parts, sink = self._head, self._body, self._sink
         if self._is_body_owed and self._parser is not None and self._parser.should_upgrade():
             return  # the parser stops here, before the body
         self._quiet_bytes = 0
+        parts, sink = self._body, self._sink
         if sink is not None and not self.is_body_dropped:
-            sink.request_complete(head, parts[0] if len(parts) == 1 else b"".join(parts))
+            sink.request_complete(self._head, parts[0] if len(parts) == 1 else b"".join(parts))
 
 
 class _AfterUpgrade:
