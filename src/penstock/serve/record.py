@@ -18,8 +18,8 @@ OUTCOMES: tuple[Outcome, ...] = ("ok", "client_error", "limited", "shed", "timeo
 class RequestRecord:
     """One finished request. Mutable while its exchange (the owner) runs; read-only once handed to telemetry.
 
-    Times in `*_ms` are milliseconds, -1 where the moment never came; tokens are -1 where nothing reported them. Name all
-    fields but the first three.
+    Times in `*_ms` are milliseconds, -1 where the moment never came; tokens are -1 where nothing reported them. All
+    fields but the first three are to be given by name.
     """
 
     at: float = 0.0

@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 from fakes.upstream import Link, always, eventually, silent
-from penstock.serve.io.client import TURN_BYTES
+from penstock.serve.io.client import BACKLOG_BYTES_MAX, TURN_BYTES, ClientConnection
 from penstock.serve.routing import Decision
 from serve.exchanges import answer
 from serve.gateways import KEY
@@ -188,7 +188,7 @@ class TestSlowClients:
         run(main)
 
 
-async def connections(r: Rig) -> list[object]:
+async def connections(r: Rig) -> list[ClientConnection]:
     """The gateway's client connections, once there is one."""
     await eventually(lambda: r.gateway.connections == 1)
     return list(r.gateway._clients)
@@ -231,23 +231,26 @@ class TestRoom:
 
 class TestFairness:
     def test_a_flood_of_requests_in_one_read_does_not_hold_up_the_loop(self, run: Run) -> None:
-        ping = b"GET /ping HTTP/1.1\r\n\r\n"
+        ping, total = b"GET /ping HTTP/1.1\r\n\r\n", 40_000
 
         async def main() -> None:
             async with rig(silent) as r, r.client() as client:
-                counts = [0]
+                (connection,) = await connections(r)
+                counts, held = [0], [0]
 
                 def each_turn() -> None:
                     counts.append(len(r.records))
-                    if counts[-1] < 8000:
+                    held.append(len(connection._backlog))
+                    if counts[-1] < total:
                         loop.call_soon(each_turn)
 
                 loop = asyncio.get_running_loop()
                 loop.call_soon(each_turn)
-                client.writer.write(ping * 8000)
-                for _ in range(8000):
+                client.writer.write(ping * total)
+                for _ in range(total):
                     assert (await client.answer()).status == 200
                 assert max(b - a for a, b in pairwise(counts)) <= TURN_BYTES // len(ping) + 1
+                assert max(held) <= BACKLOG_BYTES_MAX + 262_144  # a read is at most that
 
         run(main)
 

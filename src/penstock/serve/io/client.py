@@ -274,12 +274,9 @@ class ClientConnection(asyncio.Protocol):
                     if not self._accept(head, expects_continue=expects_continue):
                         self._reader.drop_body()
                 elif self._backlog:
-                    data, self._backlog = self._backlog, b""
-                    self._transport.resume_reading()
-                    if len(data) > TURN_BYTES and self._exchange is None:
-                        self._feed_in_turns(data)
-                        break
-                    self._feed(data)
+                    self._feed_backlog()
+                    if self._backlog:
+                        break  # the rest has its turn later
                 elif self._failure is not None:
                     self._refuse_last(self._failure)
                 else:
@@ -288,6 +285,15 @@ class ClientConnection(asyncio.Protocol):
                     break
         finally:
             self._is_pumping = False
+
+    def _feed_backlog(self) -> None:
+        data, self._backlog = self._backlog, b""
+        if len(data) > TURN_BYTES and self._exchange is None:
+            self._feed_in_turns(data)
+        else:
+            self._feed(data)
+        if len(self._backlog) <= BACKLOG_BYTES_MAX and self._transport is not None:
+            self._transport.resume_reading()
 
     def _serve_waiting(self) -> None:
         """Answers the request that has waited longest."""
