@@ -57,3 +57,14 @@ def test_mistakes_are_told_before_anything_is_measured(
     out, err = capsys.readouterr()
     assert out == ""
     assert words in err.replace("\n", " ")
+
+
+def test_an_idle_engine_that_is_only_watched_shows_too_little(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with engine_process(tmp_path / "ready", "--gpu", "H100") as (_, url):
+        args = ["calibrate", url, "--gpu", "H100", "--source", "Qwen/Qwen3-0.6B", "--watch", "1"]
+        assert main([*args, "--out", str(tmp_path / "c.json")]) == 1
+
+    assert "too few to learn from" in capsys.readouterr().err
+    assert not (tmp_path / "c.json").exists()

@@ -48,12 +48,17 @@ def calibrate(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to write. Default: GPU.calibration.json here.")
     ] = None,
+    watch: Annotated[
+        float | None,
+        typer.Option(min=1.0, metavar="SECONDS", help="Send nothing: read its metrics while it serves, for this long."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another seed, other prompts.")] = 0,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Measure a live engine for about half a minute, and write what plan and engine need to predict it.
 
-    The engine must be otherwise idle. Prompts are random tokens; nothing is kept but times.
+    The engine must be otherwise idle, unless --watch: then it is left to its own traffic, and only read. Prompts are
+    random tokens; nothing is kept but times.
     """
     from penstock.facts import find_gpu  # noqa: PLC0415 — start-up time
     from penstock.simulate.io.calls import Target  # noqa: PLC0415 — start-up time
@@ -75,7 +80,7 @@ def calibrate(
         machine=machine,
         made_on=datetime.now(UTC).date().isoformat(),
     )
-    fit = _measured_fit(target, served, probed, seed)
+    fit = _probe(target, served, probed, seed) if watch is None else _watch(target, served, probed, watch)
     _write(path, fit)
     if output is Output.JSON:
         print_json(_record(fit, served, path))
@@ -97,7 +102,7 @@ def _architecture(source: str, served: Served) -> Architecture:
     return found
 
 
-def _measured_fit(target: Target, served: Served, probed: Probed, seed: int) -> Fit:
+def _probe(target: Target, served: Served, probed: Probed, seed: int) -> Fit:
     from penstock.facts import engine_defaults  # noqa: PLC0415 — start-up time
     from penstock.simulate.io.probe import run_rounds  # noqa: PLC0415 — start-up time
     from penstock.simulate.probe import calibrate as fit_to  # noqa: PLC0415 — start-up time
@@ -116,8 +121,22 @@ def _measured_fit(target: Target, served: Served, probed: Probed, seed: int) -> 
                 on_round=lambda _: progress.advance(task),
             )
         )
-    name = f"{probed.gpu.name.lower()}-probed-{probed.made_on}"
-    return fit_to(measure(results), probed, name=name)
+    return fit_to(measure(results), probed, name=_name(probed))
+
+
+def _watch(target: Target, served: Served, probed: Probed, seconds: float) -> Fit:
+    from penstock.simulate.io.probe import WATCH_EVERY_S, watch  # noqa: PLC0415 — start-up time
+    from penstock.simulate.probe import calibrate as fit_to  # noqa: PLC0415 — start-up time
+    from penstock.simulate.watching import measured_of  # noqa: PLC0415 — start-up time
+
+    with _progress() as progress:
+        task = progress.add_task(f"watching {served.model}", total=seconds / WATCH_EVERY_S)
+        readings = asyncio.run(watch(target, seconds, on_reading=lambda: progress.advance(task)))
+    return fit_to(measured_of(readings), probed, name=_name(probed), how=f"{seconds:g} s of metrics read")
+
+
+def _name(probed: Probed) -> str:
+    return f"{probed.gpu.name.lower()}-calibrated-{probed.made_on}"
 
 
 def _progress() -> Progress:

@@ -75,6 +75,8 @@ class Measured:
     tokens: int
     """Prompt tokens of a prefill; mean context of a decode."""
     seconds: float
+    is_engine: bool = False
+    """By the engine's own clock: a first token without what the API server adds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +183,9 @@ def _decode_step(answers: Sequence[Seen]) -> Measured | None:
     )
 
 
-def calibrate(measured: Sequence[Measured], probed: Probed, *, name: str, start: Calibration | None = None) -> Fit:
+def calibrate(
+    measured: Sequence[Measured], probed: Probed, *, name: str, how: str = "probe", start: Calibration | None = None
+) -> Fit:
     """The calibration that explains what was measured, as near to the start (the GPU's default) as that allows."""
     first = start or default_calibration(probed.gpu)
     decodes = [_point(m, probed) for m in measured if m.kind == "decode"]
@@ -190,15 +194,14 @@ def calibrate(measured: Sequence[Measured], probed: Probed, *, name: str, start:
     for _ in range(3):  # engine and front end share what a prefill took: each is fitted to what the other leaves
         front = fitted.front_end
         engine = [
-            replace(_point(m, probed), seconds=max(0.3 * m.seconds, m.seconds - _front_s(front, m.tokens)))
-            for m in singles
+            replace(_point(m, probed), seconds=max(0.3 * m.seconds, m.seconds - _front_s(front, m))) for m in singles
         ]
         fitted = fit_points([*decodes, *engine], fitted, (*DECODE_OVERHEADS, *PREFILL_OVERHEADS), trust=_TRUST)
         fitted = _with_front_end(fitted, first, singles, probed)
     fitted = replace(
         fitted,
         name=name,
-        source=f"probe of {len(measured)} rounds by `penstock calibrate`, from {first.name}",
+        source=f"{how} by `penstock calibrate`, {len(measured)} figures, from {first.name}",
         machine=probed.machine,
         engine=probed.engine,
         made_on=probed.made_on,
@@ -228,18 +231,22 @@ def _predicted(measured: Measured, probed: Probed, calibration: Calibration) -> 
     engine = predict(_point(measured, probed), calibration)
     if measured.kind == "decode":
         return engine
-    return engine + _front_s(calibration.front_end, measured.tokens)
+    return engine + _front_s(calibration.front_end, measured)
 
 
-def _front_s(front: FrontEndTime, tokens: int) -> float:
-    return front.before(tokens) + front.after(tokens)
+def _front_s(front: FrontEndTime, measured: Measured) -> float:
+    """What the API server adds to a first token, as far as it is in what was measured."""
+    return 0.0 if measured.is_engine else front.before(measured.tokens) + front.after(measured.tokens)
 
 
 def _with_front_end(now: Calibration, first: Calibration, singles: Sequence[Measured], probed: Probed) -> Calibration:
     """The front end scaled to what the engine leaves of the first tokens' times."""
-    left = [m.seconds - predict(_point(m, probed), now) for m in singles]
-    expected = [_front_s(first.front_end, m.tokens) for m in singles]
-    ratio = statistics.median(max(0.0, seen) / said for seen, said in zip(left, expected, strict=True) if said)
+    outside = [m for m in singles if not m.is_engine]
+    if not outside:
+        return now
+    left = [m.seconds - predict(_point(m, probed), now) for m in outside]
+    expected = [_front_s(first.front_end, m) for m in outside]
+    ratio = statistics.median(max(0.0, seen) / said for seen, said in zip(left, expected, strict=True))
     low, high = _FRONT_SHARES
     return replace(now, front_end=first.front_end.scaled(min(high, max(low, ratio))))
 

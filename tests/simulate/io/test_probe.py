@@ -9,7 +9,7 @@ import pytest
 from fakes.engine import FakeEngine, Fault
 from penstock.errors import PenstockError
 from penstock.simulate.io.calls import Target
-from penstock.simulate.io.probe import Served, find_served, run_rounds
+from penstock.simulate.io.probe import Served, find_served, run_rounds, watch
 from penstock.simulate.probe import Round, Seen
 
 ROUNDS = [
@@ -73,3 +73,12 @@ def test_a_model_that_is_not_served_is_told_with_those_that_are() -> None:
 def test_something_else_than_an_api_is_told() -> None:
     with pytest.raises(PenstockError, match="no list of models"):
         served(FakeEngine(listing="<html>welcome</html>"))
+
+
+def test_an_engine_without_metrics_cannot_be_watched() -> None:
+    async def main() -> None:
+        async with FakeEngine() as engine:
+            await watch(Target.of(engine.origin), 1.0)
+
+    with pytest.raises(PenstockError, match="/metrics cannot be read"):
+        asyncio.run(main())

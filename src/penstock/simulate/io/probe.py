@@ -19,10 +19,13 @@ import orjson
 from penstock.errors import PenstockError
 from penstock.simulate.io.calls import Target, call, open_session
 from penstock.simulate.probe import Round, Seen, prompt_ids
+from penstock.simulate.watching import Reading, read_metrics
 
-__all__ = ["Served", "find_served", "run_rounds"]
+__all__ = ["WATCH_EVERY_S", "Served", "find_served", "run_rounds", "watch"]
 
 _TIMEOUT_S = 120.0
+WATCH_EVERY_S = 0.25
+"""Short enough that between two readings often no prompt comes; long enough for a mean of gaps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +111,33 @@ async def run_rounds(
             results.append((asked, [answer for answer in answers if isinstance(answer, Seen)]))
             on_round(asked)
     return results
+
+
+async def watch(
+    target: Target,
+    seconds: float,
+    *,
+    every_s: float = WATCH_EVERY_S,
+    on_reading: Callable[[], None] = lambda: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[Reading]:
+    """Reads the engine's metrics for some time, sending it nothing else.
+
+    Raises:
+        PenstockError: it has none, or not those that are needed.
+    """
+    readings: list[Reading] = []
+    end = clock() + seconds
+    async with open_session(connections_max=1, timeout_s=_TIMEOUT_S) as session:
+        while True:
+            seen = await call(session, target, "/metrics", None, clock=clock)
+            if seen.failure is not None:
+                raise PenstockError(f"{target.origin}/metrics cannot be read: {seen.failure.detail}")
+            readings.append(read_metrics(seen.body.decode(errors="replace")))
+            on_reading()
+            if clock() + every_s > end:
+                return readings
+            await asyncio.sleep(every_s)
 
 
 def _body(model: str, asked: Round, ids: list[int]) -> bytes:
