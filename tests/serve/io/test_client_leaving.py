@@ -10,7 +10,9 @@ import pytest
 
 from fakes.upstream import Link, eventually, silent
 from penstock.serve.io.client import PROBE_DELAYS_S, ClientConnection
+from penstock.serve.io.gateway import Gateway
 from serve.exchanges import ANSWER, DONE, END, SSE_HEAD, TOKEN, answer, chunk, head
+from serve.gateways import TENANTS, config
 from serve.io.rig import Rig, Run, get, post, rig
 
 BIG = b"x" * 65_536
@@ -250,6 +252,32 @@ class TestSlowReaders:
                 connection.sweep(now + 240)
                 assert (await r.ended()).outcome == "cancelled"
                 await r.upstream.links[0].gone()
+
+        run(main)
+
+    def test_every_byte_that_is_taken_counts_as_reading(self, run: Run) -> None:
+        class Transport(asyncio.Transport):
+            unsent = 100
+            is_cut = False
+
+            def get_write_buffer_size(self) -> int:
+                return self.unsent
+
+            def abort(self) -> None:
+                self.is_cut = True
+
+        async def main() -> None:
+            gateway = Gateway(config(f"{PATIENT}    accessLog: 'off'\n{TENANTS}"))
+            connection, transport = ClientConnection(gateway, asyncio.get_running_loop()), Transport()
+            connection.connection_made(transport)
+            connection.pause_writing()
+            now = monotonic()
+            for seconds, transport.unsent in ((0, 100), (45, 90), (90, 80), (135, 79), (180, 79)):
+                connection.sweep(now + seconds)
+                assert not transport.is_cut
+            connection.sweep(now + 186)
+            assert transport.is_cut
+            connection.connection_lost(None)
 
         run(main)
 
