@@ -30,9 +30,10 @@ __all__ = [
 _GIB = 1 << 30
 NON_TORCH_BYTES = round(0.22 * _GIB)
 """CUDA context and libraries: 0.22 to 0.24 GiB measured."""
-NCCL_BYTES = round(1.9 * _GIB)
-"""More of it where GPUs talk to each other: buffers of NCCL and of the custom all-reduce. vLLM pull request 10511 shows
-1.8 GiB for two H100; others saw 0.5 to 2.1. Not measured by us."""
+NCCL_BYTES = {"NVLink": round(1.85 * _GIB), "Infinity Fabric": round(1.85 * _GIB), "PCIe": round(0.08 * _GIB)}
+"""More of it where GPUs talk to each other, by link: buffers of NCCL and of the custom all-reduce. Two H100 show 1.79
+GiB more than one (vLLM pull request 10511), llm-d's capacity planner has 1.83; two L40S or 4090 show 0.30 in all (vLLM
+issues 15815, 13061). Not measured by us."""
 _MOE_GRAPH_BYTES_PER_LAYER = 0.64 * _GIB / 48
 """What vLLM sets aside beforehand for CUDA graphs of a mixture-of-experts model: its older model runner does, the newer
 one of dense models does not. From one start, of 48 layers."""
@@ -142,7 +143,8 @@ def plan_memory(
         data_parallel=data_parallel,
         is_expert_parallel=is_expert_parallel,
     )
-    non_torch = NON_TORCH_BYTES + (NCCL_BYTES if spread.gpus > 1 else 0)
+    talks = spread.tensor > 1 or spread.data > 1
+    non_torch = NON_TORCH_BYTES + (NCCL_BYTES[gpu.link] if talks else 0)
     set_aside = round(_MOE_GRAPH_BYTES_PER_LAYER * model.layers) if model.experts else 0
     left = requested - weights - activations - non_torch - set_aside
     if left <= 0:
