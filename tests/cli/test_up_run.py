@@ -16,13 +16,26 @@ import pytest
 from cli.fake_vllm import make_venv
 from cli.fleet_command import KEY, PATIENCE_S, ended, has_ended, running
 
+TINY_LLAMA = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 2048,
+    "max_position_embeddings": 2048,
+    "torch_dtype": "bfloat16",
+}
+
 
 def write_fleet(folder: Path, *, replicas: int = 1, env: dict[str, str] | None = None, **engine: Any) -> Path:
     """A fleet of one model over the stand-in; everything it needs is in `folder`."""
     if not (folder / "venv").exists():
         make_venv(folder / "venv")
         (folder / "model").mkdir()
-        (folder / "model" / "config.json").write_text("{}")
+        (folder / "model" / "config.json").write_text(json.dumps(TINY_LLAMA))
     chat = {
         "name": "chat",
         "source": "./model",
