@@ -11,6 +11,7 @@ import pytest
 
 from penstock.cli.main import main
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 FLEET = """\
 apiVersion: penstock.dev/v1alpha1
 kind: Fleet
@@ -209,3 +210,11 @@ def test_a_calibration_is_used_and_named(tmp_path: Path, capsys: pytest.CaptureF
 
     assert ours["calibration"]["name"] == "our-h100"
     assert ours["at_demand"]["itl_p50_ms"]["value"] > 1.5 * plain["at_demand"]["itl_p50_ms"]["value"]
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_example_can_be_planned(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = planned(capsys, str(path))
+
+    assert record["refused"] == []
+    assert all(model["choice"]["replicas"] >= 1 for model in record["models"])

@@ -189,3 +189,25 @@ def test_the_revision_names_what_the_process_is_started_with_and_nothing_else() 
         {"engine": {"speed": 2}},
     ):
         assert planned(model(**other)).revision != base, other
+
+
+def test_what_a_model_says_of_itself_becomes_flags_of_its_engine() -> None:
+    said = model(
+        source="/models/m",
+        contextLength=8192,
+        concurrency=64,
+        quantization="fp8",
+        kvCacheDtype="fp8",
+        hardware={"count": 4, "pipelineParallel": 2},
+    )
+    argv = planned(said, FULL).argv
+
+    for flag, value in (
+        ("--max-model-len", "8192"),
+        ("--max-num-seqs", "64"),
+        ("--quantization", "fp8"),
+        ("--kv-cache-dtype", "fp8"),
+        ("--tensor-parallel-size", "2"),
+        ("--pipeline-parallel-size", "2"),
+    ):
+        assert argv[argv.index(flag) + 1] == value

@@ -46,6 +46,14 @@ def test_a_number_type_that_no_gpu_takes_is_refused() -> None:
     assert check(an_ask(gpus="A100 H100", quantization="fp8")) == []
 
 
+def test_weights_that_must_be_made_beforehand_are_not_laid_over_others() -> None:
+    (refusal,) = check(an_ask(gpus="H100", quantization="awq"))
+
+    assert "Qwen/Qwen3-8B has bfloat16 ones" in refusal.message
+    assert "Qwen/Qwen3-8B-AWQ" in refusal.hint
+    assert check(an_ask("Qwen/Qwen3-8B-AWQ", gpus="H100", quantization="awq")) == []
+
+
 def test_a_refusal_stands_where_it_was_said() -> None:
     (refusal,) = check(an_ask(context=50_000, places={"context": ("contextLength",)}))
 

@@ -51,7 +51,6 @@ def test_too_few_replicas_in_the_file_are_noted() -> None:
 
 def test_a_changed_number_type_is_noted() -> None:
     assert "quantization changes answers" in " ".join(notes(a_plan(gpus="H100", quantization="fp8")))
-    assert "needs a `source`" in " ".join(notes(a_plan(gpus="H100", quantization="awq")))
     assert "no FP8 units" in " ".join(notes(a_plan(gpus="A100", quantization="fp8-weights")))
     assert "FlashInfer" in " ".join(notes(a_plan(gpus="A100", kv_dtype="fp8")))
     assert "float16" in " ".join(notes(a_plan("Qwen/Qwen3-0.6B", gpus="T4")))
@@ -101,6 +100,14 @@ def test_weights_that_would_save_money_are_named() -> None:
     plan = a_plan("meta-llama/Llama-3.1-70B", rate=0.5, gpus="H100")
 
     assert any("`quantization: fp8`" in words or "`quantization: awq`" in words for words in changes(plan))
+
+
+def test_recorded_requests_beyond_the_context_are_noted() -> None:
+    rows = [(float(n), 60_000 if n % 20 == 0 else 500, 50) for n in range(400)]
+    demand = demand_of_requests(rows, words="r")
+
+    assert "they will be refused" in " ".join(notes(a_plan(gpus="H100", demand=demand)))
+    assert "refused" not in " ".join(notes(a_plan("meta-llama/Llama-3.1-8B", gpus="H200", demand=demand)))
 
 
 def test_a_record_tells_what_scaling_would_save() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from penstock.facts import Architecture
 from penstock.plan.ask import Ask
-from penstock.plan.quantization import dtype_misfit, misfit, native
+from penstock.plan.quantization import dtype_misfit, misfit, native, needs_own_source, words_of
 from penstock.plan.refusal import Refusal
 
 __all__ = ["check", "tensor_misfit"]
@@ -102,6 +102,14 @@ def _lengths(ask: Ask) -> Iterator[Refusal]:
 def _numbers(ask: Ask) -> Iterator[Refusal]:
     """Types of numbers that no GPU in question takes."""
     how = ask.quantization or native(ask.model)
+    if needs_own_source(ask.model, how):
+        yield Refusal(
+            about="quantization",
+            message=f"{words_of(ask.model, how)} weights are made beforehand; {ask.source} has {ask.model.dtype} ones"
+            ": the engine refuses to start",
+            hint=f"name a `source` that was made so, often {ask.source.rstrip('/')}-{how.upper()}, and leave the"
+            " quantization out; or write `fp8`, which the engine makes while it loads",
+        )
     misfits = [misfit(ask.model, gpu, how) for gpu in ask.gpus]
     if misfits and all(found is not None for found in misfits):
         first = misfits[0]

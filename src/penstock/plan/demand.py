@@ -51,6 +51,8 @@ class Demand:
     """Requests per second in successive steps of equal length; empty where only the peak is known."""
     is_stated: bool = True
     """The lengths are said or recorded, not assumed."""
+    is_recorded: bool = False
+    """The lengths are those of a record, not of a mean and an assumed spread."""
     words: str
     """Where it is from, for people."""
 
@@ -116,7 +118,8 @@ def demand_of_requests(requests: Iterable[tuple[float, int, int]], *, cached_sha
         prompt_square=sum(p * p for p in prompts) / len(rows),
         cached_share=cached_share,
         timeline=_timeline(times),
-        words=f"{words}: {len(rows):,} requests in {_duration(times[-1])}, {peak:.2g}/s in the busiest minute",
+        is_recorded=True,
+        words=f"{words}: {len(rows):,} requests in {_duration(times[-1])}, {_short(peak)}/s in the busiest minute",
     )
 
 
@@ -126,7 +129,9 @@ def demand_of_rates(steps: Sequence[tuple[float, float]], lengths: Demand, *, wo
     if peak <= 0:
         raise UsageError(f"{words}: no requests to size for")
     timeline = tuple(rate for _, rate in steps)
-    return replace(lengths, requests_per_s=peak, timeline=timeline, words=f"{words}: {peak:.3g}/s at the busiest time")
+    return replace(
+        lengths, requests_per_s=peak, timeline=timeline, words=f"{words}: {_short(peak)}/s at the busiest time"
+    )
 
 
 def _busiest(times: Sequence[float]) -> float:
@@ -150,6 +155,10 @@ def _timeline(times: Sequence[float]) -> tuple[float, ...]:
 def _quantile(values: Sequence[int], share: float) -> float:
     """Of sorted values."""
     return float(values[min(len(values) - 1, int(share * len(values)))])
+
+
+def _short(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def _duration(seconds: float) -> str:

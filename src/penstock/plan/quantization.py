@@ -21,6 +21,7 @@ __all__ = [
     "misfit",
     "native",
     "needs_float16",
+    "needs_own_source",
     "quantized",
     "words_of",
 ]
@@ -79,6 +80,11 @@ def misfit(model: Architecture, gpu: Gpu, how: Quantization) -> Misfit | None:
     if how in ("awq", "gptq") and gpu.vendor == "amd":
         return Misfit(message=f"{how.upper()} kernels do not run on {gpu.name}", hint="use fp8 there, or an NVIDIA GPU")
     return None
+
+
+def needs_own_source(model: Architecture, how: Quantization) -> bool:
+    """Whether the engine cannot make these weights while it loads the model's: they must be published so."""
+    return how in ("awq", "gptq", "mxfp4") and native(model) == "none"
 
 
 def dtype_misfit(gpu: Gpu, dtype: str | None) -> Misfit | None:

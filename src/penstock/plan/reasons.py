@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from penstock.facts import engine_defaults
 from penstock.plan.options import HEADROOM, Option
-from penstock.plan.quantization import native, needs_float16, words_of
-from penstock.plan.sizing import ModelPlan
+from penstock.plan.quantization import native, needs_float16, needs_own_source, words_of
+from penstock.plan.sizing import ModelPlan, has_allowed_weights
 
 __all__ = ["changes", "dollars", "figure", "gib", "notes", "reasons", "shown_runners_up", "verdict"]
 
@@ -125,10 +125,9 @@ def _why_this_one(plan: ModelPlan) -> Iterator[str]:
 
 def _is_allowed(plan: ModelPlan, option: Option) -> bool:
     ask, layout = plan.ask, option.layout
-    own = ask.quantization or native(ask.model)
     return (
         layout.gpu in ask.gpus
-        and (ask.is_any_quantization or layout.quantization == own)
+        and has_allowed_weights(ask, option)
         and ask.tensor in (None, layout.tensor)
         and ask.count in (None, layout.gpus)
     )
@@ -169,8 +168,6 @@ def _notes(plan: ModelPlan) -> Iterator[str]:
             yield f"`replicas: {ask.replicas}` is too few for the demand: each would be at {load:.0%} of saturation"
         else:
             yield f"`replicas: {ask.replicas}` is {ask.replicas - choice.replicas} more than the demand needs"
-    if how in ("awq", "gptq") and native(ask.model) == "none":
-        yield f"{words_of(ask.model, how)} needs a `source` whose weights were made so; {ask.source} has none"
     if how != native(ask.model) or (ask.kv_dtype or "auto") != "auto":
         yield "quantization changes answers a little: compare them on your own prompts before you rely on it"
     if how in ("fp8", "fp8-weights") and layout.gpu.fp8_flops is None:
@@ -179,6 +176,11 @@ def _notes(plan: ModelPlan) -> Iterator[str]:
         yield f"an FP8 KV cache on {layout.gpu.name} needs vLLM's FlashInfer backend"
     if needs_float16(ask.model, layout.gpu) and ask.dtype is None:
         yield f"{layout.gpu.name} has no bfloat16: the engine needs `dtype: float16`"
+    if ask.demand.is_recorded and ask.demand.longest_tokens > plan.context:
+        yield (
+            f"of the recorded requests 1 % have {ask.demand.longest_tokens:,} tokens or more, which is over the context"
+            f" of {plan.context:,}: they will be refused"
+        )
     if layout.pipeline > 1 and layout.gpus > 8:
         yield f"{layout.gpus} GPUs are more than one machine has: the replica spans several"
     if ask.model.is_guess:
@@ -265,7 +267,7 @@ def _changes(plan: ModelPlan) -> Iterator[str]:
         )
     elif full > plan.context and memory.kv_tokens:
         yield f"Context: more than {memory.kv_tokens // 1024 * 1024:,} tokens needs more memory than this."
-    if rate and ask.demand.timeline:
+    if rate and ask.demand.timeline and choice.replicas > 1:
         mean = sum(_needed(choice, r) for r in ask.demand.timeline) / len(ask.demand.timeline)
         yield (
             f"Scaling: following the record with one replica at least takes {mean:.2f} replicas on average,"
@@ -284,19 +286,22 @@ def _unpromised(option: Option) -> Option:
 
 
 def _weights_change(plan: ModelPlan) -> Iterator[str]:
-    """What the cheapest of other weights would save."""
-    choice = plan.choice
+    """What the cheapest of each other kind of weights would save."""
+    choice, seen = plan.choice, {plan.choice.layout.quantization}
     for option in plan.runners_up:
-        if option.layout.quantization == choice.layout.quantization or option.capacity <= 0:
+        how = option.layout.quantization
+        if how in seen or option.capacity <= 0:
             continue
         if option.price is None or choice.price is None or option.price >= choice.price:
             continue
-        how, price = words_of(plan.ask.model, option.layout.quantization), dollars(option.price)
+        seen.add(how)
+        named, price = words_of(plan.ask.model, how), dollars(option.price)
+        is_made = needs_own_source(plan.ask.model, how)
+        way = f"name a `source` in {named}" if is_made else f"write `quantization: {how}`"
         yield (
-            f"Weights: in {how}, {_replicas(option.replicas)} of {option.layout.words} would cost {price} an hour:"
-            f" write `quantization: {option.layout.quantization}` if its answers to your prompts stay good."
+            f"Weights: in {named}, {_replicas(option.replicas)} of {option.layout.words} would cost {price} an hour:"
+            f" {way} if its answers to your prompts stay good."
         )
-        return
 
 
 def _price_change(plan: ModelPlan) -> Iterator[str]:

@@ -18,11 +18,11 @@ from penstock.plan.checks import check
 from penstock.plan.estimate import fits
 from penstock.plan.host import HostNeeds, host_needs
 from penstock.plan.options import REGIMES, Option, options_of, tuned
-from penstock.plan.quantization import native
+from penstock.plan.quantization import native, needs_own_source, words_of
 from penstock.plan.refusal import Refusal
 from penstock.plan.serving import OperatingPoint
 
-__all__ = ["ModelPlan", "size"]
+__all__ = ["ModelPlan", "has_allowed_weights", "size"]
 
 _DEARER_MAX = 3.0
 """Options whose least price is more than this many times the best one's are not worked out further."""
@@ -85,6 +85,12 @@ def _curve(choice: Option) -> tuple[OperatingPoint, ...]:
     return tuple(point for point in points if point is not None)
 
 
+def has_allowed_weights(ask: Ask, option: Option) -> bool:
+    """Whether the ask lets the weights be so: as the source has them, or in any way that the engine makes itself."""
+    is_free = ask.is_any_quantization and not needs_own_source(ask.model, option.layout.quantization)
+    return is_free or _is_own(ask, option)
+
+
 def _is_own(ask: Ask, option: Option) -> bool:
     """Whether the weights are as asked for, or else as the source has them."""
     return option.layout.quantization == (ask.quantization or native(ask.model))
@@ -92,14 +98,13 @@ def _is_own(ask: Ask, option: Option) -> bool:
 
 def _split(ask: Ask) -> tuple[list[Option], list[Option]]:
     """Options that the ask allows, and others to compare with."""
-    own = ask.quantization or native(ask.model)
     everything = list(options_of(ask))
-    allowed = [o for o in everything if ask.is_any_quantization or o.layout.quantization == own]
-    rivals = [o for o in everything if not (ask.is_any_quantization or o.layout.quantization == own)]
+    allowed = [option for option in everything if has_allowed_weights(ask, option)]
+    rivals = [option for option in everything if not has_allowed_weights(ask, option)]
     if ask.rivals or ask.count or ask.tensor:
         free = replace(ask, gpus=ask.gpus + ask.rivals, count=None, tensor=None, pipeline=1, data=1)
         known = {_shape(option) for option in everything}
-        rivals += [o for o in options_of(free) if o.layout.quantization == own and _shape(o) not in known]
+        rivals += [o for o in options_of(free) if _is_own(ask, o) and _shape(o) not in known]
     return allowed, rivals
 
 
@@ -223,7 +228,10 @@ def _remedies(ask: Ask, rivals: Sequence[Option]) -> list[Option]:
 def _would_do(ask: Ask, option: Option) -> str:
     if _is_own(ask, option):
         return f"{option.layout.words} would do"
-    return f"{option.layout.words} would do with `quantization: {option.layout.quantization}`"
+    how = option.layout.quantization
+    if needs_own_source(ask.model, how):
+        return f"{option.layout.words} would do with a `source` in {words_of(ask.model, how)}"
+    return f"{option.layout.words} would do with `quantization: {how}`"
 
 
 def _possible(options: Sequence[Option]) -> list[Option]:

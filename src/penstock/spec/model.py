@@ -130,7 +130,8 @@ class ModelSpec(SpecObject):
     """How the engine is started."""
     quantization: Quantization | None = None
     """How the weights are quantized. `fp8` needs a GPU with FP8 units, `fp8-weights` only stores them so; `awq`, `gptq`
-    and `mxfp4` need a `source` that was made so; `any` lets `penstock plan` choose. Default: as `source` has it."""
+    and `mxfp4` need a `source` that was made so; `any` lets `penstock plan` choose between the source's own and fp8.
+    Default: as `source` has it."""
     dtype: Literal["bfloat16", "float16", "float32"] | None = None
     """Numbers that the engine computes with. Default: as `source` has it."""
     kv_cache_dtype: Literal["fp8"] | None = None
