@@ -12,26 +12,27 @@ import logging
 import sys
 from collections import deque
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import httptools
 
+from penstock.serve.core import Core
 from penstock.serve.exchange import Dispatch, Exchange, Reply
 from penstock.serve.io.request_reader import RequestReader
+from penstock.serve.io.upstream import UpstreamConnection, Upstreams
 from penstock.serve.local import too_large
+from penstock.serve.record import RequestRecord
+from penstock.serve.telemetry import Telemetry
 from penstock.serve.wire.errors import Failure
 from penstock.serve.wire.heads import RequestHead
 from penstock.spec import LimitsSpec
 
-if TYPE_CHECKING:
-    from penstock.serve.io.gateway import Gateway
-    from penstock.serve.io.upstream import UpstreamConnection
+__all__ = ["ClientConnection", "ClientHost"]
 
-__all__ = ["ClientConnection"]
+_log = logging.getLogger("penstock.client")
 
 BACKLOG_BYTES_MAX = 65_536
 """Bytes of pipelined requests that are held while one is served; past it the client is not read."""
-_log = logging.getLogger("penstock.client")
 TURN_BYTES = 16_384
 """Bytes of pipelined requests that are looked at in one turn of the loop, so that nobody else waits long for theirs."""
 LINGER_S = 2.0
@@ -48,6 +49,23 @@ _OUR_FAULT = Failure(
     message="The gateway failed on this request; its log says why. Other requests are not affected.",
     outcome="upstream_error",
 )
+
+
+class ClientHost(Protocol):
+    """What a client connection needs of the gateway that it belongs to."""
+
+    core: Core
+    telemetry: Telemetry
+    upstreams: Upstreams
+
+    def client_connected(self, client: ClientConnection) -> bool:
+        """A client connected; False when there is no room for it."""
+
+    def client_disconnected(self, client: ClientConnection) -> None:
+        """A client connection has ended."""
+
+    def exchange_over(self, record: RequestRecord, *, has_begun: bool) -> None:
+        """A request is over: it is counted and logged."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -76,7 +94,7 @@ class ClientConnection(asyncio.Protocol):
         "_upstream",
     )
 
-    def __init__(self, gateway: Gateway, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, gateway: ClientHost, loop: asyncio.AbstractEventLoop) -> None:
         self._gateway = gateway
         self._loop = loop
         self._transport: asyncio.Transport | None = None
