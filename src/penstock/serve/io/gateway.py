@@ -15,7 +15,7 @@ import ssl
 import time
 from contextlib import suppress
 from email.utils import formatdate
-from random import SystemRandom
+from random import Random
 from time import monotonic
 
 from penstock import __version__
@@ -43,7 +43,7 @@ class Gateway:
     """The data plane of one fleet."""
 
     def __init__(self, config: GatewayConfig, *, profiles: dict[str, ModelProfile] | None = None) -> None:
-        self.core = Core(config, random=SystemRandom(), unix_offset_s=time.time() - time.monotonic())
+        self.core = Core(config, random=Random(), unix_offset_s=time.time() - time.monotonic())
         self.telemetry = Telemetry(
             profiles if profiles is not None else _profiles(config), config.fleet, __version__, time.time()
         )
