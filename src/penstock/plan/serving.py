@@ -122,6 +122,8 @@ class Engine:
         steps = self._steps(arrivals)
         mean = sum(p * t for p, _, t in steps)
         decode_only = self._step(self._running(arrivals), 0.0)
+        tpot_p95 = self._tpot_p95_s(arrivals, steps, mean)
+        longest = mean * self.demand.output_p95 / max(1.0, self.demand.output_tokens)
         gaps = [(p, t) for p, _, t in steps]
         ttft = self._first_tokens(steps, mean)
         ttft_p95 = _quantile(ttft, 0.95)
@@ -135,8 +137,8 @@ class Engine:
             ttft_p95_s=ttft_p95,
             itl_p50_s=_quantile(gaps, 0.5) if self._decodes else 0.0,
             itl_p95_s=_quantile(gaps, 0.95) if self._decodes else 0.0,
-            tpot_p95_s=self._tpot_p95_s(steps, mean),
-            e2e_p95_s=ttft_p95 + self._decodes * mean * (self.demand.output_p95 / max(1.0, self.demand.output_tokens)),
+            tpot_p95_s=tpot_p95,
+            e2e_p95_s=ttft_p95 + self._decodes * max(longest, tpot_p95),
             output_tokens_per_s=rate * output,
             prompt_tokens_per_s=rate * self.demand.prompt_tokens,
             kv_share=min(1.0, _KV_FILL * running / self.kv_requests_max),
@@ -146,14 +148,35 @@ class Engine:
     def tpot_p95_s(self, arrivals: float) -> float:
         """The 95th percentile of a request's mean gap, alone: much cheaper than the whole point."""
         steps = self._steps(arrivals)
-        return self._tpot_p95_s(steps, sum(p * t for p, _, t in steps))
+        return self._tpot_p95_s(arrivals, steps, sum(p * t for p, _, t in steps))
 
-    def _tpot_p95_s(self, steps: Sequence[tuple[float, float, float]], mean: float) -> float:
-        """The mean step, and what is left of the steps' spread over a request's gaps."""
+    def _tpot_p95_s(self, arrivals: float, steps: Sequence[tuple[float, float, float]], mean: float) -> float:
+        """What is slow for a whole request: more company than usual while it lives, and chance in its own steps.
+
+        The number running wanders around its mean as a birth-death process: the slower a step gets with more requests,
+        the wider and the longer. Its average over one request's life is taken as gamma distributed.
+        """
         if not self._decodes:
             return 0.0
+        running, feedback = self._running(arrivals), max(1.0, mean / self._step(1.0, 0.0))
+        averaged = 2 * feedback**2 * (1 / feedback - 1 + math.exp(-1 / feedback))
+        crowded = _gamma_p95(running, running * feedback * averaged)
+        top = min(self.arrivals_max, crowded / self._decodes)
+        company = max(0.0, self._mean_s(top) - mean)
         spread = math.sqrt(max(0.0, sum(p * t * t for p, _, t in steps) - mean * mean))
-        return mean + 1.645 * spread / math.sqrt(max(1.0, self._decodes))
+        spread /= 1.0 - self._prompt_load(
+            running, arrivals
+        )  # who waits for a prompt lives longer, and meets more of them
+        return mean + math.hypot(company, _Z95 * spread / math.sqrt(max(1.0, self._decodes)))
+
+    def _prompt_load(self, running: float, arrivals: float) -> float:
+        """Share of the engine's time that its prompts take; never all of it."""
+        least = 0.0 if self._decodes else 1.0
+        one, two = self._step(running, least), self._step(running, least + 1.0)
+        return min(0.9, arrivals * (two - one) / (one + arrivals * (two - one)))
+
+    def _mean_s(self, arrivals: float) -> float:
+        return sum(p * t for p, _, t in self._steps(arrivals))
 
     def at_running(self, running: float) -> OperatingPoint:
         """The engine with this many requests decoding at once."""
@@ -183,7 +206,7 @@ class Engine:
         return high
 
     def _rate(self, arrivals: float) -> float:
-        return arrivals / sum(p * t for p, _, t in self._steps(arrivals))
+        return arrivals / self._mean_s(arrivals)
 
     # Steps -----------------------------------------------------------------------------------------------------------
 
@@ -194,9 +217,7 @@ class Engine:
         """(probability, prompts, seconds) of a step; prompts are a step's share when they are too many for one."""
         running = self._running(arrivals)
         least = 0.0 if self._decodes else 1.0  # without decodes nothing runs between prompts: a step begins with one
-        one, two = self._step(running, least), self._step(running, least + 1.0)
-        load = arrivals * (two - one) / (one + arrivals * (two - one))
-        excess = round(1.0 / (1.0 - min(load, 0.9) ** 2), 2)
+        excess = round(1.0 / (1.0 - self._prompt_load(running, arrivals) ** 2), 2)
         return [(p, k, self._step(running, max(least, k))) for p, k in _prompts(arrivals, excess)]
 
     def _step_s(self, running: float, prompts: float) -> float:
@@ -253,6 +274,8 @@ class Engine:
         return self.estimate.front_s(prompt) + work
 
 
+_Z95 = 1.645
+"""95th percentile of the normal distribution."""
 _ROUNDS = 30
 _CLOSE = 1e-4
 """Share of a rate to which it is hit."""
@@ -285,6 +308,14 @@ def _two_points(steps: Sequence[tuple[float, float, float]]) -> tuple[tuple[floa
     if others <= 0.0:
         return ((1.0, shortest),)
     return ((first, shortest), (others, sum(p * t for p, _, t in rest) / others))
+
+
+def _gamma_p95(mean: float, variance: float) -> float:
+    """The 95th percentile of a gamma distribution, by Wilson and Hilferty."""
+    if mean <= 0.0 or variance <= 0.0:
+        return mean
+    shape = mean * mean / variance
+    return max(mean, mean * max(0.0, 1 - 1 / (9 * shape) + _Z95 / (3 * math.sqrt(shape))) ** 3)
 
 
 def _idle_share(arrivals: float) -> float:
