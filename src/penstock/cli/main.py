@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from penstock import __version__
-from penstock.cli import bench, calibrate, engine, gateway, plan, smoke, spec, up
+from penstock.cli import bench, calibrate, engine, gateway, plan, simulate, smoke, spec, up
 from penstock.cli.output import print_error, print_text, say
 from penstock.errors import PenstockError, UsageError
 
@@ -45,7 +45,7 @@ def _root(
     """One fleet.yaml, a production LLM-serving fleet."""
 
 
-for _command in (up, gateway, plan, calibrate, engine, smoke, bench, spec):  # the order of `penstock --help`
+for _command in (up, gateway, plan, simulate, calibrate, engine, smoke, bench, spec):  # the order of `penstock --help`
     _command.register(app)
 
 

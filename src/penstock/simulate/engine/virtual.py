@@ -144,6 +144,16 @@ class VirtualEngine:
         return bool(self._live)
 
     @property
+    def generation_tokens(self) -> int:
+        """Tokens generated since the start."""
+        return self._generation_tokens
+
+    def has_first_token(self, request_id: str) -> bool:
+        """Whether a live request's first token is there."""
+        live = self._live.get(request_id)
+        return live is not None and live.first_token_at >= 0
+
+    @property
     def next_at(self) -> float:
         """When something may happen next: an event that is due, or a decision; infinity when idle."""
         if self._due:
