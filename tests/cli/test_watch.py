@@ -37,7 +37,7 @@ async def heard(event: asyncio.Event) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_asks_to_stop_and_the_second_to_hurry(number: signal.Signals) -> None:
     async def main() -> None:
-        with heed_signals(hang_up=Signals.ask_to_stop) as signals:
+        with heed_signals(hang_up=Signals.ask_to_stop, heeds_nohup=True) as signals:
             os.kill(os.getpid(), number)
             await heard(signals.stop)
             assert not signals.hurry.is_set()
@@ -48,20 +48,24 @@ def test_the_first_signal_asks_to_stop_and_the_second_to_hurry(number: signal.Si
 
 
 @pytest.mark.usefixtures("_hang_up_as_found")
-def test_a_hang_up_means_what_the_command_says() -> None:
+@pytest.mark.parametrize(
+    ("found", "heeds_nohup"), [(signal.SIG_DFL, True), (signal.SIG_DFL, False), (signal.SIG_IGN, False)]
+)
+def test_a_hang_up_means_what_the_command_says(found: signal.Handlers, heeds_nohup: bool) -> None:
     async def main() -> None:
-        with heed_signals(hang_up=lambda signals: signals.reload.set()) as signals:
+        with heed_signals(hang_up=lambda signals: signals.reload.set(), heeds_nohup=heeds_nohup) as signals:
             os.kill(os.getpid(), signal.SIGHUP)
             await heard(signals.reload)
             assert not signals.stop.is_set()
 
+    signal.signal(signal.SIGHUP, found)
     asyncio.run(main())
 
 
 @pytest.mark.usefixtures("_hang_up_as_found")
 def test_a_hang_up_that_nohup_ignores_stays_ignored() -> None:
     async def main() -> None:
-        with heed_signals(hang_up=Signals.ask_to_stop):
+        with heed_signals(hang_up=Signals.ask_to_stop, heeds_nohup=True):
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -70,7 +74,7 @@ def test_a_hang_up_that_nohup_ignores_stays_ignored() -> None:
 
 def test_signals_mean_afterwards_what_they_meant_before() -> None:
     async def main() -> None:
-        with heed_signals(hang_up=Signals.ask_to_stop):
+        with heed_signals(hang_up=Signals.ask_to_stop, heeds_nohup=True):
             pass
 
     before = signal.getsignal(signal.SIGTERM)

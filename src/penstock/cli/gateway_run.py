@@ -41,7 +41,7 @@ class _Run:
 
     async def run(self, loaded: LoadedFleet, *, is_json: bool) -> None:
         """Everything from listening to the last request's end."""
-        with heed_signals(hang_up=lambda heard: heard.reload.set()) as signals:
+        with heed_signals(hang_up=lambda heard: heard.reload.set(), heeds_nohup=False) as signals:
             self._door = FrontDoor(loaded)
             self._tell_platform(loaded)
             await self._door.start()

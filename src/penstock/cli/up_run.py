@@ -89,7 +89,7 @@ class _Up:
     async def run(self, loaded: LoadedFleet, targets: tuple[ModelTarget, ...]) -> None:
         """Everything from listening to the last engine's end."""
         loaded = loaded.with_access_log(self._access_log)
-        with heed_signals(hang_up=Signals.ask_to_stop) as signals:
+        with heed_signals(hang_up=Signals.ask_to_stop, heeds_nohup=True) as signals:
             self._door = FrontDoor(loaded)
             self._platform = LocalPlatform(
                 sink=self._door.gateway.endpoints,

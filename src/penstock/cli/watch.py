@@ -30,13 +30,16 @@ class Signals:
 
 
 @contextmanager
-def heed_signals(*, hang_up: Callable[[Signals], None]) -> Iterator[Signals]:
-    """Ctrl-C and SIGTERM ask to stop; `hang_up` says what SIGHUP means. A SIGHUP that `nohup` ignores stays ignored."""
+def heed_signals(*, hang_up: Callable[[Signals], None], heeds_nohup: bool) -> Iterator[Signals]:
+    """Ctrl-C and SIGTERM ask to stop; `hang_up` says what SIGHUP means.
+
+    `heeds_nohup`: a SIGHUP that `nohup` had ignored stays ignored, as it must where it would end the command.
+    """
     heard, loop = Signals(), asyncio.get_running_loop()
     numbers = [signal.SIGINT, signal.SIGTERM]
     for number in numbers:
         loop.add_signal_handler(number, heard.ask_to_stop)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+    if not heeds_nohup or signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         loop.add_signal_handler(signal.SIGHUP, hang_up, heard)
         numbers.append(signal.SIGHUP)
     try:
