@@ -23,7 +23,7 @@ from typing import Any
 from bench.h200 import SERVED, WARM, load_points, points, rows, starts
 from bench.report import replace_marked
 from penstock.facts import find_gpu, find_model
-from penstock.perf import Calibration, StepTime, default_calibration, plan_memory
+from penstock.perf import Calibration, Regime, StepTime, default_calibration, plan_memory
 from penstock.perf.fitting import DECODE_OVERHEADS, PREFILL_OVERHEADS, Point, fit_points, predict
 from penstock.simulate.engine import LengthRequest, OpenLoop, VirtualEngine, replay_open_loop
 from penstock.simulate.engine.pipeline import Pipeline
@@ -88,7 +88,8 @@ def held_out_calibration(held_out: str) -> Calibration:
 
 
 def step_tables() -> str:
-    body, covered = [], []
+    body: list[tuple[object, ...]] = []
+    covered: list[tuple[str, str, int, int]] = []
     models = sorted({p.model.name for p in points("decode")})
     for name in models:
         other = held_out_calibration(name)
@@ -100,10 +101,14 @@ def step_tables() -> str:
             body.append((name, kind, len(mine), *shipped, *held))
             intervals = [SHIPPED.interval(predict(p, other), p.kind) for p in mine]
             inside = sum(1 for p, (low, high) in zip(mine, intervals, strict=True) if low <= p.seconds <= high)
-            covered.append((name, kind, len(mine), _pct(inside / len(mine))))
+            covered.append((name, kind, len(mine), inside))
     head = ("model", "kind", "points", "median", "worst", "within 20 %", "held out: median", "worst", "within 20 %")
+    for kind in ("decode", "prefill"):
+        of_kind = [row for row in covered if row[1] == kind]
+        covered.append(("all", kind, sum(row[2] for row in of_kind), sum(row[3] for row in of_kind)))
+    shares = [(name, kind, count, _pct(inside / count)) for name, kind, count, inside in covered]
     said = "\nShare of held-out points inside the stated 90 % interval:\n\n"
-    return _table(head, body) + said + _table(("model", "kind", "points", "inside"), covered)
+    return _table(head, body) + said + _table(("model", "kind", "points", "inside"), shares)
 
 
 def window_errors() -> list[float]:
@@ -145,10 +150,11 @@ def window_table() -> str:
     return _table(("windows of 12 steps", "median", "worst", "within 20 %"), [(len(errors), *cells)])
 
 
-def _load_row(name: str, measured: dict[str, float], replayed: OpenLoop) -> tuple[str, ...]:
+def _load_figures(replayed: OpenLoop) -> dict[str, float]:
+    """What a replay says, under the names of the measured figures."""
     ttft = [a.ttft_s * 1e3 for a in replayed.answered]
     gaps = [g * 1e3 for a in replayed.answered for g in a.gaps_s]
-    said = {
+    return {
         "ttft_p50": _quantile(ttft, 0.5),
         "ttft_p95": _quantile(ttft, 0.95),
         "ttft_p99": _quantile(ttft, 0.99),
@@ -159,19 +165,42 @@ def _load_row(name: str, measured: dict[str, float], replayed: OpenLoop) -> tupl
         "max_running": replayed.running_max,
         "max_kv": replayed.kv_usage_max,
     }
+
+
+def _load_row(name: str, measured: dict[str, float], said: dict[str, float]) -> tuple[str, ...]:
     cells = (f"{value:.3g} / {measured[k]:.3g} ({(value / measured[k] - 1) * 100:+.0f} %)" for k, value in said.items())
     return (name.removeprefix("p_").replace("_", " / "), *cells)
+
+
+_LOAD_REGIMES: tuple[tuple[str, Regime], ...] = (("ttft", "ttft"), ("itl", "itl"), ("out_tok_s", "throughput"))
+"""Start of a figure's name, and the interval that is stated with it."""
+
+
+def _covered_loads(pairs: Sequence[tuple[dict[str, float], dict[str, float]]]) -> str:
+    """Share of measured figures inside the interval around the replayed one."""
+    body = []
+    for start, regime in _LOAD_REGIMES:
+        inside = [
+            low <= measured[name] <= high
+            for measured, said in pairs
+            for name, value in said.items()
+            if name.startswith(start)
+            for low, high in (SHIPPED.interval(value, regime),)
+        ]
+        body.append((regime, len(inside), _pct(sum(inside) / len(inside))))
+    return _table(("kind", "figures", "inside"), body)
 
 
 def load_table() -> str:
     head = (
         "prompt / output / rate", "TTFT p50 ms", "p95", "p99", "ITL p50 ms", "p99", "mean", "tokens/s", "running", "KV",
     )  # fmt: skip
-    body = [
-        _load_row(name, measured, replay_open_loop(requests, SERVED))
+    found = [
+        (name, measured, _load_figures(replay_open_loop(requests, SERVED)))
         for name, (measured, requests) in load_points().items()
     ]
-    return _table(head, body)
+    said = "\nShare of these figures (not held out) inside the stated 90 % interval:\n\n"
+    return _table(head, [_load_row(*row) for row in found]) + said + _covered_loads([row[1:] for row in found])
 
 
 def trace_table(path: Path, replicas: int = 8) -> str:

@@ -13,8 +13,18 @@ from perf.measured import NEEDS_H200
 @NEEDS_H200
 def test_every_measured_point_has_its_row() -> None:
     assert memory_table().count("\n") == 2 + 10
-    assert step_tables().count("| decode |") == step_tables().count("| prefill |") + 2 == 6
-    assert load_table().count("\n") == 2 + 6
+    steps = step_tables()
+    assert (steps.count("| decode |"), steps.count("| prefill |")) == (3 + 4, 2 + 3)
+    loads, covered = load_table().split("Share of these figures")
+    assert loads.count("\n") == 2 + 6 + 1
+    assert covered.count("| ttft |") == covered.count("| itl |") == covered.count("| throughput |") == 1
+
+
+@NEEDS_H200
+def test_stated_intervals_hold_85_to_95_percent_of_held_out_points_of_every_model() -> None:
+    shares = [float(line.split("|")[4].strip(" %")) for line in step_tables().split("inside |")[1].splitlines()[2:]]
+    assert len(shares) == 7
+    assert all(85 <= share <= 95 for share in shares), shares
 
 
 @NEEDS_H200

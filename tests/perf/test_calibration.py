@@ -47,6 +47,8 @@ def test_missing_parts_are_the_defaults() -> None:
         ({"overheads": {"layer_s": -1}}, "numbers of 0 or more"),
         ({"front_end": 3}, "FrontEndTime are numbers"),
         ({"errors": {"decod": [1, 2]}}, "errors are of decode"),
+        ({"carried": 0.9}, "factor of 1 or more"),
+        ({"carried": True}, "factor of 1 or more"),
     ],
 )
 def test_wrong_files_are_refused_by_the_field(change: dict[str, Any], message: str) -> None:
@@ -70,4 +72,6 @@ def test_every_gpu_has_one_and_only_the_measured_one_is_narrow() -> None:
         assert (found == H200) == (gpu.name == "H200")
     low, high = default_calibration(find_gpu("A100")).interval(1.0, "decode")
     assert high - low > H200.interval(1.0, "decode").high - H200.interval(1.0, "decode").low
+    wide = default_calibration(find_gpu("A100")).interval(1.0, "decode", widening=2.0)
+    assert wide.high / wide.low < (high / low) * (H200.errors["decode"][1] / H200.errors["decode"][0]) * 1.01
     assert "data sheet" in default_calibration(find_gpu("A100")).source

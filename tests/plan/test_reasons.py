@@ -91,9 +91,9 @@ def test_changes_name_the_demand_that_still_fits() -> None:
 
 
 def test_a_promise_that_costs_replicas_is_named() -> None:
-    plan = a_plan(rate=100, gpus="H100", objectives=Objectives(itl_ms=12))
+    plan = a_plan(rate=100, gpus="H100", objectives=Objectives(itl_ms=18))
 
-    assert any(words.startswith("Objectives: without ITL ≤ 12 ms") for words in changes(plan))
+    assert any(words.startswith("Objectives: without ITL ≤ 18 ms") for words in changes(plan))
 
 
 def test_weights_that_would_save_money_are_named() -> None:

@@ -313,7 +313,8 @@ def _explain(screen: Console, plan: ModelPlan, width: int) -> None:
     """What the figures were made from."""
     estimate, demand = plan.choice.estimate, plan.ask.demand
     calibration = estimate.calibration
-    errors = ", ".join(f"{name} ×{low:.2f}–{high:.2f}" for name, (low, high) in sorted(calibration.errors.items()))
+    bounds = ((name, calibration.interval(1.0, name)) for name in sorted(calibration.errors))
+    errors = ", ".join(f"{name} ×{low:.2f}–{high:.2f}" for name, (low, high) in bounds)
     engine = plan.choice.engine
     lines = (
         f"Calibration {calibration.name}: {calibration.source}; {calibration.machine}.",

@@ -198,8 +198,8 @@ class Estimate:
         return front.before(tokens) + front.after(tokens)
 
     def interval(self, value: float, regime: Regime) -> Interval:
-        """The 90 % interval of a figure."""
-        return self.calibration.interval(value, regime)
+        """The 90 % interval of a figure: wider for kinds of model that were not measured."""
+        return self._times.interval(value, regime)
 
 
 def graph_bytes(model: Architecture, pipeline: int = 1) -> int:

@@ -268,7 +268,7 @@ def _with_intervals(fitted: Calibration, rows: Sequence[tuple[Measured, float, f
         for regime in regimes:
             low, high = errors[regime]
             errors[regime] = (min(low, *ratios), max(high, *ratios))
-    return replace(fitted, errors=errors)
+    return replace(fitted, errors=errors, carried=1.0)
 
 
 def _median_error(pairs: Sequence[tuple[float, float]]) -> float:
