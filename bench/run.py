@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -148,6 +149,7 @@ def main() -> int:
         loads = [replace(load, seconds=min(load.seconds, QUICK_SECONDS)) for load in loads]
     peers = prepare(peers)
     cores = make_ready()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # as Ctrl-C: no gateway is left behind
     try:
         rows = measure_all(loads, peers, options.repeats, cores)
     except CannotRunError as reason:
