@@ -90,8 +90,8 @@ docs: $(VENV)/.dev ## write docs/fleet-file.md anew from the types
 	@mv docs/fleet-file.md.new docs/fleet-file.md
 
 .PHONY: golden
-golden: $(VENV)/.dev ## write the golden plans anew; review the difference like code
-	@PENSTOCK_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/plan/test_record.py
+golden: $(VENV)/.dev ## write the golden plans and simulations anew; review the difference like code
+	@PENSTOCK_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/plan/test_record.py tests/simulate/fleet/test_record.py
 
 .PHONY: wheel
 wheel: $(VENV)/.dev ## build the wheel, install it into an empty environment, serve a chat from it

@@ -195,7 +195,9 @@ class _Reader:
         architecture = architecture_of(model.source_or_name)
         if architecture.is_guess:
             at: FieldPath = ("source",) if model.source else ("name",)
-            raise self._refused(replace(unknown_model(model.source_or_name), at=at))
+            unknown = unknown_model(model.source_or_name)
+            hint = unknown.hint if model.source else f"say under `source` which model it is; {unknown.hint}"
+            raise self._refused(replace(unknown, at=at, hint=hint))
         given = tuple(find_gpu(name) for name in options.gpus)
         found = ask_of_model(
             model,

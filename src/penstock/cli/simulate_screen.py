@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections.abc import Sequence
 
 from penstock.cli.output import print_text
@@ -13,6 +15,7 @@ __all__ = ["print_reports"]
 
 _REPLICAS_SHOWN = 16
 """A larger fleet's replicas are in the JSON and the HTML."""
+_WIDTH_MIN, _WIDTH_MAX = 60, 110
 _UNEVEN = 1.1
 """Balance from which it is worth a word."""
 
@@ -30,7 +33,7 @@ def _print_comparison(reports: Sequence[FleetReport]) -> None:
     heads = ("", "verdict", "met", "TTFT p50", "p95", "ITL p95", "E2E p95", "hits", "GPU-h", "cost")
     _print_table(heads, [_compared(report) for report in reports])
     for report in reports:
-        print_text(f"{report.scenario.words}: {report.verdict.words}")
+        _print_words(f"{report.scenario.words}: {report.verdict.words}")
     best = cheapest_held(reports)
     if best is None:
         print_text("No run holds every objective.")
@@ -57,7 +60,7 @@ def _compared(report: FleetReport) -> tuple[object, ...]:
 def _print_run(report: FleetReport, price_words: str) -> None:
     print_text(f"{report.scenario.words}: {_counts(report)} in {_span(report.seconds)}")
     print_text("")
-    print_text(report.verdict.words)
+    _print_words(report.verdict.words)
     if report.objectives:
         print_text("")
         _print_table(
@@ -83,7 +86,7 @@ def _print_run(report: FleetReport, price_words: str) -> None:
     ]
     _print_table(("", "mean", "p50", "p90", "p95", "p99", "max"), [row for row in rows if row[2] is not None])
     for line in _lines(report, price_words):
-        print_text(line)
+        _print_words(line)
     if len(report.replicas) <= _REPLICAS_SHOWN:
         print_text("")
         _print_replicas(report)
@@ -105,7 +108,8 @@ def _lines(report: FleetReport, price_words: str) -> list[str]:
     lines = [
         f"{figure(report.requests_per_s)} requests/s, {figure(report.prompt_tokens_per_s)} prompt tokens/s,"
         f" {figure(report.output_tokens_per_s)} output tokens/s",
-        f"prefix hits {_percent(report.prefix_hit_share)}, {report.preemptions:,} preemptions; at once at most"
+        f"prefix hits {_percent(report.prefix_hit_share) or 'unknown: the workload does not say what requests share'},"
+        f" {report.preemptions:,} preemptions; at once at most"
         f" {report.running_max:,} running, {report.waiting_max:,} waiting, KV {_percent(report.kv_max_share)}",
     ]
     if report.cut_short:
@@ -142,6 +146,11 @@ def _print_replicas(report: FleetReport) -> None:
             for r in report.replicas
         ],
     )
+
+
+def _print_words(words: str) -> None:
+    width = min(_WIDTH_MAX, max(_WIDTH_MIN, shutil.get_terminal_size().columns))
+    print_text(textwrap.fill(words, width, subsequent_indent="  ", break_on_hyphens=False))
 
 
 def _print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -167,3 +167,24 @@ def test_gap_quantiles_are_within_two_percent(values: list[float]) -> None:
     assert gaps.quantile(1.0) == pytest.approx(ordered[-1], rel=0.02)
     assert gaps.quantile(0.5) == pytest.approx(ordered[(len(ordered) + 1) // 2 - 1], rel=0.02)
     assert TokenGaps().quantile(0.5) == 0.0
+
+
+@settings(max_examples=30, deadline=None)
+@given(spec=REQUESTS)
+def test_each_first_token_is_told_once_with_its_place_in_the_step(spec: list[tuple[int, int, float]]) -> None:
+    told: dict[str, float] = {}
+    results: dict[float, list[str]] = {}
+
+    def note(at: float, name: str, before: int) -> None:
+        assert name not in told
+        told[name] = at
+        places[name] = before
+
+    places: dict[str, int] = {}
+    served, _ = _virtual(spec, _config(), on_first=note)
+    watched, _ = _virtual(spec, _config(), on_result=lambda at, ids: results.setdefault(at, ids))
+
+    assert told == pytest.approx({one.id: one.first_token_at for one in served})
+    assert {one.id for one in watched} == set(told)
+    for one in watched:
+        assert results[one.first_token_at].index(one.id) == places[one.id]

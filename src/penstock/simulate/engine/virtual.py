@@ -107,9 +107,16 @@ class VirtualEngine:
     """Owns the state of one replica. `submit`, `abort`, `advance`.
 
     `on_result(at, ids)` is told of each step's result: when, and whose tokens; with it every step is run one by one.
+    `on_first(at, id, before)` is told of each first token, and of how many tokens come before it in its step's result.
     """
 
-    def __init__(self, config: EngineConfig, *, on_result: Callable[[float, list[str]], None] | None = None) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        *,
+        on_result: Callable[[float, list[str]], None] | None = None,
+        on_first: Callable[[float, str, int], None] | None = None,
+    ) -> None:
         self.config = config
         self.max_model_len = config.max_model_len or config.model.context
         self.timing = make_timing(config)
@@ -129,6 +136,7 @@ class VirtualEngine:
             self.timing, speed=config.speed, is_async=config.async_scheduling
         )
         self._on_result = on_result
+        self._on_first = on_first
         self._live: dict[str, _Live] = {}
         self._due: deque[Served] = deque()
         self._is_steady = False
@@ -147,11 +155,6 @@ class VirtualEngine:
     def generation_tokens(self) -> int:
         """Tokens generated since the start."""
         return self._generation_tokens
-
-    def has_first_token(self, request_id: str) -> bool:
-        """Whether a live request's first token is there."""
-        live = self._live.get(request_id)
-        return live is not None and live.first_token_at >= 0
 
     @property
     def next_at(self) -> float:
@@ -268,6 +271,8 @@ class VirtualEngine:
                 live.first_token_at = at
                 self._prompt_tokens += tokens.prompt_tokens
                 self._cached_tokens += tokens.cached_tokens
+                if self._on_first is not None:
+                    self._on_first(at, tokens.id, due.index(live))
             else:
                 self.gaps.add(at - live.last_at, 1)
             live.last_at = at

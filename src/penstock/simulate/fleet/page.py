@@ -200,30 +200,8 @@ def _charts(report: FleetReport) -> list[Chart]:
             times_s=times,
             curves=[Curve(name="came", values=rate(line.sent), is_area=True), *failed],
         ),
-        Chart(
-            title="Time to first token",
-            unit="ms",
-            times_s=times,
-            curves=[
-                Curve(name="p95", values=line.ttft_p95_ms, tone=1),
-                Curve(name="p50", values=line.ttft_p50_ms, tone=0),
-            ],
-            limit=said.ttft_ms,
-            limit_name="objective",
-            is_log=True,
-        ),
-        Chart(
-            title="Whole request",
-            unit="ms",
-            times_s=times,
-            curves=[
-                Curve(name="p95", values=line.e2e_p95_ms, tone=1),
-                Curve(name="p50", values=line.e2e_p50_ms, tone=0),
-            ],
-            limit=said.e2e_ms,
-            limit_name="objective",
-            is_log=True,
-        ),
+        _latency_chart("Time to first token", times, (line.ttft_p50_ms, line.ttft_p95_ms), said.ttft_ms),
+        _latency_chart("Whole request", times, (line.e2e_p50_ms, line.e2e_p95_ms), said.e2e_ms),
         Chart(
             title="In the engines",
             unit="requests, all replicas",
@@ -247,6 +225,23 @@ def _charts(report: FleetReport) -> list[Chart]:
             curves=[Curve(name="tokens/s", values=line.output_tokens_per_s, tone=6, is_area=True)],
         ),
     ]
+
+
+def _latency_chart(
+    title: str,
+    times: Sequence[float],
+    values: tuple[Sequence[float | None], Sequence[float | None]],
+    limit: float | None,
+) -> Chart:
+    return Chart(
+        title=title,
+        unit="ms",
+        times_s=times,
+        curves=[Curve(name="p95", values=values[1], tone=1), Curve(name="p50", values=values[0], tone=0)],
+        limit=limit,
+        limit_name="objective",
+        is_log=True,
+    )
 
 
 def _latencies(report: FleetReport) -> str:

@@ -1,14 +1,15 @@
 """One endpoint of the simulated fleet: an engine with its API server, in virtual time.
 
 The engine is `VirtualEngine`. The API server is one process on one core: it reads requests in order, and each token
-that it streams costs it time. Tokens are charged as a flow between two looks at it, not one by one, so that equal
-decode steps can be run in one go: exact with few tokens a second, close near the process's limit (some ten thousand).
+that it streams costs it time. First tokens are charged one by one, later ones as a flow, so that equal decode steps can
+be run in one go: within 2 % of one by one (which `engine.replay` does) up to saturation.
 
 Guarantees: in order of time; each request comes out once, or is forgotten by `abort`.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NamedTuple
 
 from penstock.perf import default_calibration
@@ -26,6 +27,19 @@ from penstock.simulate.engine import (
 __all__ = ["Answer", "Replica"]
 
 
+class _Live:
+    """A request that the engine has."""
+
+    __slots__ = ("first_at", "has_begun", "prompt_tokens", "seen_at")
+
+    def __init__(self, prompt_tokens: int, seen_at: float) -> None:
+        self.prompt_tokens = prompt_tokens
+        self.seen_at = seen_at
+        self.has_begun = False
+        self.first_at = 0.0
+        """When the client has the first token."""
+
+
 class Answer(NamedTuple):
     """A request that is through, as the client saw it."""
 
@@ -39,18 +53,20 @@ class Answer(NamedTuple):
 
 
 class Replica:
-    """Owns one engine. `receive`, then `submit` at the time that it gave; `advance` before each."""
+    """Owns one engine and the time at which its API server is free. `receive` a request, then `submit` it at the time
+    that this gave, after an `advance` to it."""
 
     def __init__(self, name: str, config: EngineConfig, gaps: TokenGaps) -> None:
         self.name = name
-        self.engine = VirtualEngine(config)
+        self.engine = VirtualEngine(config, on_first=self._note_first)
         self.engine.gaps = gaps  # of all replicas together
         self._time = (config.calibration or default_calibration(config.gpu)).front_end
-        self._scale = 1.0 / config.speed
-        self._front = FrontEnd(self._time, speed=config.speed)
-        self._seen: dict[str, float] = {}
-        """When the engine saw the requests that it has."""
-        self._streamed = 0
+        self._front = FrontEnd(self._time)
+        self._live: dict[str, _Live] = {}
+        self._firsts: deque[tuple[float, _Live, int, int]] = deque()
+        """First tokens that are not sent yet: when they are there, tokens so far, and those of its step."""
+        self._charged = 0
+        """Tokens that the API server has spent its time on."""
         self._looked_at = 0.0
 
     @property
@@ -66,16 +82,16 @@ class Replica:
     def submit(self, request: LengthRequest, now: float) -> None:
         """The engine sees it; `ValueError` where it can never run."""
         self.engine.submit(request, now)
-        self._seen[request.id] = now
+        self._live[request.id] = _Live(request.prompt_tokens, now)
 
     def has_first_token(self, name: str) -> bool:
-        """Whether the answer has begun."""
-        return self.engine.has_first_token(name)
+        """Whether the answer has begun, or will with the step under way."""
+        return self._live[name].has_begun
 
     def abort(self, name: str) -> None:
-        """The gateway has left: the engine forgets the request."""
+        """The gateway has left before the first token: the engine forgets the request."""
         self.engine.abort(name)
-        self._seen.pop(name, None)
+        del self._live[name]
 
     def advance(self, until: float) -> list[Answer]:
         """Runs to `until`; what came out by then."""
@@ -83,8 +99,8 @@ class Replica:
         if not served:
             return []
         self._stream(until)
-        wait = max(0.0, self._front.free_at - until)
-        return [self._answer(one, wait) for one in served]
+        behind = max(0.0, self._front.free_at - until)
+        return [self._answer(one, behind) for one in served]
 
     def sample(self, now: float) -> tuple[EngineSample, EngineStats]:
         """What its `/metrics` says."""
@@ -102,24 +118,41 @@ class Replica:
         )
         return sample, stats
 
+    def _note_first(self, at: float, name: str, before: int) -> None:
+        live = self._live[name]
+        live.has_begun = True
+        self._firsts.append((at, live, self.engine.generation_tokens - 1, before))
+
     def _stream(self, now: float) -> None:
-        """Charges the API server for the tokens that went out since it was last looked at."""
-        total = self.engine.generation_tokens
-        fresh, self._streamed = total - self._streamed, total
-        front = self._front
-        front.free_at = max(front.free_at, self._looked_at) + fresh * self._time.per_token_s * self._scale
+        """Charges the API server for what went out since it was last looked at: first tokens one by one, each behind
+        those of its step; the others as a flow."""
+        front, time = self._front, self._time
+        while self._firsts and self._firsts[0][0] <= now:
+            at, live, total, before = self._firsts.popleft()
+            before = min(before, total - self._charged)
+            self._flow(total - before, at)
+            at = max(front.free_at, at) + before * time.per_token_s
+            front.free_at = live.first_at = at + time.after(live.prompt_tokens)
+            self._charged = total + 1
+        self._flow(self.engine.generation_tokens, now)
+
+    def _flow(self, total: int, now: float) -> None:
+        """Tokens up to this many went out by now."""
+        fresh = total - self._charged
+        if fresh > 0:
+            self._front.free_at = max(self._front.free_at, self._looked_at) + fresh * self._time.per_token_s
+            self._charged = total
         self._looked_at = now
 
-    def _answer(self, served: Served, wait: float) -> Answer:
-        """`wait`: how far the API server is behind."""
-        time, scale = self._time, self._scale
-        first = served.first_token_at + wait + time.after(served.prompt_tokens) * scale
-        done = max(first, served.finished_at + wait + time.per_token_s * scale)
+    def _answer(self, served: Served, behind: float) -> Answer:
+        """`behind`: how far the API server is."""
+        live = self._live.pop(served.id)
+        done = served.finished_at + behind + self._time.per_token_s
         return Answer(
             served.id,
-            first,
-            first if served.output_tokens == 1 else done,
-            served.scheduled_at - self._seen.pop(served.id),
+            live.first_at,
+            live.first_at if served.output_tokens == 1 else max(live.first_at, done),
+            served.scheduled_at - live.seen_at,
             served.output_tokens,
             served.cached_tokens,
         )

@@ -134,6 +134,7 @@ def draw_up(run: FleetRun) -> FleetReport:
     replicas = _replicas(run)
     prompt, output, cached = _token_sums(ledger)
     met, share = _met_all(run)
+    objectives = tuple(_objectives(run))
     timeline = draw_timeline(ledger)
     queue = _spread(ledger, lambda row: row.queue_s * 1000.0 if row.queue_s >= 0 else None)
     requests = [replica.requests for replica in replicas]
@@ -148,8 +149,8 @@ def draw_up(run: FleetRun) -> FleetReport:
         timeouts=ledger.count("timeout"),
         unfinished=run.unfinished,
         cut_short=run.cut_short,
-        verdict=judge(_pressure(run, queue, e2e)),
-        objectives=tuple(_objectives(run)),
+        verdict=judge(_pressure(run, queue, e2e, objectives)),
+        objectives=objectives,
         met_share=share,
         goodput_per_s=round(met * per_s, 3),
         requests_per_s=round(ledger.count("ok") * per_s, 3),
@@ -274,7 +275,7 @@ def _replicas(run: FleetRun) -> tuple[ReplicaReport, ...]:
     return tuple(found)
 
 
-def _pressure(run: FleetRun, queue: Spread, e2e: Spread) -> Pressure:
+def _pressure(run: FleetRun, queue: Spread, e2e: Spread, objectives: Sequence[Objective]) -> Pressure:
     ledger, gauges = run.ledger, run.gauges
     return Pressure(
         requests=run.requests,
@@ -290,6 +291,7 @@ def _pressure(run: FleetRun, queue: Spread, e2e: Spread) -> Pressure:
         still_waiting=gauges.waiting[-1] if run.unfinished and len(gauges.waiting) else 0,
         drain_s=run.ended_s - run.last_due_s,
         e2e_p99_s=(e2e.p99 or 0.0) / 1000.0,
+        missed=tuple(f"{o.name} ≤ {o.limit_ms:g} ms" for o in objectives if not o.is_held),
     )
 
 

@@ -349,7 +349,7 @@ class _Fleet:
         oldest = self._oldest
         while oldest and (oldest[0].is_over or oldest[0].give_up_s <= now):
             turn = oldest.popleft()
-            if turn.is_over or turn.replica.has_first_token(turn.id):
+            if turn.is_over or (turn.is_seen and turn.replica.has_first_token(turn.id)):
                 continue
             if turn.is_seen:
                 turn.replica.abort(turn.id)

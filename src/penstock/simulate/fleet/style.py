@@ -37,7 +37,7 @@ summary{{font-size:16px;font-weight:600;cursor:pointer}}
 .verdict{{padding:6px 0 10px}}
 .lamp{{display:inline-block;width:10px;height:10px;border-radius:50%;background:var(--faint);margin-right:8px}}
 .lamp.comfortable{{background:var(--good)}}
-.lamp.busy,.lamp.saturated{{background:var(--warn)}}
+.lamp.busy,.lamp.slow,.lamp.saturated{{background:var(--warn)}}
 .lamp.overloaded{{background:var(--broken)}}
 .cards{{display:grid;grid-template-columns:repeat(auto-fit,minmax(128px,1fr));gap:10px;padding-bottom:14px}}
 .cards div{{border-left:3px solid var(--fill);padding-left:10px}}

@@ -20,7 +20,7 @@ _DRAIN_S = 120.0
 _FULL = 0.95
 _NEARLY = 0.9
 
-Level = Literal["comfortable", "busy", "saturated", "overloaded", "idle"]
+Level = Literal["comfortable", "slow", "busy", "saturated", "overloaded", "idle"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,8 @@ class Pressure:
     drain_s: float
     """From the last arrival to the last answer."""
     e2e_p99_s: float
+    missed: tuple[str, ...] = ()
+    """Objectives that are not held, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +68,18 @@ def judge(seen: Pressure) -> Verdict:
         return Verdict(level="overloaded", words=f"Overloaded: {_queue(seen, share)}{_lost(seen)}{_bound(seen)}.")
     if share > _SATURATED_SHARE:
         return Verdict(level="saturated", words=f"Saturated at its peaks: {_queue(seen, share)}{_bound(seen)}.")
+    if seen.missed and share <= _SATURATED_SHARE / 10:
+        return Verdict(
+            level="slow",
+            words=f"Too slow for {' and '.join(seen.missed)}, though hardly anything queues: more replicas help only as"
+            " far as smaller batches are faster; faster GPUs or tensor parallelism do.",
+        )
     if seen.queued or seen.preemptions or seen.kv_max > _NEARLY:
         return Verdict(level="busy", words=f"Busy at its peaks: {_queue(seen, share)}{_bound(seen)}.")
     return Verdict(
         level="comfortable",
-        words=f"Comfortable: nothing waited {QUEUED_S:g} s for its first step; one replica ran at most"
-        f" {seen.running_max:,} requests at once, and its KV cache was at most {_percent(seen.kv_max)} full.",
+        words=f"Comfortable: nothing waited {QUEUED_S:g} s for its first step; read once a second, no replica ran more"
+        f" than {seen.running_max:,} requests, and no KV cache was more than {_percent(seen.kv_max)} full.",
     )
 
 
