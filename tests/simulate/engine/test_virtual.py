@@ -182,7 +182,7 @@ def test_each_first_token_is_told_once_with_its_place_in_the_step(spec: list[tup
 
     places: dict[str, int] = {}
     served, _ = _virtual(spec, _config(), on_first=note)
-    watched, _ = _virtual(spec, _config(), on_result=lambda at, ids: results.setdefault(at, ids))
+    watched, _ = _virtual(spec, _config(), on_result=lambda at, ids: results.update({at: ids}))
 
     assert told == pytest.approx({one.id: one.first_token_at for one in served})
     assert {one.id for one in watched} == set(told)
