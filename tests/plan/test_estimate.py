@@ -45,7 +45,7 @@ def test_weights_that_are_too_large_are_told() -> None:
 def test_one_engine_on_one_gpu_takes_the_time_that_perf_says() -> None:
     perf = StepTime(LLAMA, H100).step_s(decode_requests=8, decode_context=8000)
 
-    assert estimate().step_s(prompts=0, prefill_tokens=0, decodes=8, context=8000, pairs=0) == perf
+    assert estimate().step(prompts=0, prefill_tokens=0, decodes=8, context=8000, pairs=0).seconds == perf
 
 
 def test_quantized_weights_are_loaded_whole_from_disk() -> None:

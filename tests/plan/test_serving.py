@@ -41,7 +41,8 @@ def test_measured_loads_are_met_below_saturation() -> None:
         if point is None or rate > 0.75 * found.saturation():
             continue
         seen += 1
-        assert point.ttft_p50_s * 1e3 == pytest.approx(float(row["ttft_p50"]), rel=0.25), row["name"]
+        assert point.ttft_p50_s * 1e3 == pytest.approx(float(row["ttft_p50"]), rel=0.10), row["name"]
+        assert point.ttft_p95_s * 1e3 == pytest.approx(float(row["ttft_p95"]), rel=0.12), row["name"]
         assert point.itl_p50_s * 1e3 == pytest.approx(float(row["itl_p50"]), rel=0.15), row["name"]
         assert float(row["tpot_p50"]) <= point.tpot_p95_s * 1e3 <= 1.2 * float(row["tpot_p99"]), row["name"]
     assert seen >= 4
@@ -139,10 +140,11 @@ def test_percentiles_are_in_order_and_shares_are_shares(prompt: int, output: int
     assert 0 <= point.kv_share <= 1
 
 
-@pytest.mark.parametrize("share", [0.4, 0.6, 0.8])
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.8])
 @pytest.mark.parametrize(
     ("model", "gpu", "prompt", "output"),
     [
+        ("meta-llama/Llama-3.1-8B", "H200", 512, 128),
         ("meta-llama/Llama-3.1-8B", "H100", 1024, 256),
         ("meta-llama/Llama-3.1-8B", "L40S", 1024, 256),
         ("Qwen/Qwen3-0.6B", "L4", 300, 100),
@@ -152,7 +154,11 @@ def test_percentiles_are_in_order_and_shares_are_shares(prompt: int, output: int
 def test_the_curve_agrees_with_a_simulation_of_every_request(
     model: str, gpu: str, prompt: int, output: int, share: float
 ) -> None:
-    """Seen: TTFT p50 -12 to +13 %, p95 -16 to +4 %, ITL p50 -7 to 0 %, TPOT p95 -11 to +9 %."""
+    """Seen: TTFT p50 -7 to +8 %, p95 -15 to +3 %, ITL p50 -16 to 0 %, TPOT p95 -24 to +8 %.
+
+    The worst of the last two is a mixture of experts at a tenth of its load, where few run: their number wanders, and
+    with it the experts that a step reads.
+    """
     constant = replace(
         plain_demand(1.0, prompt, output), prompt_p95=prompt, output_p95=output, prompt_square=prompt * prompt
     )
@@ -180,7 +186,8 @@ def test_the_curve_agrees_with_a_simulation_of_every_request(
     gaps = sorted(gap for a in settled for gap in a.gaps_s)
     tpot = sorted((a.token_times[-1] - a.token_times[0]) / (output - 1) for a in settled)
 
-    assert point.ttft_p50_s == pytest.approx(ttft[len(ttft) // 2], rel=0.20)
-    assert point.ttft_p95_s == pytest.approx(ttft[round(0.95 * len(ttft))], rel=0.25)
-    assert point.itl_p50_s == pytest.approx(gaps[len(gaps) // 2], rel=0.12)
-    assert point.tpot_p95_s == pytest.approx(tpot[round(0.95 * len(tpot))], rel=0.20)
+    is_sparse_moe = "A3B" in model and share < 0.2
+    assert point.ttft_p50_s == pytest.approx(ttft[len(ttft) // 2], rel=0.12)
+    assert point.ttft_p95_s == pytest.approx(ttft[round(0.95 * len(ttft))], rel=0.18)
+    assert point.itl_p50_s == pytest.approx(gaps[len(gaps) // 2], rel=0.25 if is_sparse_moe else 0.15)
+    assert point.tpot_p95_s == pytest.approx(tpot[round(0.95 * len(tpot))], rel=0.30 if is_sparse_moe else 0.15)

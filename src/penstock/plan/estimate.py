@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from penstock.errors import UsageError
 from penstock.facts import Architecture, Gpu, engine_defaults
@@ -22,9 +23,10 @@ from penstock.perf import (
     plan_memory,
     weight_bytes,
 )
+from penstock.perf.timing import GRAPH_TOKENS_MAX
 from penstock.plan.quantization import Quantization, quantized
 
-__all__ = ["Estimate", "Layout", "MemoryBar", "fits", "graph_bytes", "safe_utilization"]
+__all__ = ["Estimate", "Layout", "MemoryBar", "StepParts", "fits", "graph_bytes", "safe_utilization"]
 
 _GIB = 1 << 30
 _GRAPHS_BYTES_PER_LAYER = 31 * (1 << 20)
@@ -34,6 +36,8 @@ _OUTSIDE_BYTES = round(1.5 * _GIB)
 on H200."""
 _PIPELINE_SHARE = 0.85
 """Of a pipeline's ideal throughput: its stages are never quite equal. Not measured."""
+_SPELLS = ((0.4, 0.2), (0.4, 0.6), (0.2, 0.9))
+"""(probability, draw) of the host's jitter, finer where it is slow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +97,29 @@ class MemoryBar:
             ("non-torch", self.non_torch),
             ("free", self.free),
         )
+
+
+class StepParts(NamedTuple):
+    """Seconds of one step, apart: the host prepares a step while the GPU runs the one before."""
+
+    gpu_s: float
+    launch_s: float
+    host_s: float
+    """Of the host beside the launch: to schedule and to deliver."""
+    is_ungraphed: bool
+
+    @property
+    def seconds(self) -> float:
+        """Where steps like it follow each other."""
+        return max(self.gpu_s, self.launch_s + self.host_s)
+
+    def host_in(self, spell: float) -> float:
+        """Of the host, where launches without a graph take so many times as long."""
+        return self.launch_s * (spell if self.is_ungraphed else 1.0) + self.host_s
+
+    def times(self, steps: int) -> StepParts:
+        """So many such steps as one."""
+        return StepParts(self.gpu_s * steps, self.launch_s * steps, self.host_s * steps, self.is_ungraphed)
 
 
 class Estimate:
@@ -180,22 +207,42 @@ class Estimate:
             calibration=self.calibration,
         )
 
-    def step_s(self, *, prompts: float, prefill_tokens: float, decodes: float, context: float, pairs: float) -> float:
-        """Seconds of one step of one engine; `context` is the sum over its decodes."""
-        stages = self.layout.pipeline
-        seconds = self._times.step_s(
-            prefill_tokens=max(1, round(prefill_tokens / stages)) if prefill_tokens else 0,
-            prefill_requests=max(1, round(prompts)),
-            decode_requests=max(1, round(decodes / stages)) if decodes else 0,
+    def step(self, *, prompts: float, prefill_tokens: float, decodes: float, context: float, pairs: float) -> StepParts:
+        """One step of one engine; `context` is the sum over its decodes."""
+        times, stages = self._times, self.layout.pipeline
+        prefill = max(1, round(prefill_tokens / stages)) if prefill_tokens else 0
+        decoding = max(1, round(decodes / stages)) if decodes else 0
+        started = max(1, round(prompts))
+        busy = times.gpu_s(
+            prefill_tokens=prefill,
+            prefill_requests=started,
+            decode_requests=decoding,
             decode_context=round(context / stages),
             prefill_pairs=pairs / stages,
         )
-        return seconds if stages == 1 else seconds / _PIPELINE_SHARE
+        requests = decoding + (started if prefill else 0)
+        slower = 1.0 if stages == 1 else 1.0 / _PIPELINE_SHARE
+        return StepParts(
+            gpu_s=busy * slower,
+            launch_s=times.launch_s(prefill, decoding) * slower,
+            host_s=(times.schedule_s(requests) + times.deliver_s(requests)) * slower,
+            is_ungraphed=prefill + decoding > GRAPH_TOKENS_MAX,
+        )
+
+    @cached_property
+    def launch_spells(self) -> tuple[tuple[float, float], ...]:
+        """(probability, factor) of launches without a CUDA graph: the host is quick or slow for a while."""
+        return tuple((chance, self._times.launch_jitter(draw)) for chance, draw in _SPELLS)
 
     def front_s(self, prompt_tokens: float) -> float:
         """Seconds that the API server adds to a first token."""
         front, tokens = self.calibration.front_end, round(prompt_tokens)
         return front.before(tokens) + front.after(tokens)
+
+    @property
+    def sent_token_s(self) -> float:
+        """Seconds of the API server for each token of a step, before it sends the next one."""
+        return self.calibration.front_end.per_token_s
 
     def interval(self, value: float, regime: Regime) -> Interval:
         """The 90 % interval of a figure: wider for kinds of model that were not measured."""

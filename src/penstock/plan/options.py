@@ -83,8 +83,10 @@ class Option:
 
     def _holds(self, arrivals: float, names: tuple[str, ...]) -> bool:
         """Whether these objectives hold; the others do at any lower load, since they do at a higher one."""
+        if "ITL" in names and self._is_missed("ITL", self.engine.tpot_p95_s(arrivals)):
+            return False
         if names == ("ITL",):
-            return not self._is_missed("ITL", self.engine.tpot_p95_s(arrivals))
+            return True
         return not self.missed(self.engine.at_arrivals(arrivals))
 
     @cached_property

@@ -11,12 +11,15 @@ saturation are read off the same curve. Queues that have no end are past saturat
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
+from itertools import accumulate
 
 from penstock.plan.demand import Demand
-from penstock.plan.estimate import Estimate
+from penstock.plan.estimate import Estimate, StepParts
+from penstock.plan.first_token import Rounds
 
 __all__ = ["Engine", "OperatingPoint"]
 
@@ -26,8 +29,6 @@ _BUDGET_FILL = 0.92
 """Of the tokens of a step, the mean share past which prompts queue without end."""
 _TAIL = 1e-4
 """Probability below which a number of prompts in one step is left out."""
-_RARE = 1e-3
-"""The same for what is only one of several chances."""
 _EXACT_MAX = 4.0
 """Mean prompts per step up to which each number is counted; above, three points stand for the distribution."""
 
@@ -76,7 +77,7 @@ class Engine:
             self._decodes = 0.0
         self._context = demand.prompt_tokens + self._decodes / 2
         self._budget = float(estimate.layout.batched_tokens)
-        self._step = lru_cache(maxsize=4096)(self._step_s)
+        self._step_parts = lru_cache(maxsize=4096)(self._step_of)
 
     # Where it ends -------------------------------------------------------------------------------------------------
 
@@ -125,18 +126,18 @@ class Engine:
         tpot_p95 = self._tpot_p95_s(arrivals, steps, mean)
         longest = mean * self.demand.output_p95 / max(1.0, self.demand.output_tokens)
         gaps = [(p, t) for p, _, t in steps]
-        ttft = self._first_tokens(steps, mean)
-        ttft_p95 = _quantile(ttft, 0.95)
+        ttft_p50, ttft_p95 = _quantiles(self._first_tokens(arrivals, steps, mean), 0.5, 0.95)
+        itl_p50, itl_p95 = _quantiles(gaps, 0.5, 0.95) if self._decodes else (0.0, 0.0)
         rate, running = arrivals / mean, self._running(arrivals)
         output = self._decodes + 1.0 if self.estimate.model.task == "generate" else 0.0
         return OperatingPoint(
             requests_per_s=rate,
             arrivals=arrivals,
             running=running,
-            ttft_p50_s=_quantile(ttft, 0.5),
+            ttft_p50_s=ttft_p50,
             ttft_p95_s=ttft_p95,
-            itl_p50_s=_quantile(gaps, 0.5) if self._decodes else 0.0,
-            itl_p95_s=_quantile(gaps, 0.95) if self._decodes else 0.0,
+            itl_p50_s=itl_p50,
+            itl_p95_s=itl_p95,
             tpot_p95_s=tpot_p95,
             e2e_p95_s=ttft_p95 + self._decodes * max(longest, tpot_p95),
             output_tokens_per_s=rate * output,
@@ -220,62 +221,64 @@ class Engine:
         excess = round(1.0 / (1.0 - self._prompt_load(running, arrivals) ** 2), 2)
         return [(p, k, self._step(running, max(least, k))) for p, k in _prompts(arrivals, excess)]
 
-    def _step_s(self, running: float, prompts: float) -> float:
-        """Seconds of one step with this many prompts of mean length, as many steps as the budget makes of them."""
-        return self._work_s(running, prompts, prompts * self._prefill, prompts * self._pairs)
+    def _step(self, running: float, prompts: float) -> float:
+        return self._step_parts(running, prompts).seconds
 
-    def _work_s(self, running: float, prompts: float, tokens: float, pairs: float) -> float:
+    def _step_of(self, running: float, prompts: float) -> StepParts:
+        """One step with this many prompts of mean length, as many steps as the budget makes of them."""
+        return self._work(running, prompts, prompts * self._prefill, prompts * self._pairs)
+
+    def _work(self, running: float, prompts: float, tokens: float, pairs: float) -> StepParts:
         room = max(self._budget - running, self._budget / 8)
         whole = max(1, math.ceil(tokens / room - 0.02))
-        estimate, context = self.estimate, running * self._context
-        if whole == 1:
-            return estimate.step_s(
-                prompts=prompts, prefill_tokens=tokens, decodes=running, context=context, pairs=pairs
-            )
-        one = estimate.step_s(
+        one = self.estimate.step(
             prompts=prompts / whole,
             prefill_tokens=tokens / whole,
             decodes=running,
-            context=context,
+            context=running * self._context,
             pairs=pairs / whole,
         )
-        return whole * one
+        return one if whole == 1 else one.times(whole)
 
-    def _first_tokens(self, steps: Sequence[tuple[float, float, float]], mean: float) -> list[tuple[float, float]]:
-        """(probability, seconds) of the time to first token of a request that arrives at a random moment.
-
-        It waits for what is left of the running step, then for the step that was scheduled meanwhile (the engine
-        schedules one step ahead), then for its own, in which all that arrived with it are prefilled too. An idle engine
-        starts at once.
-        """
-        arrivals = sum(p * k for p, k, _ in steps)
+    def _first_tokens(
+        self, arrivals: float, steps: Sequence[tuple[float, float, float]], mean: float
+    ) -> list[tuple[float, float]]:
+        """(probability, seconds) of the time to first token of a request that arrives at a random moment."""
         running, rate = self._running(arrivals), arrivals / mean
         idle = math.exp(-running) if self._decodes else _idle_share(arrivals)
-        result = [(idle * share, self._own_s(0.0, 0.0, *length)) for share, *length in self._lengths]
-        own = lru_cache(maxsize=256)(lambda k, length: self._own_s(running, k, *length))
-        ahead = _two_points(steps) if self._decodes else ((1.0, 0.0),)
-        for p0, _, t0 in steps:
-            now = (1.0 - idle) * p0 * t0 / mean
-            if now < _TAIL:
-                continue
-            for p2, others in _prompts(round(rate * t0, 2), 1.0):
-                if p2 < _RARE:
-                    continue
-                for share, *length in self._lengths:
-                    fixed, chance = own(others, tuple(length)), now * p2 * share / 2
-                    for p1, t1 in ahead:
-                        result += [(chance * p1, fixed + t1 + t0 / 4), (chance * p1, fixed + t1 + t0 * 3 / 4)]
+        alone, rounds = self._rounds(0.0, steps[:1], rate), self._rounds(running, steps, rate)
+        sent = running * self.estimate.sent_token_s  # tokens of others that the API server sends first
+        sent += sent * min(1.0, sent / mean) / 2
+        result: list[tuple[float, float]] = []
+        for share, prefill, prompt in self._lengths:
+            front = self.estimate.front_s(prompt)
+            own = self._own_step(0.0, 0.0, prefill, prompt)
+            result += [(idle * share * p, front + s) for p, s in alone.found_idle(own)]
+            if idle < 1.0 - _TAIL:
+                with_others = lru_cache(maxsize=64)(partial(self._own_step, running, prefill=prefill, prompt=prompt))
+                busy, more = (1.0 - idle) * share, front + sent
+                result += [(busy * p, more + s) for p, s in rounds.found_busy(with_others)]
         return result
 
-    def _own_s(self, running: float, others: float, prefill: float, prompt: float) -> float:
-        """Seconds of a request's own step, with what the API server adds before and after it."""
+    def _own_step(self, running: float, others: float, prefill: float, prompt: float) -> StepParts:
+        """The step in which a request of this length is prefilled, with others of mean length."""
         pairs = others * self._pairs + prompt * prompt * self._pair_factor
-        work = self._work_s(running, others + 1.0, others * self._prefill + prefill, pairs)
-        return self.estimate.front_s(prompt) + work
+        return self._work(running, others + 1.0, others * self._prefill + prefill, pairs)
+
+    def _rounds(self, running: float, steps: Sequence[tuple[float, float, float]], rate: float) -> Rounds:
+        least = 0.0 if self._decodes else 1.0
+        return Rounds(
+            steps=[(p, self._step_parts(running, max(least, k))) for p, k, _ in steps],
+            after=self._step_parts(max(1.0, running), 0.0) if self._decodes else _NO_STEP,
+            following=self._step_parts(running, 1.0),
+            rate=rate,
+            spells=self.estimate.launch_spells,
+        )
 
 
 _Z95 = 1.645
 """95th percentile of the normal distribution."""
+_NO_STEP = StepParts(gpu_s=0.0, launch_s=0.0, host_s=0.0, is_ungraphed=False)
 _ROUNDS = 30
 _CLOSE = 1e-4
 """Share of a rate to which it is hit."""
@@ -301,15 +304,6 @@ def _prompts(mean: float, excess: float) -> tuple[tuple[float, float], ...]:
     return tuple((p / total, k) for p, k in points)
 
 
-def _two_points(steps: Sequence[tuple[float, float, float]]) -> tuple[tuple[float, float], ...]:
-    """(probability, seconds) of the shortest step, and of all others as one."""
-    (first, _, shortest), *rest = steps
-    others = sum(p for p, _, _ in rest)
-    if others <= 0.0:
-        return ((1.0, shortest),)
-    return ((first, shortest), (others, sum(p * t for p, _, t in rest) / others))
-
-
 def _gamma_p95(mean: float, variance: float) -> float:
     """The 95th percentile of a gamma distribution, by Wilson and Hilferty."""
     if mean <= 0.0 or variance <= 0.0:
@@ -324,12 +318,9 @@ def _idle_share(arrivals: float) -> float:
     return nothing_came / (arrivals + nothing_came)
 
 
-def _quantile(points: Sequence[tuple[float, float]], share: float) -> float:
-    """Of weighted values."""
-    ordered = sorted(points, key=lambda point: point[1])
-    wanted, seen = share * sum(p for p, _ in ordered), 0.0
-    for p, value in ordered:
-        seen += p
-        if seen >= wanted - 1e-12:
-            return value
-    return ordered[-1][1]
+def _quantiles(points: Sequence[tuple[float, float]], low: float, high: float) -> tuple[float, float]:
+    """Two of weighted values: (weight, value)."""
+    ordered = sorted([(value, p) for p, value in points])
+    sums = list(accumulate([p for _, p in ordered]))
+    first, second = (bisect_left(sums, share * sums[-1] - 1e-12) for share in (low, high))
+    return ordered[first][0], ordered[second][0]
