@@ -38,7 +38,7 @@ def test_the_file_is_what_runs_where_no_option_is_given(tmp_path: Path) -> None:
     assert (one.in_flight_max, one.first_byte_s) == (16384, 600)
     assert one.usd_micro_per_gpu_hour == 6_880_000
     assert asked.notes == []
-    assert asked.workload == "profile chat, 5.5 requests/s"
+    assert asked.workload == "profile chat, 5.5 requests/s, for 5 s"
 
 
 def test_options_hold_over_the_file_and_multiply(tmp_path: Path) -> None:

@@ -91,12 +91,19 @@ def read_asks(options: SimulateOptions) -> SimulateAsks:
         fleet=fleet.metadata.name,
         scenarios=scenarios,
         open_workload=_again(first, open_workload),
-        workload=first.words.removesuffix(", open loop"),
+        workload=first.words.removesuffix(", open loop") + _end_words(options),
         requests_known=first.requests_known or first.requests,
         duration_s=first.duration_s,
         price_words="the fleet file's" if own else "on-demand list prices, 2025-06",
         notes=notes,
     )
+
+
+def _end_words(options: SimulateOptions) -> str:
+    """Where the workload is cut, so that the report says all that is needed to repeat it."""
+    seconds = "" if options.duration_s is None else f", for {options.duration_s:,g} s"
+    until = "" if options.until_s is None else f", ended at {options.until_s:,g} s"
+    return f"{seconds}{'' if options.requests is None else f', {options.requests:,} at most'}{until}"
 
 
 def _again(first: Workload, more: Callable[[], Workload]) -> Callable[[], Workload]:
