@@ -42,28 +42,27 @@ class Rounds:
     """The same where a request did."""
     rate: float
     """Arrivals per second."""
+    idle: float = 0.0
+    """Chance that nothing runs at all where the steps say that no prompt does."""
+    pauses_anywhere: bool = False
+    """The engine has no decodes: it is idle or not whatever the steps say."""
     spells: Sequence[tuple[float, float]]
     """(probability, factor) of the host's launches without a graph."""
 
-    def found_idle(self, own: StepParts) -> list[tuple[float, float]]:
-        """(probability, seconds) for this step of one's own, on an engine that does nothing."""
-        points: list[tuple[float, float]] = []
-        for chance, spell in self._spells(own):
-            points += self._ends([(chance, 0.0, 0.0, own)], spell)
-        return points
+    def found(self, alone: StepParts, own: Callable[[float], StepParts]) -> list[tuple[float, float]]:
+        """(probability, seconds) of a request that arrives at a random moment.
 
-    def found_busy(self, own: Callable[[float], StepParts]) -> list[tuple[float, float]]:
-        """(probability, seconds) on an engine that goes round without a pause.
-
+        `alone`: its own step on an engine that does nothing.
         `own`: the request's own step, with so many others that arrived in the same round.
         """
         points: list[tuple[float, float]] = []
         for chance, spell in self._spells(own(0.0)):
-            cases = [
-                (chance * p * q, lasts, left, own(others))
-                for p, lasts, left in self._rounds(spell)
-                for q, others in _others(round(self.rate * lasts, 2))
-            ]
+            cases = []
+            for place, (p, lasts, left) in enumerate(self._rounds(spell)):
+                idle = self.idle if place == 0 or self.pauses_anywhere else 0.0
+                cases.append((chance * p * idle, 0.0, 0.0, alone))
+                going = chance * p * (1.0 - idle)
+                cases += [(going * q, lasts, left, own(n)) for q, n in _others(round(self.rate * lasts, 2))]
             points += self._ends(cases, spell)
         return points
 

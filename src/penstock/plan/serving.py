@@ -244,20 +244,16 @@ class Engine:
         self, arrivals: float, steps: Sequence[tuple[float, float, float]], mean: float
     ) -> list[tuple[float, float]]:
         """(probability, seconds) of the time to first token of a request that arrives at a random moment."""
-        running, rate = self._running(arrivals), arrivals / mean
-        idle = math.exp(-running) if self._decodes else _idle_share(arrivals)
-        alone, rounds = self._rounds(0.0, steps[:1], rate), self._rounds(running, steps, rate)
+        running = self._running(arrivals)
+        rounds = self._rounds(running, steps, arrivals, mean)
         sent = running * self.estimate.sent_token_s  # tokens of others that the API server sends first
         sent += sent * min(1.0, sent / mean) / 2
         result: list[tuple[float, float]] = []
         for share, prefill, prompt in self._lengths:
-            front = self.estimate.front_s(prompt)
-            own = self._own_step(0.0, 0.0, prefill, prompt)
-            result += [(idle * share * p, front + s) for p, s in alone.found_idle(own)]
-            if idle < 1.0 - _TAIL:
-                with_others = lru_cache(maxsize=64)(partial(self._own_step, running, prefill=prefill, prompt=prompt))
-                busy, more = (1.0 - idle) * share, front + sent
-                result += [(busy * p, more + s) for p, s in rounds.found_busy(with_others)]
+            more = self.estimate.front_s(prompt) + sent
+            alone = self._own_step(0.0, 0.0, prefill, prompt)
+            own = lru_cache(maxsize=64)(partial(self._own_step, running, prefill=prefill, prompt=prompt))
+            result += [(share * p, more + s) for p, s in rounds.found(alone, own)]
         return result
 
     def _own_step(self, running: float, others: float, prefill: float, prompt: float) -> StepParts:
@@ -265,13 +261,17 @@ class Engine:
         pairs = others * self._pairs + prompt * prompt * self._pair_factor
         return self._work(running, others + 1.0, others * self._prefill + prefill, pairs)
 
-    def _rounds(self, running: float, steps: Sequence[tuple[float, float, float]], rate: float) -> Rounds:
+    def _rounds(
+        self, running: float, steps: Sequence[tuple[float, float, float]], arrivals: float, mean: float
+    ) -> Rounds:
         least = 0.0 if self._decodes else 1.0
         return Rounds(
             steps=[(p, self._step_parts(running, max(least, k))) for p, k, _ in steps],
             after=self._step_parts(max(1.0, running), 0.0) if self._decodes else _NO_STEP,
             following=self._step_parts(running, 1.0),
-            rate=rate,
+            rate=arrivals / mean,
+            idle=math.exp(-running) if self._decodes else _idle_share(arrivals),
+            pauses_anywhere=not self._decodes,
             spells=self.estimate.launch_spells,
         )
 
