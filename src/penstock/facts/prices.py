@@ -1,7 +1,8 @@
 """List prices of GPUs by the hour: public, on demand, approximate, and with their date.
 
-One GPU's share of the instance that has it, its CPUs and memory included. Prices move and differ by region; whoever
-pays another price says so. Money is in millionths of a US dollar.
+Written down from memory of the vendors' public price lists as of that date, not copied from them: good for comparing
+GPUs, not for a bill. `hardware.usdPerGpuHour` in the fleet file holds over them. One GPU's share of the instance that
+has it, its CPUs and memory included. Prices move and differ by region. Money is in millionths of a US dollar.
 """
 
 from __future__ import annotations

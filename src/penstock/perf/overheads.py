@@ -1,8 +1,10 @@
 """What a data sheet does not say about a GPU, its host and the API server: the numbers a calibration holds.
 
 Defaults are those measured on one H200 with 16 slow virtual CPUs (vLLM 0.26, torch 2.11; 9 us for one operator launch,
-where a fast host needs 3 to 5). Where another source is meant, the field says so. All times are seconds, all shares
-are of the data sheet's peak.
+where a fast host needs 3 to 5): fitted on Llama 3.1 8B, Qwen2.5 7B and Qwen3 30B-A3B, mixture-of-experts fields on the
+last alone. "AIC" marks what was taken from or chosen by looking at AIConfigurator 0.12's table of kernels (Apache 2.0,
+measured with vLLM 0.24 on H200), since our measurements cannot show it. Where another source is meant, or none, the
+field says so. All times are seconds, all shares are of the data sheet's peak.
 """
 
 from __future__ import annotations
@@ -29,12 +31,14 @@ class Overheads:
     matmul_share: float = 0.74
     """Of dense FLOP/s in the matrices of a long prefill: 0.0212 ms a token for an 8B in bf16."""
     fp8_matmul_share: float = 0.70
-    """The same in fp8: 1,341 of 1,979 TFLOP/s measured for one product of 8192; wider ones reach more."""
+    """The same in fp8: 1,341 of 1,979 TFLOP/s measured for one product of 8192; wider ones reach more. Chosen
+    between with AIC."""
     expert_matmul_share: float = 0.66
-    """The same for expert matrices, which are multiplied in many small groups, padding counted as work. In fp8 the same
-    kernels are no faster than in bf16 (AIConfigurator 0.12, vLLM 0.24 on H200)."""
+    """The same for expert matrices, which are multiplied in many small groups, padding counted as work: AIC chose
+    how much is padding (`timing._EXPERT_TILE`), our measurements the share beside it. In fp8 the same kernels are no
+    faster than in bf16: AIC."""
     mxfp4_read_factor: float = 1.15
-    """Longer that experts in MXFP4 take to read, for they are unpacked on the way. Same source."""
+    """Longer that experts in MXFP4 take to read, for they are unpacked on the way. AIC."""
     attention_share: float = 0.58
     """The same in prefill attention: 0.9e-9 s per query-key pair of an 8B."""
     latent_attention_share: float = 0.55
@@ -44,7 +48,7 @@ class Overheads:
     expert_layer_s: float = 11e-6
     """More of the same in a mixture-of-experts layer: router, sort, combine."""
     fp8_layer_s: float = 20e-6
-    """More of the same where each matrix's input is quantized first, and its kernels start slower."""
+    """More of the same where each matrix's input is quantized first, and its kernels start slower. AIC."""
     norm_s: float = 3e-6
     """One more norm in a layer (Gemma). Not measured."""
     decode_layer_s: float = 0.16e-6

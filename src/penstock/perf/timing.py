@@ -27,14 +27,16 @@ GRAPH_TOKENS_MAX = 512
 _SHARPNESS = 3.0
 """Exponent of the smooth maximum of memory and compute time: fitted on the 8B's decode times from 1 to 512 requests."""
 _FP8_TILE = 256
-"""Rows that the fp8 kernels compute at once, two clusters of 128: their time moves in steps of this many tokens."""
+"""Rows that the fp8 kernels compute at once, two clusters of 128: their time moves in steps of this many tokens. From
+AIConfigurator's table of kernels, as `overheads` says."""
 _SMALL_HIDDEN = 2048
 """Narrower models than the measured ones: their kernels are all start and no work, and the host decides."""
 _WIDER_EACH = 0.75
 """What each trait that was not measured adds to the width of an interval: published times of the same kernels in fp8
 and of narrower models lie within 10 % of ours, about twice the measured kinds' residuals."""
 _EXPERT_TILE = (8, 64)
-"""Rows that an expert's part wastes on average, least and most: half of the kernels' tiles of 16 to 128."""
+"""Rows that an expert's part wastes on average, least and most: half of the kernels' tiles of 16 to 128. Chosen with
+AIConfigurator's table of kernels."""
 
 
 def _smooth_max(one: float, other: float) -> float:
