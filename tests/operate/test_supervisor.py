@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from penstock.operate.engines import EnginePlan
@@ -380,7 +380,22 @@ class Checker:
         self.ready_before[name] = ready
 
 
+NEVER = Behaviour(ready_s=None, dies_s=None, drain_s=None, exit_s=None)
+
+
 @settings(max_examples=150, deadline=None)
+@example(  # found: a back-off that ended while replicas too many were still stopping started one more
+    steps=[
+        ("want", "a", 1, "v1"),
+        ("want", "a", 2, "v2"),
+        ("crash", 0),
+        ("time", 2.0),
+        ("want", "a", 2, "v1"),
+        ("want", "a", 1, "v1"),
+        ("crash", 0),
+    ],
+    behaviours=[NEVER, NEVER],
+)
 @given(steps=st.lists(STEPS, max_size=25), behaviours=st.lists(ODD, max_size=20))
 def test_any_sequence_keeps_the_invariants_and_converges_once_events_stop(
     steps: list[tuple[object, ...]], behaviours: list[Behaviour]

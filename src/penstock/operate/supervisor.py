@@ -65,12 +65,13 @@ class Supervisor:
         self._actions = []
         self._observe(event, now)
         for replica in list(self.replicas.values()):
-            if replica.deadline is not None and replica.deadline <= now:
+            if replica.deadline is not None and replica.deadline <= now and not self._lacks_room(replica):
                 self._time_out(replica, now)
         for model in sorted({*self.targets, *(r.model for r in self.replicas.values())}):
             self._reconcile(model, now)
         actions = [*self._publish(), *self._actions]
-        deadlines = [r.deadline for r in self.replicas.values() if r.deadline is not None]
+        # A deadline that has passed belongs to a replica that lacks room: the exit of another wakes it.
+        deadlines = [r.deadline for r in self.replicas.values() if r.deadline is not None and r.deadline > now]
         return [*actions, Wait(until=min(deadlines))] if deadlines else actions
 
     def _observe(self, event: Event, now: float) -> None:
@@ -94,6 +95,14 @@ class Supervisor:
                 pass
             case _:
                 assert_never(event)
+
+    def _lacks_room(self, replica: Replica) -> bool:
+        """Whether its back-off must go on because too many processes of its model run: others are still stopping."""
+        if replica.phase is not Phase.BACKOFF:
+            return False
+        target = self.targets.get(replica.model)
+        running = sum(r.phase is not Phase.BACKOFF for r in self.of_model(replica.model))
+        return running >= (target.replicas if target is not None else 0) + SURGE
 
     def _take_timeouts(self) -> None:
         """Time limits are not part of the revision: they hold for running replicas from now on."""
