@@ -13,6 +13,7 @@ import gc
 import resource
 import ssl
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from email.utils import formatdate
 from random import Random
@@ -206,13 +207,13 @@ class Gateway:
 
     # ------------------------------------------------------------------ timers
 
-    def _every(self, seconds: float, action: object) -> None:
+    def _every(self, seconds: float, action: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         index = len(self._timers)
 
         def fire() -> None:
             self._timers[index] = loop.call_later(seconds, fire)
-            action()  # type: ignore[operator]
+            action()
 
         self._timers.append(loop.call_later(seconds, fire))
 
