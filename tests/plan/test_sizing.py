@@ -61,6 +61,17 @@ def test_a_named_gpu_is_kept_and_compared() -> None:
     assert {"L40S", "H200"} & {option.layout.gpu.name for option in plan.runners_up}
 
 
+def test_where_hardware_is_fixed_nothing_else_is_worked_out_before_it_is_asked_for() -> None:
+    ask = replace(an_ask(gpus="H100"), is_gpu_given=True, count=1, rivals=an_ask(gpus="L40S H200").gpus)
+    plan = size(ask)
+
+    assert isinstance(plan, ModelPlan)
+    assert len(plan.allowed) == plan.considered == 1
+    assert not {"runners_up", "curve", "impossible"} & set(vars(plan))
+    assert {option.layout.gpu.name for option in plan.runners_up} >= {"H100", "H200"}
+    assert plan.runners_up is plan.runners_up
+
+
 def test_without_a_rate_the_files_replicas_stand() -> None:
     plan = a_plan(rate=0, replicas=3)
 

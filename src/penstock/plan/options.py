@@ -7,7 +7,7 @@ takes with head-room, and how the demand goes with it; one that does not fit car
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -70,6 +70,8 @@ class Option:
     def engine_capacity(self) -> float:
         """The same of one engine of the replica."""
         top = self.engine.saturation() * HEADROOM
+        if not self.ask.objectives.named:
+            return top
         point = self.engine.at_rate(top)
         assert point is not None
         missed = self.missed(point)
@@ -145,6 +147,12 @@ class Option:
     def quantization(self) -> Quantization:
         return self.layout.quantization
 
+    @property
+    def layout_alike(self) -> tuple[object, ...]:
+        """The same for options that differ in settings only."""
+        layout = self.layout
+        return (layout.gpu.name, layout.tensor, layout.pipeline, layout.data, layout.quantization)
+
 
 def context_of(ask: Ask) -> int:
     """Prompt plus answer to plan for: what is said, else what the demand's longest request needs, 8,192 at least."""
@@ -154,10 +162,14 @@ def context_of(ask: Ask) -> int:
     return min(ask.model.context, 1 << (needed - 1).bit_length())
 
 
-def options_of(ask: Ask) -> Iterator[Option]:
-    """Every layout that may be used, possible or not, in a fixed order: as sized, not yet compared."""
+def options_of(ask: Ask, *, is_allowed: Callable[[Quantization], bool] | None = None) -> Iterator[Option]:
+    """Every layout that may be used, possible or not, in a fixed order: as sized, not yet compared.
+
+    `is_allowed` leaves out ways of quantizing.
+    """
+    hows = [how for how in _quantizations(ask) if is_allowed is None or is_allowed(how)]
     for gpu in ask.gpus:
-        for how in _quantizations(ask):
+        for how in hows:
             for tensor, pipeline in _shapes(ask):
                 yield _sized(ask, gpu, how, tensor, pipeline)
 

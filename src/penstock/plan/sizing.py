@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 
 from penstock.facts import GPUS
 from penstock.plan.ask import Ask
@@ -18,7 +19,7 @@ from penstock.plan.checks import check
 from penstock.plan.estimate import fits
 from penstock.plan.host import HostNeeds, host_needs
 from penstock.plan.options import REGIMES, Option, options_of, tuned
-from penstock.plan.quantization import native, needs_own_source, words_of
+from penstock.plan.quantization import Quantization, native, needs_own_source, words_of
 from penstock.plan.refusal import Refusal
 from penstock.plan.serving import OperatingPoint
 
@@ -30,25 +31,61 @@ _CURVE_SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
 """Of saturation: the loads that the curve is shown at."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelPlan:
-    """What one model should run on, and all that is known of it."""
+    """What one model should run on, and all that is known of it.
+
+    What it is compared with, and the curve, are worked out when first asked for: who only wants to know what to run
+    does not wait for them.
+    """
 
     ask: Ask
     choice: Option
-    runners_up: tuple[Option, ...]
-    """What else would do, best first: other shapes on the same GPU, the best of each other GPU and quantization."""
-    impossible: tuple[Option, ...]
-    """What cannot run, each with the reason."""
-    considered: int
-    """Options that the ask allows and that can run."""
-    host: HostNeeds
-    curve: tuple[OperatingPoint, ...]
-    """One engine from light load to saturation."""
+    found: tuple[Option, ...] = field(repr=False)
+    """The best of each GPU that the ask allows."""
+    allowed: tuple[Option, ...] = field(repr=False)
+    """Everything that it allows, possible or not."""
 
     @property
     def context(self) -> int:
         return self.choice.context
+
+    @property
+    def considered(self) -> int:
+        """Options that the ask allows and that can run."""
+        return sum(option.is_possible for option in self.allowed)
+
+    @cached_property
+    def runners_up(self) -> tuple[Option, ...]:
+        """What else would do, best first: other shapes on the same GPU, the best of each other GPU and quantization."""
+        ask, choice = self.ask, self.choice
+        limit = None if choice.price is None else choice.price * _DEARER_MAX
+        runners = [option for option in self.found if option.layout_alike != choice.layout_alike]
+        groups = _grouped(self._rivals, lambda o: (o.layout.quantization, o.layout.gpu.name if _is_own(ask, o) else ""))
+        for group in groups:
+            runners += _best(group, limit)[:1]
+        return tuple(sorted(runners, key=_rank))
+
+    @cached_property
+    def impossible(self) -> tuple[Option, ...]:
+        """What cannot run, each with the reason."""
+        return tuple(option for option in (*self.allowed, *self._rivals) if not option.is_possible)
+
+    @cached_property
+    def host(self) -> HostNeeds:
+        """What a replica needs of its machine."""
+        return host_needs(self.choice.estimate)
+
+    @cached_property
+    def curve(self) -> tuple[OperatingPoint, ...]:
+        """One engine from light load to saturation."""
+        engine = self.choice.engine
+        points = (engine.at_rate(engine.saturation() * share) for share in _CURVE_SHARES)
+        return tuple(point for point in points if point is not None)
+
+    @cached_property
+    def _rivals(self) -> tuple[Option, ...]:
+        return tuple(_rivals(self.ask, self.allowed))
 
 
 def size(ask: Ask) -> ModelPlan | list[Refusal]:
@@ -56,61 +93,44 @@ def size(ask: Ask) -> ModelPlan | list[Refusal]:
     refusals = check(ask)
     if refusals:
         return refusals
-    allowed, rivals = _split(ask)
-    found = _best_of_each(_grouped(allowed, lambda o: o.layout.gpu.name))
-    best = min(found, key=_rank, default=None)
+    allowed = tuple(option for option in options_of(ask, is_allowed=partial(_is_allowed, ask)))
+    groups = _grouped(allowed, lambda o: o.layout.gpu.name)
+    found = groups[0] if [len(group) for group in groups] == [1] else _best_of_each(groups)
+    best = min(found, key=_rank) if len(found) > 1 else next(iter(found), None)
     if best is None or best.capacity <= 0:
-        refusal = _unattainable(ask, found) if found else _impossible(ask, allowed, rivals)
+        refusal = _unattainable(ask, found) if found else _impossible(ask, allowed, _rivals(ask, allowed))
         return [replace(refusal, at=ask.places.get(refusal.about, ()))]
-    choice = tuned(best)
-    limit = None if choice.price is None else choice.price * _DEARER_MAX
-    runners = [option for option in found if option is not best]
-    for group in _grouped(rivals, lambda o: (o.layout.quantization, o.layout.gpu.name if _is_own(ask, o) else "")):
-        runners += _best(group, limit)[:1]
-    impossible = [option for option in (*allowed, *rivals) if not option.is_possible]
-    return ModelPlan(
-        ask=ask,
-        choice=choice,
-        runners_up=tuple(sorted(runners, key=_rank)),
-        impossible=tuple(impossible),
-        considered=sum(option.is_possible for option in allowed),
-        host=host_needs(choice.estimate),
-        curve=_curve(choice),
-    )
+    return ModelPlan(ask=ask, choice=tuned(best), found=tuple(found), allowed=allowed)
 
 
-def _curve(choice: Option) -> tuple[OperatingPoint, ...]:
-    engine = choice.engine
-    points = (engine.at_rate(engine.saturation() * share) for share in _CURVE_SHARES)
-    return tuple(point for point in points if point is not None)
+def _rivals(ask: Ask, allowed: Sequence[Option]) -> list[Option]:
+    """Options that the ask does not allow, to compare with."""
+    rivals = list(options_of(ask, is_allowed=lambda how: not _is_allowed(ask, how)))
+    if ask.rivals or ask.count or ask.tensor:
+        free = replace(ask, gpus=ask.gpus + ask.rivals, count=None, tensor=None, pipeline=1, data=1)
+        known = {option.layout_alike for option in (*allowed, *rivals)}
+        own = options_of(free, is_allowed=partial(_is_own_weights, ask))
+        rivals += [option for option in own if option.layout_alike not in known]
+    return rivals
 
 
 def has_allowed_weights(ask: Ask, option: Option) -> bool:
     """Whether the ask lets the weights be so: as the source has them, or in any way that the engine makes itself."""
-    is_free = ask.is_any_quantization and not needs_own_source(ask.model, option.layout.quantization)
-    return is_free or _is_own(ask, option)
+    return _is_allowed(ask, option.layout.quantization)
+
+
+def _is_allowed(ask: Ask, how: Quantization) -> bool:
+    is_free = ask.is_any_quantization and not needs_own_source(ask.model, how)
+    return is_free or _is_own_weights(ask, how)
+
+
+def _is_own_weights(ask: Ask, how: Quantization) -> bool:
+    """Whether the weights are as asked for, or else as the source has them."""
+    return how == (ask.quantization or native(ask.model))
 
 
 def _is_own(ask: Ask, option: Option) -> bool:
-    """Whether the weights are as asked for, or else as the source has them."""
-    return option.layout.quantization == (ask.quantization or native(ask.model))
-
-
-def _split(ask: Ask) -> tuple[list[Option], list[Option]]:
-    """Options that the ask allows, and others to compare with."""
-    everything = list(options_of(ask))
-    allowed = [option for option in everything if has_allowed_weights(ask, option)]
-    rivals = [option for option in everything if not has_allowed_weights(ask, option)]
-    if ask.rivals or ask.count or ask.tensor:
-        free = replace(ask, gpus=ask.gpus + ask.rivals, count=None, tensor=None, pipeline=1, data=1)
-        known = {_shape(option) for option in everything}
-        rivals += [o for o in options_of(free) if _is_own(ask, o) and _shape(o) not in known]
-    return allowed, rivals
-
-
-def _shape(option: Option) -> tuple[object, ...]:
-    layout = option.layout
-    return (layout.gpu.name, layout.tensor, layout.pipeline, layout.data, layout.quantization)
+    return _is_own_weights(ask, option.layout.quantization)
 
 
 def _grouped(options: Sequence[Option], key: Callable[[Option], Hashable]) -> list[list[Option]]:
