@@ -130,3 +130,23 @@ def test_a_flag_may_say_the_parallel_size_that_a_count_implies() -> None:
     text = fleet_text(model="hardware: {count: 2}, engine: {args: {tensor-parallel-size: 2}}")
 
     assert load_fleet(text, "f").spec.models[0].hardware == HardwareSpec(count=2)
+
+
+def test_a_slice_is_of_one_gpu() -> None:
+    problem = the_problem(fleet_text(model="hardware: {gpu: H100, count: 2, mig: 1g.10gb}"))
+
+    assert problem.field == "spec.models[0].hardware.mig"
+    assert "cannot span slices" in problem.message
+
+
+def test_code_of_others_runs_only_at_a_revision_that_was_read() -> None:
+    problem = the_problem(fleet_text(model="trustRemoteCode: true"))
+
+    assert problem.field == "spec.models[0].trustRemoteCode"
+    assert load_fleet(fleet_text(model="trustRemoteCode: true, revision: 1a2b3c"), "f").spec.models[0].trust_remote_code
+
+
+def test_an_adapter_has_a_name_that_nobody_else_has() -> None:
+    text = fleet_text(model="adapters: [{name: other, source: org/lora}]", models="{name: other}")
+
+    assert the_problem(text).field == "spec.models[1].name"

@@ -205,6 +205,8 @@ def _vllm(model: ModelSpec, facts: EngineFacts, reason: str) -> EnginePlan:
     assert facts.vllm_command is not None
     assert facts.source_path is not None
     flags, notes = _flags(model, _fields_as_flags(model))
+    if model.adapters:
+        flags |= {"enable-lora": [], "lora-modules": [f"{a.name}={a.source}" for a in model.adapters]}
     argv = [facts.vllm_command, "serve", facts.source_path, "--host", "127.0.0.1", "--port", "{port}"]
     argv += ["--served-model-name", model.name, *_words(flags)]
     env = _environment(model, {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"})
@@ -222,6 +224,8 @@ def _simulated(model: ModelSpec, facts: EngineFacts, reason: str) -> EnginePlan:
     if not facts.is_model_folder and (known := find_model(source)).is_guess:
         notes.append(f"the model {source} is not known here: simulated as one of {known.params / 1e9:.1f} B parameters")
     argv = [facts.python, "-m", "penstock", "engine", "--model", model.name, "--source", source, "--gpu", gpu]
+    served = [model.name, *(adapter.name for adapter in model.adapters)] if model.adapters else []
+    argv += [word for name in served for word in ("--served-model-name", name)]
     argv += ["--task", model.task, "--host", "127.0.0.1", "--port", "{port}", "--speed", str(model.engine.speed)]
     argv += ["--ready-file", "{ready_file}", *_words({n: v for n, v in flags.items() if n in SIMULATED_FLAGS})]
     return EnginePlan(

@@ -40,8 +40,14 @@ class ServedModel:
     name: str
     aliases: tuple[str, ...]
     source: str
+    adapters: frozenset[str] = frozenset()
+    """Names of LoRA adapters that its engines serve beside it."""
     static_endpoints: tuple[tuple[str, int], ...] = ()
     """(host, port) of engines that run elsewhere; empty when a platform tells the endpoints."""
+
+    def engine_name(self, asked: str) -> str:
+        """What the engine calls what a client asked for: an adapter by its own name, all else by the model's."""
+        return asked if asked in self.adapters else self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +127,11 @@ def _served(model: ModelSpec) -> ServedModel:
         for u in model.endpoints or ()
     )
     return ServedModel(
-        name=model.name, aliases=tuple(model.aliases), source=model.source_or_name, static_endpoints=addresses
+        name=model.name,
+        aliases=tuple(model.aliases),
+        adapters=frozenset(adapter.name for adapter in model.adapters),
+        source=model.source_or_name,
+        static_endpoints=addresses,
     )
 
 

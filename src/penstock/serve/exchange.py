@@ -192,7 +192,7 @@ class Exchange:
             return self.refuse(unknown_model(self._core, request.model, self._caller), now)
         record.model = self._model = model.name
         self._request = request
-        self._body_bytes = upstream_body(route, request, body, model.name)
+        self._body_bytes = upstream_body(route, request, body, model.engine_name(request.model))
         request.fields = None  # the parsed body is not needed again; a stream may live for minutes
         return self._dispatch("", now)
 

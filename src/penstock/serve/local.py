@@ -42,7 +42,11 @@ def local_answer(core: Core, path: str, caller: Caller) -> bytes | Failure:
 
 def model_list(core: Core, caller: Caller) -> list[dict[str, object]]:
     """The models this caller may use, each under its name and its aliases, in OpenAI's shape."""
-    return [_model_entry(m, name, core.created) for m in _callable(core, caller) for name in (m.name, *m.aliases)]
+    return [_model_entry(m, name, core.created) for m in _callable(core, caller) for name in _names(m)]
+
+
+def _names(model: ServedModel) -> tuple[str, ...]:
+    return (model.name, *model.aliases, *sorted(model.adapters))
 
 
 def _model_entry(model: ServedModel, name: str, created: int) -> dict[str, object]:
@@ -62,7 +66,7 @@ def _callable(core: Core, caller: Caller) -> list[ServedModel]:
 
 def unknown_model(core: Core, name: str, caller: Caller) -> Failure:
     """404 with the nearest names; a model that the caller may not use is as unknown as one that isn't there."""
-    names = [n for m in _callable(core, caller) for n in (m.name, *m.aliases)]
+    names = [n for m in _callable(core, caller) for n in _names(m)]
     close = nearest(name, names)
     if close:
         hint = "Did you mean " + " or ".join(f"'{n}'" for n in close) + "?"

@@ -6,11 +6,11 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from penstock.spec.base import Finding, Refusal, SpecObject, Words
+from penstock.spec.base import Finding, Refusal, SpecObject
+from penstock.spec.placement import GpuClassSpec, GpuName
 
 __all__ = ["DemandSpec", "FleetHardwareSpec"]
 
-GpuName = Annotated[str, Field(min_length=1, max_length=60), Words("a GPU by its facts name, as in `H100`")]
 UsdPerHour = Annotated[float, Field(gt=0)]
 
 
@@ -47,3 +47,15 @@ class FleetHardwareSpec(SpecObject):
     """GPUs that `penstock plan` may choose among where a model names none. Default: every one it has a price for."""
     usd_per_gpu_hour: dict[GpuName, UsdPerHour] = Field(default_factory=dict)
     """What you pay for one GPU for one hour, US dollars, by name. Default: list prices, with their date in the plan."""
+    classes: list[GpuClassSpec] = Field(default_factory=list)
+    """Nodes of the cluster by GPU. Default: any node whose device plugin has GPUs."""
+
+    @model_validator(mode="after")
+    def _one_class_of_each(self) -> Self:
+        known: dict[str, int] = {}
+        for place, entry in enumerate(self.classes):
+            first = known.setdefault(entry.gpu.lower(), place)
+            if first != place:
+                message = f"{entry.gpu} is described by classes[{first}] already"
+                raise Refusal([Finding(at=("classes", place, "gpu"), message=message)])
+        return self

@@ -9,8 +9,11 @@ from pydantic import Field, model_validator
 from penstock.spec.base import Refusal, SpecObject, Words
 from penstock.spec.demand import FleetHardwareSpec
 from penstock.spec.gateway import GatewaySpec, TenantSpec
+from penstock.spec.kubernetes import ClusterSpec, KubernetesSpec
 from penstock.spec.model import ModelSpec
+from penstock.spec.monitoring import MonitoringSpec
 from penstock.spec.names import ModelNames, TenantNames, clashes, unknown_models
+from penstock.spec.storage import StorageSpec
 
 __all__ = ["API_VERSION", "Fleet", "FleetSpec", "Metadata"]
 
@@ -45,6 +48,14 @@ class FleetSpec(SpecObject):
     """The gateway in front of them."""
     hardware: FleetHardwareSpec = Field(default_factory=FleetHardwareSpec)
     """GPUs that the fleet may use, and what they cost."""
+    storage: StorageSpec = Field(default_factory=StorageSpec)
+    """Where models' files are kept in a cluster, for each model that says nothing else."""
+    monitoring: MonitoringSpec | None = None
+    """Monitors, alerts and dashboards in a cluster. Default: none are made."""
+    kubernetes: KubernetesSpec = Field(default_factory=KubernetesSpec)
+    """How the fleet runs in a cluster."""
+    clusters: list[ClusterSpec] = Field(default_factory=list)
+    """Clusters that the fleet runs in. Default: the current one."""
 
     @model_validator(mode="after")
     def _names_mean_one_thing(self) -> Self:
@@ -58,7 +69,8 @@ class FleetSpec(SpecObject):
 
 def _model_names(model: ModelSpec) -> ModelNames:
     aliases = [(("aliases", place), alias) for place, alias in enumerate(model.aliases)]
-    return ModelNames(names=[(("name",), model.name), *aliases])
+    adapters = [(("adapters", place, "name"), adapter.name) for place, adapter in enumerate(model.adapters)]
+    return ModelNames(names=[(("name",), model.name), *aliases, *adapters])
 
 
 def _tenant_names(tenant: TenantSpec) -> TenantNames:

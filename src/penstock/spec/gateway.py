@@ -7,13 +7,14 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, ConfigDict, Field, SecretStr, model_validator
 
 from penstock.spec.base import Finding, Refusal, SpecObject, Words
+from penstock.spec.expose import ExposeSpec, GatewayScaleSpec
+from penstock.spec.secrets import NonEmpty, SecretKeyRef
 
 __all__ = [
     "AuthSpec",
     "GatewaySpec",
     "KeySpec",
     "LimitsSpec",
-    "SecretKeyRef",
     "TenantSpec",
     "TimeoutsSpec",
     "TlsSpec",
@@ -27,7 +28,6 @@ TenantName = Annotated[
     Words("at most 63 lower-case letters, digits, `.`, `_` and `-`, a letter or digit at both ends"),
 ]
 Seconds = Annotated[float, Field(gt=0)]
-NonEmpty = Annotated[str, Field(min_length=1)]
 
 
 def parse_listen(value: str) -> tuple[str, int]:
@@ -53,15 +53,6 @@ def _listen(value: str) -> str:
 
 
 Listen = Annotated[str, AfterValidator(_listen), Words("HOST:PORT, as in `127.0.0.1:8080`")]
-
-
-class SecretKeyRef(SpecObject):
-    """One key of a Kubernetes Secret."""
-
-    name: NonEmpty
-    """Name of the Secret."""
-    key: NonEmpty
-    """Key inside it."""
 
 
 class ValueSource(SpecObject):
@@ -191,3 +182,7 @@ class GatewaySpec(SpecObject):
     access_log: NonEmpty = "auto"
     """Where the one line per request goes: `stdout`, `stderr`, `off`, a file's path, or `auto` (stdout for `gateway`;
     `penstock-access.log` in the state folder for `up`, whose screen shows a table)."""
+    scale: GatewayScaleSpec = Field(default_factory=GatewayScaleSpec)
+    """How many gateways run in a cluster. `up` and `gateway` run one."""
+    expose: ExposeSpec | None = None
+    """How clients outside the cluster reach it. Default: only from inside."""

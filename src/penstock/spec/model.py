@@ -9,8 +9,11 @@ from pydantic import AfterValidator, Field, model_validator
 
 from penstock.spec.base import Finding, Refusal, SpecObject, Words
 from penstock.spec.demand import DemandSpec
+from penstock.spec.placement import ResourcesSpec, SchedulingSpec
+from penstock.spec.scaling import AutoscalingSpec
+from penstock.spec.storage import StorageSpec
 
-__all__ = ["EngineSpec", "HardwareSpec", "ModelSpec", "ObjectivesSpec", "Quantization"]
+__all__ = ["AdapterSpec", "EngineSpec", "HardwareSpec", "ModelSpec", "ObjectivesSpec", "Quantization"]
 
 ModelName = Annotated[
     str,
@@ -85,6 +88,15 @@ class HardwareSpec(SpecObject):
     """Pipeline-parallel size: groups of GPUs that hold successive layers. Tensor × pipeline × data is `count`."""
     data_parallel: Annotated[int, Field(ge=1, le=64)] = 1
     """Data-parallel size: copies of the engine in one replica."""
+    mig: Annotated[str, Field(pattern=r"^[1-7]g\.[0-9]+gb$"), Words("a MIG profile, as in `1g.10gb`")] | None = None
+    """Slice of the GPU instead of all of it, by its MIG profile. A replica has one."""
+
+    @model_validator(mode="after")
+    def _a_slice_is_one(self) -> Self:
+        if self.mig is not None and self.count != 1:
+            message = f"is a slice of one GPU, and `count` is {self.count}: an engine cannot span slices"
+            raise Refusal([Finding(at=("mig",), message=message, hint="keep one of the two")])
+        return self
 
     @property
     def tensor_parallel_size(self) -> int:
@@ -96,6 +108,17 @@ class HardwareSpec(SpecObject):
         """The parallel sizes as flags of the engine; sizes of one are left out."""
         sizes = {"tensor": self.tensor_parallel_size, "pipeline": self.pipeline_parallel, "data": self.data_parallel}
         return {f"{name}-parallel-size": str(size) for name, size in sizes.items() if size > 1}
+
+
+class AdapterSpec(SpecObject):
+    """A LoRA adapter that the model's engines serve under a name of its own."""
+
+    name: ModelName
+    """Name that clients send in `model`."""
+    source: str
+    """Hub name, object store address or folder of the adapter."""
+    revision: str | None = None
+    """Revision of `source`. Pin it in production."""
 
 
 class ObjectivesSpec(SpecObject):
@@ -145,6 +168,19 @@ class ModelSpec(SpecObject):
     """What the model promises."""
     demand: DemandSpec | None = None
     """What clients ask of it at the busiest time, for `penstock plan`."""
+    adapters: list[AdapterSpec] = Field(default_factory=list)
+    """LoRA adapters of this model."""
+    trust_remote_code: bool = False
+    """Whether Python code that comes with the model is run. Only with a pinned `revision`: it can do all that the
+    engine can."""
+    autoscaling: AutoscalingSpec | None = None
+    """How many replicas run as the load changes. Default: always `replicas`."""
+    storage: StorageSpec = Field(default_factory=StorageSpec)
+    """Where the model's files are kept in a cluster. Default: as the fleet's `storage` says."""
+    resources: ResourcesSpec = Field(default_factory=ResourcesSpec)
+    """What one replica asks of its node, GPUs apart."""
+    scheduling: SchedulingSpec = Field(default_factory=SchedulingSpec)
+    """On which nodes of a cluster the replicas run."""
     endpoints: Annotated[list[EndpointUrl], Field(min_length=1)] | None = None
     """Engines that already run elsewhere, as `http://HOST:PORT`. With it nothing is started for this model."""
 
@@ -156,9 +192,18 @@ class ModelSpec(SpecObject):
         if self.endpoints is not None:
             findings += self._misfits_of_endpoints(self.endpoints)
         findings += self._said_twice()
+        findings += self._unpinned_code()
         if findings:
             raise Refusal(findings)
         return self
+
+    def _unpinned_code(self) -> list[Finding]:
+        """Code from a branch that its owner can change at any time."""
+        is_local = self.source_or_name.startswith(("/", "./", "../", "~"))
+        if not self.trust_remote_code or self.revision is not None or is_local:
+            return []
+        message = "runs whatever code the model's owner puts there, as no `revision` is pinned"
+        return [Finding(at=("trustRemoteCode",), message=message, hint="pin `revision` to a commit that was read")]
 
     def _misfits_of_endpoints(self, endpoints: list[str]) -> list[Finding]:
         """What can't stand beside engines that already run elsewhere."""
@@ -199,7 +244,7 @@ class ModelSpec(SpecObject):
     @property
     def names(self) -> tuple[str, ...]:
         """Every name a client may send for this model, the main one first."""
-        return (self.name, *self.aliases)
+        return (self.name, *self.aliases, *(adapter.name for adapter in self.adapters))
 
     @property
     def source_or_name(self) -> str:
