@@ -19,7 +19,7 @@ from penstock.errors import Problem, SpecError
 from penstock.spec.base import FieldPath
 from penstock.spec.syntax import syntax_problem
 
-__all__ = ["Document", "Place", "Plain", "dotted", "parse_document"]
+__all__ = ["Document", "Place", "Plain", "dotted", "parse_document", "scalar_value"]
 
 Plain = str | int | float | bool | None | list["Plain"] | dict[str, "Plain"]
 """What YAML's core schema can say."""
@@ -200,8 +200,12 @@ def _is_nothing(node: Node) -> bool:
 
 def _scalar(node: ScalarNode) -> str | int | float | bool | None:
     """The value of a scalar by YAML 1.2's core schema."""
-    text = str(node.value)
-    if node.style is not None or node.tag == _STR or len(text) > _DIGITS_MAX:
+    return scalar_value(str(node.value), is_plain=node.style is None and node.tag != _STR)
+
+
+def scalar_value(text: str, *, is_plain: bool) -> str | int | float | bool | None:
+    """What a scalar's text means; `is_plain` where it has no quotes, block or tag that makes it text."""
+    if not is_plain or len(text) > _DIGITS_MAX:
         return text
     if _NULL.match(text):
         return None

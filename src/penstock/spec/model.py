@@ -148,7 +148,8 @@ class ModelSpec(SpecObject):
     replicas: Annotated[int, Field(ge=0, le=1000)] = 1
     """Engines that serve this model."""
     hardware: HardwareSpec | None = None
-    """What each replica runs on. Default: one H100."""
+    """What each replica runs on. Default: the cheapest GPUs of `spec.hardware` that hold the objectives, H100s where
+    that names none; `up` simulates one H100."""
     engine: EngineSpec = Field(default_factory=EngineSpec)
     """How the engine is started."""
     quantization: Quantization | None = None

@@ -26,6 +26,7 @@ _UNITS = (
     ("PerGpuHour", "US dollars"),
     ("Ms", "milliseconds"),
     ("BytesMax", "bytes"),
+    ("Percent", "percent"),
     ("S", "seconds"),
 )
 """Unit by the end of a field's name: STYLE puts the unit last, and the bound after it."""

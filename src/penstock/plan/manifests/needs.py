@@ -1,0 +1,65 @@
+"""What one model needs in a cluster: its plan and its file settled into numbers that manifests are made from. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from penstock.facts import Gpu
+from penstock.plan.engine_flags import engine_flags
+from penstock.plan.host import HostNeeds
+from penstock.plan.sizing import ModelPlan
+from penstock.spec import ModelSpec
+
+__all__ = ["ModelNeeds", "needs_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelNeeds:
+    """One model as planned."""
+
+    spec: ModelSpec
+    gpu: Gpu
+    gpus: int
+    """GPUs of one replica: tensor × pipeline × data."""
+    tensor: int
+    pipeline: int
+    data: int
+    replicas: int
+    """Replicas as the file says; where it does not, as planned for the demand."""
+    context: int
+    """Longest prompt plus answer, tokens."""
+    flags: dict[str, str]
+    """Engine flags that make the plan true; what the engine does by itself is left out. `engine.args` stand over it."""
+    host: HostNeeds
+    source_bytes: int
+    """Bytes of the model's files that serving needs."""
+    kv_tokens: int
+    """Tokens of KV cache of one replica."""
+    concurrency: float
+    """Requests in flight that one replica holds its objectives with: what autoscaling aims at."""
+    is_demand_stated: bool
+
+
+def needs_of(model: ModelSpec, plan: ModelPlan) -> ModelNeeds:
+    """Settles what a model needs from its plan."""
+    layout, choice = plan.choice.layout, plan.choice
+    is_demand_stated = plan.ask.demand.requests_per_s > 0
+    is_free = "replicas" not in model.model_fields_set and is_demand_stated
+    running = choice.at_capacity.running * layout.data
+    return ModelNeeds(
+        spec=model,
+        gpu=layout.gpu,
+        gpus=layout.gpus,
+        tensor=layout.tensor,
+        pipeline=layout.pipeline,
+        data=layout.data,
+        replicas=choice.replicas if is_free else model.replicas,
+        context=plan.context,
+        flags=engine_flags(plan),
+        host=plan.host,
+        source_bytes=choice.estimate.source_bytes,
+        kv_tokens=choice.estimate.memory.kv_tokens * layout.data,
+        concurrency=max(1.0, math.floor(running)),
+        is_demand_stated=is_demand_stated,
+    )
