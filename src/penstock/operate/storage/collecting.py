@@ -1,0 +1,150 @@
+"""What `gc` removes from a model store, and why each entry stays or goes.
+
+Pure. Guarantees, in this order: what is in use stays; what a given fleet file wants stays; what `current` points at
+stays; the newest `keep` revisions of each model stay. Revisions go only when a fleet file or `keep` was given. Partial
+pulls and locks go when they are older than asked and nobody works on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from penstock.operate.storage.layout import EntryKind
+
+__all__ = ["Entry", "Verdict", "Wish", "decide"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A model that a fleet file names."""
+
+    model: str
+    """Its folder in the store."""
+    revision: str | None
+    """As the file has it: a commit, a branch, or None."""
+    by: str
+    """The file, for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One entry of one model's folder."""
+
+    model: str
+    name: str
+    kind: EntryKind
+    size: int
+    """Bytes, all files together."""
+    age_s: float
+    """Seconds since it last changed, by the file server's own clock; of a revision since it was published."""
+    revision: str | None = None
+    """Of a published revision, by its record; of a lock or partial, by its name."""
+    requested: str | None = None
+    """The branch that the revision was pulled for."""
+    is_published: bool = False
+    is_current: bool = False
+    """Whether the link `current` points at it."""
+    used_by: tuple[str, ...] = ()
+    """Who is known to serve from it, for people."""
+    is_locked: bool = False
+    """Whether a live pull holds its lock."""
+
+    @property
+    def path(self) -> str:
+        """Relative to the store."""
+        return f"{self.model}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What becomes of an entry."""
+
+    entry: Entry
+    is_removed: bool
+    reason: str
+
+
+def decide(
+    entries: Sequence[Entry], wishes: Collection[Wish], *, keep: int | None, older_than_s: float
+) -> list[Verdict]:
+    """A verdict for each entry, in the order given."""
+    newest = _newest(entries)
+    may_remove = bool(wishes) or keep is not None
+    return [
+        _verdict(entry, wishes, newest, keep if may_remove else None, may_remove, older_than_s) for entry in entries
+    ]
+
+
+def _newest(entries: Sequence[Entry]) -> dict[tuple[str, str], int]:
+    """The place of each published revision among those of its model, 0 the newest."""
+    places: dict[tuple[str, str], int] = {}
+    for model in sorted({entry.model for entry in entries}):
+        published = [e for e in entries if e.model == model and e.kind is EntryKind.REVISION and e.is_published]
+        for place, entry in enumerate(sorted(published, key=lambda e: (e.age_s, e.name))):
+            places[model, entry.name] = place
+    return places
+
+
+def _verdict(
+    entry: Entry,
+    wishes: Collection[Wish],
+    newest: dict[tuple[str, str], int],
+    keep: int | None,
+    may_remove: bool,
+    older_than_s: float,
+) -> Verdict:
+    match entry.kind:
+        case EntryKind.REVISION:
+            reason = _reason_to_keep(entry, wishes, newest, keep, may_remove)
+            gone = "no fleet file given wants it" if wishes else f"not among the newest {keep}"
+            return Verdict(entry=entry, is_removed=reason is None, reason=reason or gone)
+        case EntryKind.PARTIAL | EntryKind.LOCK:
+            return _left_behind(entry, older_than_s)
+        case EntryKind.TRASH:
+            return Verdict(entry=entry, is_removed=True, reason="removed before, not yet deleted")
+        case EntryKind.IN_USE | EntryKind.OTHER:
+            is_old_sign = entry.kind is EntryKind.IN_USE and not entry.used_by and entry.age_s >= older_than_s
+            reason = "a sign of use that is no longer renewed" if is_old_sign else "not ours to remove"
+            return Verdict(entry=entry, is_removed=is_old_sign, reason=reason)
+
+
+def _reason_to_keep(
+    entry: Entry, wishes: Collection[Wish], newest: dict[tuple[str, str], int], keep: int | None, may_remove: bool
+) -> str | None:
+    if entry.used_by:
+        return f"in use by {', '.join(entry.used_by)}"
+    if entry.is_locked:
+        return "a pull works on it"
+    if not entry.is_published:
+        return "has no record: Penstock did not make it"
+    if not may_remove:
+        return "no fleet file and no --keep given"
+    if entry.is_current:
+        return "`current` points at it"
+    for wish in wishes:
+        if wish.model == entry.model and _wants(wish, entry, newest[entry.model, entry.name]):
+            return f"wanted by {wish.by}"
+    if keep is not None and newest[entry.model, entry.name] < keep:
+        return f"among the newest {keep}"
+    return None
+
+
+def _wants(wish: Wish, entry: Entry, place: int) -> bool:
+    """An unpinned wish wants the newest, and whatever was pulled for the same branch."""
+    if wish.revision is None:
+        return place == 0 or entry.requested is None
+    if entry.requested == wish.revision or entry.revision == wish.revision:
+        return True
+    return entry.name == wish.revision.replace(":", "-") or (
+        len(wish.revision) >= 7 and entry.name.startswith(wish.revision)
+    )
+
+
+def _left_behind(entry: Entry, older_than_s: float) -> Verdict:
+    if entry.is_locked:
+        return Verdict(entry=entry, is_removed=False, reason="a pull works on it")
+    if entry.age_s < older_than_s:
+        return Verdict(entry=entry, is_removed=False, reason="young: the next pull continues it")
+    what = "a pull that was never ended" if entry.kind is EntryKind.PARTIAL else "its owner gave no sign of life"
+    return Verdict(entry=entry, is_removed=True, reason=what)
