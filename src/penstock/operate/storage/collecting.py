@@ -7,7 +7,7 @@ pulls and locks go when they are older than asked and nobody works on them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from penstock.operate.storage.layout import EntryKind
@@ -69,11 +69,17 @@ def decide(
     entries: Sequence[Entry], wishes: Collection[Wish], *, keep: int | None, older_than_s: float
 ) -> list[Verdict]:
     """A verdict for each entry, in the order given."""
-    newest = _newest(entries)
-    may_remove = bool(wishes) or keep is not None
-    return [
-        _verdict(entry, wishes, newest, keep if may_remove else None, may_remove, older_than_s) for entry in entries
-    ]
+    policy = _Policy(wishes=tuple(wishes), keep=keep, older_than_s=older_than_s, places=_newest(entries))
+    return [_verdict(entry, policy) for entry in entries]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Policy:
+    wishes: tuple[Wish, ...]
+    keep: int | None
+    older_than_s: float
+    places: Mapping[tuple[str, str], int]
+    """Of each published revision among those of its model, 0 the newest."""
 
 
 def _newest(entries: Sequence[Entry]) -> dict[tuple[str, str], int]:
@@ -86,59 +92,49 @@ def _newest(entries: Sequence[Entry]) -> dict[tuple[str, str], int]:
     return places
 
 
-def _verdict(
-    entry: Entry,
-    wishes: Collection[Wish],
-    newest: dict[tuple[str, str], int],
-    keep: int | None,
-    may_remove: bool,
-    older_than_s: float,
-) -> Verdict:
+def _verdict(entry: Entry, policy: _Policy) -> Verdict:
     match entry.kind:
         case EntryKind.REVISION:
-            reason = _reason_to_keep(entry, wishes, newest, keep, may_remove)
-            gone = "no fleet file given wants it" if wishes else f"not among the newest {keep}"
+            reason = _reason_to_keep(entry, policy)
+            gone = "no fleet file given wants it" if policy.wishes else f"not among the newest {policy.keep}"
             return Verdict(entry=entry, is_removed=reason is None, reason=reason or gone)
         case EntryKind.PARTIAL | EntryKind.LOCK:
-            return _left_behind(entry, older_than_s)
+            return _left_behind(entry, policy.older_than_s)
         case EntryKind.TRASH:
             return Verdict(entry=entry, is_removed=True, reason="removed before, not yet deleted")
         case EntryKind.IN_USE | EntryKind.OTHER:
-            is_old_sign = entry.kind is EntryKind.IN_USE and not entry.used_by and entry.age_s >= older_than_s
+            is_old_sign = entry.kind is EntryKind.IN_USE and not entry.used_by and entry.age_s >= policy.older_than_s
             reason = "a sign of use that is no longer renewed" if is_old_sign else "not ours to remove"
             return Verdict(entry=entry, is_removed=is_old_sign, reason=reason)
 
 
-def _reason_to_keep(
-    entry: Entry, wishes: Collection[Wish], newest: dict[tuple[str, str], int], keep: int | None, may_remove: bool
-) -> str | None:
+def _reason_to_keep(entry: Entry, policy: _Policy) -> str | None:
     if entry.used_by:
         return f"in use by {', '.join(entry.used_by)}"
     if entry.is_locked:
         return "a pull works on it"
     if not entry.is_published:
         return "has no record: Penstock did not make it"
-    if not may_remove:
+    if not policy.wishes and policy.keep is None:
         return "no fleet file and no --keep given"
     if entry.is_current:
         return "`current` points at it"
-    for wish in wishes:
-        if wish.model == entry.model and _wants(wish, entry, newest[entry.model, entry.name]):
+    place = policy.places[entry.model, entry.name]
+    for wish in policy.wishes:
+        if wish.model == entry.model and _wants(wish, entry, place):
             return f"wanted by {wish.by}"
-    if keep is not None and newest[entry.model, entry.name] < keep:
-        return f"among the newest {keep}"
+    if policy.keep is not None and place < policy.keep:
+        return f"among the newest {policy.keep}"
     return None
 
 
 def _wants(wish: Wish, entry: Entry, place: int) -> bool:
-    """An unpinned wish wants the newest, and whatever was pulled for the same branch."""
+    """An unpinned wish wants the newest; a branch, whatever was pulled for it."""
     if wish.revision is None:
-        return place == 0 or entry.requested is None
-    if entry.requested == wish.revision or entry.revision == wish.revision:
+        return place == 0
+    if wish.revision in (entry.requested, entry.revision) or entry.name == wish.revision.replace(":", "-"):
         return True
-    return entry.name == wish.revision.replace(":", "-") or (
-        len(wish.revision) >= 7 and entry.name.startswith(wish.revision)
-    )
+    return len(wish.revision) >= 7 and entry.name.startswith(wish.revision)
 
 
 def _left_behind(entry: Entry, older_than_s: float) -> Verdict:
