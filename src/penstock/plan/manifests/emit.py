@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from penstock.plan.manifests.manifest import Because, Manifest
@@ -28,8 +29,8 @@ def emit(manifest: Manifest) -> str:
     """One document, without `---`."""
     lines: list[str] = []
     if manifest.heading:
-        lines += _comment(manifest.heading, "")
-    lines += _mapping(manifest.body, "")
+        _comment(manifest.heading, "", lines)
+    _mapping(manifest.body, "", lines)
     return "\n".join(lines) + "\n"
 
 
@@ -38,58 +39,57 @@ def emit_all(manifests: Iterable[Manifest]) -> str:
     return "".join(f"---\n{emit(manifest)}" for manifest in manifests)
 
 
-def _comment(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+def _comment(text: str, indent: str, lines: list[str]) -> None:
+    lines += _wrapped(text, indent)
 
 
-def _mapping(body: dict[str, Any], indent: str) -> Iterator[str]:
+@lru_cache(maxsize=4096)
+def _wrapped(text: str, indent: str) -> tuple[str, ...]:
+    return tuple(textwrap.wrap(text, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "))
+
+
+def _mapping(body: dict[str, Any], indent: str, lines: list[str]) -> None:
     for name, value in body.items():
         if isinstance(value, Because):
-            yield from _comment(value.reason, indent)
-        yield from _entry(f"{indent}{_text(str(name))}:", _bare(value), indent)
+            _comment(value.reason, indent, lines)
+            value = _bare(value)
+        _entry(f"{indent}{_text(name)}:", value, indent, lines)
 
 
-def _sequence(items: Iterable[Any], indent: str) -> Iterator[str]:
+def _sequence(items: Iterable[Any], indent: str, lines: list[str]) -> None:
     for item in items:
         if isinstance(item, Because):
-            yield from _comment(item.reason, indent)
-        value = _bare(item)
-        if isinstance(value, dict) and value:
-            first, *rest = _without_leading_comment(_mapping(value, f"{indent}  "), f"{indent}  ")
-            yield from (line for line in first[:-1])
-            yield f"{indent}- {first[-1].lstrip()}"
-            yield from rest
+            _comment(item.reason, indent, lines)
+            item = _bare(item)
+        if isinstance(item, dict) and item:
+            _item(item, indent, lines)
         else:
-            yield from _entry(f"{indent}-", value, indent)
+            _entry(f"{indent}-", item, indent, lines)
 
 
-def _without_leading_comment(lines: Iterator[str], indent: str) -> Iterator[Any]:
-    """First a list: comments before the first entry, moved above the dash, and its first line. Then the rest."""
-    head: list[str] = []
-    for line in lines:
-        if line.startswith(f"{indent}# "):
-            head.append(line[2:])
-            continue
-        head.append(line)
-        break
-    yield head
-    yield from lines
+def _item(body: dict[str, Any], indent: str, lines: list[str]) -> None:
+    """A mapping in a list: its first line carries the dash, and what is said of that line stands above it."""
+    start = len(lines)
+    _mapping(body, f"{indent}  ", lines)
+    while lines[start].startswith(f"{indent}  # "):
+        lines[start] = indent + lines[start][len(indent) + 2 :]
+        start += 1
+    lines[start] = f"{indent}- {lines[start][len(indent) + 2 :]}"
 
 
-def _entry(start: str, value: Any, indent: str) -> Iterator[str]:
+def _entry(start: str, value: Any, indent: str, lines: list[str]) -> None:
     """`start` and a value: on the same line where it is a scalar or empty, below it else."""
-    match value:
-        case dict() if value:
-            yield start
-            yield from _mapping(value, f"{indent}  ")
-        case list() | tuple() if value:
-            yield start
-            yield from _sequence(value, f"{indent}  ")
-        case str() if "\n" in value and _is_block(value):
-            yield f"{start} |{'' if value.endswith(chr(10)) else '-'}"
-            yield from (f"{indent}  {line}" if line else "" for line in value.removesuffix("\n").split("\n"))
-        case _:
-            yield f"{start} {_scalar(value)}"
+    if isinstance(value, dict) and value:
+        lines.append(start)
+        _mapping(value, f"{indent}  ", lines)
+    elif isinstance(value, list | tuple) and value:
+        lines.append(start)
+        _sequence(value, f"{indent}  ", lines)
+    elif isinstance(value, str) and "\n" in value and _is_block(value):
+        lines.append(f"{start} |{'' if value.endswith(chr(10)) else '-'}")
+        lines += (f"{indent}  {line}" if line else "" for line in value.removesuffix("\n").split("\n"))
+    else:
+        lines.append(f"{start} {_scalar(value)}")
 
 
 def _bare(value: Any) -> Any:
@@ -118,10 +118,18 @@ def _scalar(value: Any) -> str:
             raise TypeError(f"{type(value).__name__} has no YAML form")
 
 
+@lru_cache(maxsize=4096)
 def _text(value: str) -> str:
     if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
         return value
-    return json.dumps(value, ensure_ascii=True)
+    return "".join(map(_escaped, json.dumps(value, ensure_ascii=False)))
+
+
+def _escaped(char: str) -> str:
+    """A character as both YAMLs read it in double quotes."""
+    if char.isprintable():
+        return char
+    return f"\\u{ord(char):04x}" if ord(char) < 1 << 16 else f"\\U{ord(char):08x}"
 
 
 def _is_block(value: str) -> bool:
