@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from penstock.cli.main import main
+from penstock.spec.crd import fleet_crd
 from penstock.spec.reference import reference_page
 from penstock.spec.schema import fleet_schema
 
@@ -87,3 +89,11 @@ def test_the_schema_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> No
 def test_the_reference_is_printed_as_the_page(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["spec", "reference"]) == 0
     assert capsys.readouterr().out == reference_page()
+
+
+def test_the_definition_is_printed_for_kubectl_and_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["spec", "crd"]) == 0
+    text = capsys.readouterr().out
+    assert main(["spec", "crd", "--output", "json"]) == 0
+
+    assert json.loads(capsys.readouterr().out) == YAML(typ="safe", pure=True).load(text) == fleet_crd()

@@ -1,4 +1,7 @@
-"""`penstock spec`: checks a fleet file, prints its JSON Schema and its reference page. Starts nothing."""
+"""`penstock spec`: checks a fleet file, prints its JSON Schema, its CustomResourceDefinition and its reference page.
+
+Starts nothing.
+"""
 
 from __future__ import annotations
 
@@ -57,6 +60,19 @@ def reference() -> None:
     from penstock.spec.reference import reference_page  # noqa: PLC0415 — start-up time
 
     print_text(reference_page().rstrip())
+
+
+@_spec.command()
+def crd(output: OutputOption = Output.TABLE) -> None:
+    """Print the CustomResourceDefinition of fleets, for `kubectl apply -f -`: YAML, or JSON with `--output json`."""
+    from penstock.plan.manifests import Manifest, Wave, emit  # noqa: PLC0415 — start-up time
+    from penstock.spec.crd import fleet_crd  # noqa: PLC0415 — start-up time
+
+    definition = fleet_crd()
+    if output is Output.JSON:
+        print_json(definition)
+    else:
+        print_text(emit(Manifest(body=definition, wave=Wave.CLUSTER, file="crd")).rstrip())
 
 
 def _summary(fleet: Fleet) -> str:
