@@ -15,6 +15,7 @@ from typing import Literal
 
 from penstock.errors import Problem, SpecError, StartError, UsageError
 from penstock.facts import find_gpu, find_model
+from penstock.plan.engine_command import SIMULATED_FLAGS, field_flags, flag_words, merged_flags, simulated_flags
 from penstock.spec import HardwareSpec, ModelSpec
 from penstock.spec.base import FieldPath
 
@@ -23,29 +24,6 @@ __all__ = ["SIMULATED_FLAGS", "EngineFacts", "EngineKind", "EnginePlan", "Report
 EngineKind = Literal["vllm", "simulated"]
 Report = Callable[[FieldPath, str, str], Problem]
 """Makes a problem of a path in the fleet file, a message and a hint: it knows the file and the line."""
-
-SIMULATED_FLAGS = frozenset(
-    {
-        "block-size",
-        "calibration",
-        "enable-chunked-prefill",
-        "enable-faults",
-        "enable-prefix-caching",
-        "gpu-memory-utilization",
-        "max-model-len",
-        "max-num-batched-tokens",
-        "max-num-seqs",
-        "no-enable-chunked-prefill",
-        "no-enable-prefix-caching",
-        "num-gpu-blocks-override",
-        "scheduling-policy",
-        "seed",
-        "shutdown-timeout",
-        "startup-delay-s",
-        "tensor-parallel-size",
-    }
-)
-"""Engine flags that `penstock engine` takes too; others change nothing in a simulation and are dropped with a note."""
 
 _OURS = {
     "host": "the gateway reaches its engines on loopback",
@@ -162,41 +140,6 @@ def _vllm_hindrance(model: ModelSpec, facts: EngineFacts) -> str | None:
     return None
 
 
-def _flags(model: ModelSpec, defaults: Mapping[str, str]) -> tuple[dict[str, list[str]], list[str]]:
-    """The engine's flags with their values, the file's over our defaults; and notes on what was not taken."""
-    flags = {name: [value] for name, value in defaults.items()}
-    notes: list[str] = []
-    for given, value in model.engine.args.items():
-        name = given.replace("_", "-")
-        if name in _OURS:
-            notes.append(f"engine flag {name} is not taken from the file: {_OURS[name]}")
-        elif value is None:
-            flags.pop(name, None)
-        elif value is True:
-            flags[name] = []
-        elif value is False:
-            flags.pop(name, None)
-            flags[f"no-{name}"] = []
-        else:
-            flags[name] = [str(v) for v in value] if isinstance(value, list) else [str(value)]
-    return flags, notes
-
-
-def _words(flags: Mapping[str, list[str]]) -> list[str]:
-    """Flags as command-line words. A value that begins with a dash is joined, else it would read as a flag."""
-    words: list[str] = []
-    for name, values in flags.items():
-        if len(values) == 1 and values[0].startswith("-"):
-            words.append(f"--{name}={values[0]}")
-        else:
-            words += [f"--{name}", *values]
-    return words
-
-
-def _fields_as_flags(model: ModelSpec) -> dict[str, str]:
-    return {**(model.hardware or HardwareSpec()).engine_flags, **model.engine_flags}
-
-
 def _environment(model: ModelSpec, ours: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted({**ours, **model.engine.env}.items()))
 
@@ -204,21 +147,20 @@ def _environment(model: ModelSpec, ours: Mapping[str, str]) -> tuple[tuple[str, 
 def _vllm(model: ModelSpec, facts: EngineFacts, reason: str) -> EnginePlan:
     assert facts.vllm_command is not None
     assert facts.source_path is not None
-    flags, notes = _flags(model, _fields_as_flags(model))
+    merged = merged_flags(model, field_flags(model), owned=_OURS)
+    flags = merged.flags
     if model.adapters:
         flags |= {"enable-lora": [], "lora-modules": [f"{a.name}={a.source}" for a in model.adapters]}
     argv = [facts.vllm_command, "serve", facts.source_path, "--host", "127.0.0.1", "--port", "{port}"]
-    argv += ["--served-model-name", model.name, *_words(flags)]
+    argv += ["--served-model-name", model.name, *flag_words(flags)]
     env = _environment(model, {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"})
     gpus = (model.hardware or HardwareSpec()).count
-    return EnginePlan(kind="vllm", reason=reason, notes=tuple(notes), argv=tuple(argv), env=env, gpus=gpus)
+    return EnginePlan(kind="vllm", reason=reason, notes=merged.notes, argv=tuple(argv), env=env, gpus=gpus)
 
 
 def _simulated(model: ModelSpec, facts: EngineFacts, reason: str) -> EnginePlan:
-    flags, notes = _flags(model, _fields_as_flags(model))
-    dropped = sorted(set(flags) - SIMULATED_FLAGS)
-    if dropped:
-        notes.append(f"the simulated engine has no use for {', '.join(dropped)}: dropped")
+    merged = simulated_flags(merged_flags(model, field_flags(model), owned=_OURS))
+    notes = list(merged.notes)
     gpu = (model.hardware or HardwareSpec()).gpu
     source = facts.source_path if facts.is_model_folder and facts.source_path else model.source_or_name
     if not facts.is_model_folder and (known := find_model(source)).is_guess:
@@ -227,7 +169,7 @@ def _simulated(model: ModelSpec, facts: EngineFacts, reason: str) -> EnginePlan:
     served = [model.name, *(adapter.name for adapter in model.adapters)] if model.adapters else []
     argv += [word for name in served for word in ("--served-model-name", name)]
     argv += ["--task", model.task, "--host", "127.0.0.1", "--port", "{port}", "--speed", str(model.engine.speed)]
-    argv += ["--ready-file", "{ready_file}", *_words({n: v for n, v in flags.items() if n in SIMULATED_FLAGS})]
+    argv += ["--ready-file", "{ready_file}", *flag_words(merged.flags)]
     return EnginePlan(
         kind="simulated", reason=reason, notes=tuple(notes), argv=tuple(argv), env=_environment(model, {})
     )
