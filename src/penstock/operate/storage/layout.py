@@ -6,6 +6,7 @@
     DIR/<name>/.lock-<revision>                     who pulls it now
     DIR/<name>/.in-use-<anything>                   somebody serves from here: see `gc`
     DIR/<name>/.trash-<anything>                    removed by `gc`, not yet deleted
+    DIR/.drill-<anything>/…                         a restore drill
 
 Pure: names only. Guarantees that no name from outside leaves its folder.
 """
@@ -19,6 +20,7 @@ from enum import StrEnum
 from penstock.errors import UsageError
 
 __all__ = [
+    "DRILL",
     "IN_USE",
     "LOCK",
     "MARKER",
@@ -36,7 +38,7 @@ __all__ = [
 ]
 
 MARKER = ".penstock-model.json"
-PARTIAL, LOCK, IN_USE, TRASH = ".partial-", ".lock-", ".in-use-", ".trash-"
+PARTIAL, LOCK, IN_USE, TRASH, DRILL = ".partial-", ".lock-", ".in-use-", ".trash-", ".drill-"
 PART_SUFFIX = ".part"
 _PATH_CHARS_MAX = 1024
 _PART_BYTES_MAX = 240
