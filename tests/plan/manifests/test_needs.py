@@ -10,8 +10,8 @@ from penstock.spec.loader import load_fleet
 HEAD = "apiVersion: penstock.dev/v1alpha1\nkind: Fleet\nmetadata: {name: f}\nspec:\n  models:\n    - "
 
 
-def needs(model: str) -> ModelNeeds:
-    fleet = load_fleet(f"{HEAD}{{name: m, source: Qwen/Qwen3-8B, {model}}}\n", "f")
+def needs(model: str, source: str = "Qwen/Qwen3-8B") -> ModelNeeds:
+    fleet = load_fleet(f"{HEAD}{{name: m, source: {source}, {model}}}\n", "f")
     plan = size_fleet(fleet, architecture_of=find_model).plans["m"]
     return needs_of(fleet.spec.models[0], plan)
 
@@ -43,3 +43,24 @@ def test_a_replica_is_aimed_at_a_load_that_holds_the_objectives() -> None:
     loose = needs("hardware: {gpu: H100}, objectives: {itlMs: 100}")
 
     assert 1 <= strict.concurrency < loose.concurrency
+
+
+def test_the_context_is_the_models_own_longest_where_the_file_says_nothing() -> None:
+    found = needs("hardware: {gpu: H100}")
+
+    assert found.context == find_model("Qwen/Qwen3-8B").context
+    assert "max-model-len" not in found.flags
+
+
+def test_a_context_longer_than_the_kv_cache_is_cut_to_what_one_request_can_have() -> None:
+    found = needs("hardware: {gpu: L4}", source="meta-llama/Llama-3.1-8B-Instruct")
+
+    assert found.kv_tokens < find_model("meta-llama/Llama-3.1-8B-Instruct").context
+    assert found.kv_tokens - 1024 < found.context <= found.kv_tokens
+    assert found.flags["max-model-len"] == str(found.context)
+
+
+def test_a_context_that_the_file_says_is_what_the_engine_is_told() -> None:
+    found = needs("hardware: {gpu: H100}, contextLength: 16384")
+
+    assert (found.context, found.flags["max-model-len"]) == (16384, "16384")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from penstock.facts import Gpu
@@ -29,7 +30,7 @@ class ModelNeeds:
     """Replicas as the file says; where it does not, as planned for the demand."""
     context: int
     """Longest prompt plus answer, tokens."""
-    flags: dict[str, str]
+    flags: Mapping[str, str]
     """Engine flags that make the plan true; what the engine does by itself is left out. `engine.args` stand over it."""
     host: HostNeeds
     source_bytes: int
@@ -44,6 +45,8 @@ class ModelNeeds:
 def needs_of(model: ModelSpec, plan: ModelPlan) -> ModelNeeds:
     """Settles what a model needs from its plan."""
     layout, choice = plan.choice.layout, plan.choice
+    kv_tokens = choice.estimate.memory.kv_tokens
+    context = _context(model, plan, kv_tokens)
     is_demand_stated = plan.ask.demand.requests_per_s > 0
     is_free = "replicas" not in model.model_fields_set and is_demand_stated
     running = choice.at_capacity.running * layout.data
@@ -55,11 +58,29 @@ def needs_of(model: ModelSpec, plan: ModelPlan) -> ModelNeeds:
         pipeline=layout.pipeline,
         data=layout.data,
         replicas=choice.replicas if is_free else model.replicas,
-        context=plan.context,
-        flags=engine_flags(plan),
+        context=context,
+        flags=_flags(plan, context),
         host=plan.host,
         source_bytes=choice.estimate.source_bytes,
-        kv_tokens=choice.estimate.memory.kv_tokens * layout.data,
+        kv_tokens=kv_tokens * layout.data,
         concurrency=max(1.0, math.floor(running)),
         is_demand_stated=is_demand_stated,
     )
+
+
+def _context(model: ModelSpec, plan: ModelPlan, kv_tokens: int) -> int:
+    """The context that is promised: as the file says; else the model's own longest, as far as its KV cache goes.
+
+    What the plan proposes for the demand is advice: nobody's longer request is refused because of it.
+    """
+    is_said = model.context_length is not None or plan.ask.context is not None
+    if is_said:
+        return plan.context
+    longest = plan.ask.model.context
+    return longest if kv_tokens >= longest else max(plan.context, kv_tokens // 1024 * 1024)
+
+
+def _flags(plan: ModelPlan, context: int) -> dict[str, str]:
+    flags = engine_flags(plan)
+    flags.pop("max-model-len", None)
+    return flags if context == plan.ask.model.context else {"max-model-len": str(context), **flags}
