@@ -14,7 +14,20 @@ from typing import Annotated
 import typer
 
 from penstock import __version__
-from penstock.cli import bench, calibrate, engine, gateway, plan, simulate, smoke, spec, up
+from penstock.cli import (
+    bench,
+    calibrate,
+    engine,
+    gateway,
+    importing,
+    models,
+    plan,
+    render,
+    simulate,
+    smoke,
+    spec,
+    up,
+)
 from penstock.cli.output import print_error, print_text, say
 from penstock.errors import PenstockError, UsageError
 
@@ -45,7 +58,21 @@ def _root(
     """One fleet.yaml, a production LLM-serving fleet."""
 
 
-for _command in (up, gateway, plan, simulate, calibrate, engine, smoke, bench, spec):  # the order of `penstock --help`
+_COMMANDS = (  # the order of `penstock --help`
+    up,
+    gateway,
+    plan,
+    render,
+    models,
+    simulate,
+    calibrate,
+    importing,
+    engine,
+    smoke,
+    bench,
+    spec,
+)
+for _command in _COMMANDS:
     _command.register(app)
 
 
