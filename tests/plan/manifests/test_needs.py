@@ -53,7 +53,7 @@ def test_the_context_is_the_models_own_longest_where_the_file_says_nothing() -> 
 
 
 def test_a_context_longer_than_the_kv_cache_is_cut_to_what_one_request_can_have() -> None:
-    found = needs("hardware: {gpu: L4}", source="meta-llama/Llama-3.1-8B-Instruct")
+    found = needs("hardware: {gpu: L4, count: 1}", source="meta-llama/Llama-3.1-8B-Instruct")
 
     assert found.kv_tokens < find_model("meta-llama/Llama-3.1-8B-Instruct").context
     assert found.kv_tokens - 1024 < found.context <= found.kv_tokens
