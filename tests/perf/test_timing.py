@@ -27,12 +27,12 @@ def _errors(kind: str, model: str, *, is_eager: bool = False) -> list[float]:
 @NEEDS_H200
 @pytest.mark.parametrize(
     ("model", "kind", "count", "median_max", "worst_max"),
-    [  # seen: median 1.1, 1.5, 1.5, 1.2 and 3.1 %; worst 4.7, 9.4, 14.5 (a first prompt), 5.8 and 15.9 % (the same)
+    [  # seen: median 1.1, 1.5, 1.4, 1.2 and 2.7 %; worst 4.9, 7.4, 14.8 (a first prompt), 5.2 and 19.2 % (the same)
         ("llama-3.1-8b", "decode", 50, 0.02, 0.06),
         ("qwen2.5-7b", "decode", 9, 0.03, 0.11),
         ("llama-3.1-8b", "prefill", 33, 0.03, 0.17),
         ("qwen3-30b-a3b", "decode", 30, 0.02, 0.07),
-        ("qwen3-30b-a3b", "prefill", 10, 0.05, 0.17),
+        ("qwen3-30b-a3b", "prefill", 10, 0.05, 0.20),
     ],
 )
 def test_steps_are_as_measured(model: str, kind: str, count: int, median_max: float, worst_max: float) -> None:
@@ -59,9 +59,12 @@ def test_decode_without_context_is_within_5_percent_of_the_h200(batch: int, meas
     assert said == pytest.approx(measured_ms, rel=0.05)
 
 
-def test_prefill_costs_21_microseconds_a_token_on_the_h200() -> None:
-    rate = (LLAMA.gpu_s(prefill_tokens=8192) - LLAMA.gpu_s(prefill_tokens=2048)) / 6144
-    assert rate == pytest.approx(21.2e-6, rel=0.03)
+def test_prefill_costs_20_microseconds_a_token_on_the_h200_and_more_once_its_clock_sinks() -> None:
+    def rate(fewer: int, more: int) -> float:
+        return (LLAMA.gpu_s(prefill_tokens=more) - LLAMA.gpu_s(prefill_tokens=fewer)) / (more - fewer)
+
+    assert rate(1024, 2048) == pytest.approx(19.9e-6, rel=0.03)
+    assert rate(4096, 8192) == pytest.approx(21.8e-6, rel=0.03)
 
 
 def test_fp8_cache_is_read_at_3_terabytes_a_second() -> None:
@@ -73,8 +76,8 @@ def test_fp8_cache_is_read_at_3_terabytes_a_second() -> None:
 def test_fp8_matrices_move_in_tiles_of_256_tokens() -> None:
     timing = StepTime(find_model("Llama-3.1-70B-FP8"), H200)
     times = {n: timing.gpu_s(decode_requests=n) for n in (128, 136, 256, 272, 512)}
-    assert times[136] - times[128] > 3 * (times[256] - times[136])
-    assert times[272] - times[256] > 3 * (times[512] - times[272])
+    assert times[136] - times[128] > 2.5 * (times[256] - times[136])
+    assert times[272] - times[256] > 2.5 * (times[512] - times[272])
 
 
 def test_context_beyond_the_window_costs_the_full_layers_only() -> None:

@@ -15,12 +15,12 @@ STEADY = ((1.0, 1.0),)
 SPELLS = ((0.4, 0.9), (0.4, 1.1), (0.2, 1.5))
 
 
-def step(gpu: float, launch: float = 0.0, *, is_ungraphed: bool = False) -> StepParts:
-    return StepParts(gpu_s=gpu, launch_s=launch, host_s=0.0, is_ungraphed=is_ungraphed)
+def step(gpu: float, host: float = 0.0) -> StepParts:
+    return StepParts(gpu_s=gpu, host_s=host, seconds=max(gpu, host))
 
 
 DECODE, PREFILL = step(0.005), step(0.050)
-LAUNCHED = step(0.010, 0.020, is_ungraphed=True)
+LAUNCHED = step(0.010, 0.020)
 """A prefill that the host takes longer to launch than the GPU to run."""
 
 
@@ -30,10 +30,19 @@ def rounds(
     share: float = 0.0,
     rate: float = 0.0,
     idle: float = 0.0,
+    lead: float = 0.0,
     spells: object = STEADY,
 ) -> Rounds:
     steps = [(1.0 - share, DECODE), (share, prefill)] if share else [(1.0, DECODE)]
-    return Rounds(steps=steps, after=DECODE, following=prefill, rate=rate, idle=idle, spells=spells)  # type: ignore[arg-type]
+    return Rounds(
+        steps=steps,
+        after=DECODE,
+        following=prefill,
+        rate=rate,
+        idle=idle,
+        lead=lead,
+        spells=spells,  # type: ignore[arg-type]
+    )
 
 
 def mean(points: list[tuple[float, float]]) -> float:
@@ -47,6 +56,11 @@ def largest(points: list[tuple[float, float]]) -> float:
 def test_an_idle_engine_takes_the_step_itself() -> None:
     assert mean(rounds(idle=1.0).found(PREFILL, lambda others: PREFILL)) == pytest.approx(0.050)
     assert mean(rounds(idle=1.0).found(LAUNCHED, lambda others: LAUNCHED)) == pytest.approx(0.020)
+
+
+def test_an_idle_gpu_begins_a_lead_after_the_decision_and_a_busy_one_at_once() -> None:
+    assert mean(rounds(idle=1.0, lead=0.002).found(PREFILL, lambda others: PREFILL)) == pytest.approx(0.052)
+    assert mean(rounds(lead=0.002).found(PREFILL, lambda others: PREFILL)) == pytest.approx(0.0575)
 
 
 def test_beside_decodes_it_waits_for_what_is_left_of_one_and_for_the_next() -> None:
@@ -72,7 +86,7 @@ def test_a_request_that_comes_meanwhile_holds_the_token_back_by_its_launch() -> 
     assert sum(p for p, seconds in points if seconds > 0.030) == pytest.approx(1 - math.exp(-5.0 * 0.020))
 
 
-def test_a_slow_spell_of_the_host_is_seen_in_the_tail_only_without_graphs() -> None:
+def test_a_slow_spell_of_the_host_is_seen_in_the_tail_where_the_gpu_is_quicker() -> None:
     assert largest(rounds(LAUNCHED, spells=SPELLS, idle=1.0).found(LAUNCHED, lambda others: LAUNCHED)) == pytest.approx(
         0.030
     )

@@ -11,7 +11,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
-__all__ = ["FrontEndTime", "HostTime", "Overheads"]
+__all__ = ["SPELLS", "FrontEndTime", "HostTime", "Overheads", "slowed"]
+
+SPELLS = ((0.4, 0.2), (0.4, 0.6), (0.2, 0.9))
+"""(probability, draw) of three host's paces that stand for all."""
+
+
+def slowed(slowest: float, draw: float) -> float:
+    """How many times as long a process takes whose core's other half is more or less busy; `draw` from 0 to 1.
+
+    A virtual CPU is half of a core. Most of the time its neighbour is nearly idle: quadratic, after the quantiles of
+    1,850 launches and as many schedulings.
+    """
+    return 1.0 + slowest * draw * draw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +38,18 @@ class Overheads:
     """The same for a cache in fp8: 3.1 TB/s measured."""
     uneven_context_factor: float = 1.09
     """Longer that the cache takes to read when contexts differ, as they do under load, than when they are alike."""
-    mixed_context_factor: float = 2.3
-    """Longer that decodes take to read it in a step that also has prefill: one attention call serves both."""
-    matmul_share: float = 0.74
-    """Of dense FLOP/s in the matrices of a long prefill: 0.0212 ms a token for an 8B in bf16."""
-    fp8_matmul_share: float = 0.70
-    """The same in fp8: 1,341 of 1,979 TFLOP/s measured for one product of 8192; wider ones reach more. Chosen
-    between with AIC."""
+    mixed_context_factor: float = 2.15
+    """Longer that decodes take to read it in a step that also has prefill: one attention call serves both. 62 ns for
+    each token of context of the 8B, against 29 of decodes alone."""
+    matmul_share: float = 0.78
+    """Of dense FLOP/s in the matrices of a prefill: 0.0199 ms a token for an 8B in bf16, up to some 2,000 tokens."""
+    boost_s: float = 50e-3
+    """How long a step's matrices run so: after that the power limit lets the clock sink."""
+    sustained_factor: float = 1.10
+    """Longer that matrices take from then on: 0.0218 ms a token of the 8B from 4,096 tokens."""
+    fp8_matmul_share: float = 0.74
+    """The same in fp8: 1,341 of 1,979 TFLOP/s measured for one product of 8192; wider ones reach more. Chosen with AIC,
+    whose products in a row are as fast as 0.70."""
     expert_matmul_share: float = 0.66
     """The same for expert matrices, which are multiplied in many small groups, padding counted as work: AIC chose
     how much is padding (`timing._EXPERT_TILE`), our measurements the share beside it. In fp8 the same kernels are no
@@ -69,33 +86,34 @@ class Overheads:
 class HostTime:
     """Of the engine's process: what each step costs one CPU core. With async scheduling it overlaps the GPU's work."""
 
-    schedule_s: float = 0.07e-3
-    schedule_request_s: float = 9e-6
-    deliver_s: float = 0.12e-3
+    schedule_s: float = 0.05e-3
+    schedule_request_s: float = 7e-6
+    deliver_s: float = 0.09e-3
     """From a step's result until the next one can be scheduled."""
-    deliver_request_s: float = 7.5e-6
+    deliver_request_s: float = 5.5e-6
     graph_s: float = 1.6e-3
     """To prepare and launch a step that is one CUDA graph: decodes only."""
-    graph_request_s: float = 6e-6
+    graph_request_s: float = 4.5e-6
     old_runner_s: float = 0.9e-3
     """More of the same in the older model runner, which mixtures of experts use. Not measured."""
     piecewise_layer_s: float = 0.25e-3
     """More for each layer of a step with prefill that runs as graphs with attention in between: 512 tokens or less."""
-    ungraphed_layer_s: float = 0.50e-3
-    """The same beyond 512 tokens: compiled kernels launched one by one. 14 to 30 ms seen for 32 layers."""
-    ungraphed_expert_layer_s: float = 1.15e-3
+    ungraphed_layer_s: float = 0.39e-3
+    """The same beyond 512 tokens: compiled kernels launched one by one. 14.6 ms for 32 layers at the quickest."""
+    ungraphed_expert_layer_s: float = 1.10e-3
     """The same for a mixture-of-experts layer."""
-    ungraphed_faster: float = 0.20
-    """Share by which the quickest such launch is under the typical one. The host's jitter: 18.1 ms is typical of the
-    8B under load, 14.5 and 29 are the 5th and 95th percentile."""
-    ungraphed_slower: float = 0.65
-    """Share by which the slowest one is over it."""
+    slowest: float = 1.2
+    """Share by which all of this takes longer where the core's other half is busy all the time; half of the time it is
+    less than a quarter of it (`slowed`). Scheduling, launches and delivery slow down together, for a second or so:
+    14.6 ms for a launch of the 8B without a graph at the 5th percentile, 19 at the median, 30 at the 95th. Each five of
+    the six recorded loads give 1.1 to 1.25."""
     eager_layer_s: float = 0.32e-3
     """The same for each step with `--enforce-eager`."""
     token_s: float = 1.0e-6
     """More for each token of a step with prefill."""
-    lead_s: float = 1.0e-3
-    """From the decision until the first kernel runs."""
+    lead_s: float = 2.5e-3
+    """From the decision until the first kernel runs, and from the last one until its result is read: a prompt alone
+    takes 46.3 ms where the same among decodes keeps the GPU for 43.9."""
     parallel_s: float = 0.4e-3
     """To hand a step to the processes of tensor parallelism. Not measured."""
 
@@ -108,12 +126,17 @@ class HostTime:
 class FrontEndTime:
     """Of the API server around the engine: tokenizing, HTTP, streaming. Depends on the host's CPU, not on its GPU."""
 
-    before_s: float = 2.3e-3
+    before_s: float = 2.0e-3
     before_per_prompt_token_s: float = 0.4e-6
-    after_s: float = 1.15e-3
-    after_per_prompt_token_s: float = 2.4e-6
-    per_token_s: float = 70e-6
+    after_s: float = 1.0e-3
+    after_per_prompt_token_s: float = 2.0e-6
+    per_token_s: float = 50e-6
     """One streamed token: one process tops out near 13,000 to 15,000 a second."""
+    transit_token_s: float = 15e-6
+    """Each token of a step that is encoded, handed over and decoded before any of them is sent: takes time, but not the
+    API process's. Together they are the 65 to 80 us that a first token comes later for each request beside it."""
+    slowest: float = 0.7
+    """As in `HostTime`: 5.4 ms after a prompt of 2,048 at the 5th percentile, 7.0 at the median, 9.0 at the 95th."""
 
     def before(self, prompt_tokens: int) -> float:
         """From the request's arrival until the scheduler sees it."""
@@ -123,6 +146,11 @@ class FrontEndTime:
         """From the engine's first token until the client sees it."""
         return self.after_s + self.after_per_prompt_token_s * prompt_tokens
 
+    @property
+    def mean_slower(self) -> float:
+        """Mean factor over all draws of its pace."""
+        return 1.0 + self.slowest / 3.0
+
     def scaled(self, factor: float) -> FrontEndTime:
         """The same on a host whose core takes `factor` times as long."""
-        return replace(self, **{f.name: getattr(self, f.name) * factor for f in fields(self)})
+        return replace(self, **{f.name: getattr(self, f.name) * factor for f in fields(self) if f.name.endswith("_s")})

@@ -169,7 +169,7 @@ class StepTime:
             touched = self.model.experts * (1.0 - math.pow(self._untouched, tokens))
             read += self._expert_read_s * touched
             multiply += self._expert_row_s * self._expert_rows(rows, touched)
-        matrices = _smooth_max(read, multiply)
+        matrices = self._sustained_s(_smooth_max(read, multiply))
         slower = self._mixed_factor if prefill_tokens else self._uneven_factor if is_uneven else 1.0
         attention = decode_requests * self._decode_s + prefill_pairs * self._pair_s
         attention += decode_context * self._context_s * slower
@@ -181,6 +181,11 @@ class StepTime:
         head = _smooth_max(self._head_read_s, sampled * self._head_token_s) if self._head_read_s else 0.0
         head += self._sampling_s + sampled * self._sampling_token_s
         return self._fixed_s + matrices + tokens * self._element_token_s + attention + head
+
+    def _sustained_s(self, matrices_s: float) -> float:
+        """Of matrices that keep the GPU busy for so long: its clock sinks in the end."""
+        o = self.calibration.overheads
+        return matrices_s + max(0.0, matrices_s - o.boost_s) * (o.sustained_factor - 1.0)
 
     def _tiled(self, rows: int) -> int:
         """Rows that the matrices are computed for."""
@@ -215,10 +220,9 @@ class StepTime:
             return self._ungraphed_s + more
         return (self._piecewise_s if prefill_tokens else self._graph_s) + more
 
-    def launch_jitter(self, draw: float) -> float:
-        """Factor of a launch without a CUDA graph, for a draw from 0 to 1: the host is not always as quick."""
-        h = self.calibration.host
-        return 1.0 + (2 * draw - 1.0) * (h.ungraphed_faster if draw < 0.5 else h.ungraphed_slower)
+    def lead_of(self, launch_s: float) -> float:
+        """Seconds from the start of a launch that takes so long until the GPU runs its first kernel."""
+        return min(self.lead_s, launch_s)
 
     def schedule_s(self, requests: int) -> float:
         """Seconds of the host to decide a step of so many requests."""
@@ -264,8 +268,9 @@ class StepTime:
         while start < prompt_tokens:
             count = min(max_num_batched_tokens, prompt_tokens - start)
             busy = self.gpu_s(prefill_tokens=count, prefill_pairs=count * (start + count / 2))
-            gpu_free = max(gpu_free, host + self.lead_s) + busy
-            host += self.launch_s(count, 0)
+            launch = self.launch_s(count, 0)
+            gpu_free = max(gpu_free, host + self.lead_of(launch)) + busy
+            host += launch
             gpu_free = max(gpu_free, host)
             start += count
         return max(gpu_free, host + self.schedule_s(1) + self.launch_s(0, 1))

@@ -23,7 +23,7 @@ from penstock.perf import (
     plan_memory,
     weight_bytes,
 )
-from penstock.perf.timing import GRAPH_TOKENS_MAX
+from penstock.perf.overheads import SPELLS, slowed
 from penstock.plan.quantization import Quantization, quantized
 
 __all__ = ["Estimate", "Layout", "MemoryBar", "StepParts", "fits", "graph_bytes", "safe_utilization"]
@@ -36,8 +36,6 @@ _OUTSIDE_BYTES = round(1.5 * _GIB)
 on H200."""
 _PIPELINE_SHARE = 0.85
 """Of a pipeline's ideal throughput: its stages are never quite equal. Not measured."""
-_SPELLS = ((0.4, 0.2), (0.4, 0.6), (0.2, 0.9))
-"""(probability, draw) of the host's jitter, finer where it is slow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,23 +101,18 @@ class StepParts(NamedTuple):
     """Seconds of one step, apart: the host prepares a step while the GPU runs the one before."""
 
     gpu_s: float
-    launch_s: float
     host_s: float
-    """Of the host beside the launch: to schedule and to deliver."""
-    is_ungraphed: bool
-
-    @property
-    def seconds(self) -> float:
-        """Where steps like it follow each other."""
-        return max(self.gpu_s, self.launch_s + self.host_s)
+    """To schedule, launch and deliver, while the host is quick."""
+    seconds: float
+    """Mean over the host's spells, where steps like it follow each other."""
 
     def host_in(self, spell: float) -> float:
-        """Of the host, where launches without a graph take so many times as long."""
-        return self.launch_s * (spell if self.is_ungraphed else 1.0) + self.host_s
+        """Of the host, while it takes so many times as long."""
+        return self.host_s * spell
 
     def times(self, steps: int) -> StepParts:
         """So many such steps as one."""
-        return StepParts(self.gpu_s * steps, self.launch_s * steps, self.host_s * steps, self.is_ungraphed)
+        return StepParts(self.gpu_s * steps, self.host_s * steps, self.seconds * steps)
 
 
 class Estimate:
@@ -222,27 +215,34 @@ class Estimate:
         )
         requests = decoding + (started if prefill else 0)
         slower = 1.0 if stages == 1 else 1.0 / _PIPELINE_SHARE
-        return StepParts(
-            gpu_s=busy * slower,
-            launch_s=times.launch_s(prefill, decoding) * slower,
-            host_s=(times.schedule_s(requests) + times.deliver_s(requests)) * slower,
-            is_ungraphed=prefill + decoding > GRAPH_TOKENS_MAX,
-        )
+        host = times.launch_s(prefill, decoding) + times.schedule_s(requests) + times.deliver_s(requests)
+        if host * self.spells[-1][1] <= busy:
+            seconds = busy
+        else:
+            seconds = sum(chance * max(busy, host * spell) for chance, spell in self.spells)
+        return StepParts(gpu_s=busy * slower, host_s=host * slower, seconds=seconds * slower)
 
     @cached_property
-    def launch_spells(self) -> tuple[tuple[float, float], ...]:
-        """(probability, factor) of launches without a CUDA graph: the host is quick or slow for a while."""
-        return tuple((chance, self._times.launch_jitter(draw)) for chance, draw in _SPELLS)
+    def spells(self) -> tuple[tuple[float, float], ...]:
+        """(probability, factor) of the host's paces, the slowest last: it is quick or slow for a while."""
+        slowest = self.calibration.host.slowest
+        return tuple((chance, slowed(slowest, draw)) for chance, draw in SPELLS)
+
+    @property
+    def lead_s(self) -> float:
+        """From a decision until an idle GPU has begun, and from its end until that is known."""
+        return self._times.lead_s
 
     def front_s(self, prompt_tokens: float) -> float:
         """Seconds that the API server adds to a first token."""
         front, tokens = self.calibration.front_end, round(prompt_tokens)
-        return front.before(tokens) + front.after(tokens)
+        return (front.before(tokens) + front.after(tokens)) * front.mean_slower
 
     @property
     def sent_token_s(self) -> float:
         """Seconds of the API server for each token of a step, before it sends the next one."""
-        return self.calibration.front_end.per_token_s
+        front = self.calibration.front_end
+        return (front.per_token_s + front.transit_token_s) * front.mean_slower
 
     def interval(self, value: float, regime: Regime) -> Interval:
         """The 90 % interval of a figure: wider for kinds of model that were not measured."""

@@ -9,7 +9,8 @@ one's tokens. So a request waits
 4. for the next launch, since the host hands nothing out before: short for decodes, as long as its own for a prefill
    of more than 512 tokens. The longer a launch takes, the likelier is a request that makes the next one long too.
 
-Launches without a CUDA graph are quick or slow for a while (`Estimate.launch_spells`). An idle engine starts at once.
+The host is quick or slow for a while (`Estimate.spells`). An idle engine decides at once, and its GPU has begun a lead
+later.
 """
 
 from __future__ import annotations
@@ -46,8 +47,10 @@ class Rounds:
     """Chance that nothing runs at all where the steps say that no prompt does."""
     pauses_anywhere: bool = False
     """The engine has no decodes: it is idle or not whatever the steps say."""
+    lead: float = 0.0
+    """From a decision until an idle GPU has begun."""
     spells: Sequence[tuple[float, float]]
-    """(probability, factor) of the host's launches without a graph."""
+    """(probability, factor) of the host's paces, the slowest last."""
 
     def found(self, alone: StepParts, own: Callable[[float], StepParts]) -> list[tuple[float, float]]:
         """(probability, seconds) of a request that arrives at a random moment.
@@ -67,7 +70,9 @@ class Rounds:
         return points
 
     def _spells(self, own: StepParts) -> Sequence[tuple[float, float]]:
-        return self.spells if own.is_ungraphed or self.following.is_ungraphed else _ALWAYS
+        slowest = self.spells[-1][1]
+        decides = any(step.host_in(slowest) > step.gpu_s for step in (own, self.following, self.after))
+        return self.spells if decides else _ALWAYS
 
     def _rounds(self, spell: float) -> Sequence[tuple[float, float, float]]:
         """(probability to arrive in it, how long it lasts, what it leaves to the GPU) of the rounds."""
@@ -103,10 +108,11 @@ class Rounds:
         Of cases (probability, how long the round lasts, what it leaves to the GPU, one's own step).
         """
         after, following, rate = self.after.host_in(spell), self.following.host_in(spell), self.rate
+        lead = self.lead * spell
         points: list[tuple[float, float]] = []
         for p, lasts, left, own in cases:
             launched = own.host_in(spell)
-            through = left + own.gpu_s
+            through = (left if left > lead else lead) + own.gpu_s
             through = launched if through < launched else through
             launched = left if launched < left else launched
             early, late = lasts / 4, lasts * 3 / 4

@@ -272,13 +272,14 @@ class Engine:
             rate=arrivals / mean,
             idle=math.exp(-running) if self._decodes else _idle_share(arrivals),
             pauses_anywhere=not self._decodes,
-            spells=self.estimate.launch_spells,
+            lead=self.estimate.lead_s,
+            spells=self.estimate.spells,
         )
 
 
 _Z95 = 1.645
 """95th percentile of the normal distribution."""
-_NO_STEP = StepParts(gpu_s=0.0, launch_s=0.0, host_s=0.0, is_ungraphed=False)
+_NO_STEP = StepParts(gpu_s=0.0, host_s=0.0, seconds=0.0)
 _ROUNDS = 30
 _CLOSE = 1e-4
 """Share of a rate to which it is hit."""

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.facts import find_gpu, find_model
-from penstock.perf import StepTime
+from penstock.perf import StepTime, default_calibration
 from penstock.simulate.engine.pipeline import Pipeline
 from penstock.simulate.engine.scheduler import Batch, Sequence
 
-LLAMA = StepTime(find_model("Llama-3.1-8B"), find_gpu("H200"))
+H200 = find_gpu("H200")
+QUICK = default_calibration(H200)
+QUICK = replace(QUICK, host=replace(QUICK.host, slowest=0.0))
+LLAMA = StepTime(find_model("Llama-3.1-8B"), H200, calibration=QUICK)
+"""On a host that is always quick."""
 SEQUENCE = Sequence(request_id="r", number=0, tokens=8, arrival=0.0)
 
 
@@ -54,6 +62,21 @@ def test_step_without_a_graph_holds_back_the_result_before_it() -> None:
     last, due = pipeline.step(_batch(decodes=9), "after", later)
     assert due == "prefill"
     assert last - later < later - at
+
+
+def test_a_slow_host_slows_all_that_it_does_and_nothing_of_the_gpu() -> None:
+    slow = StepTime(LLAMA.model, H200, calibration=replace(QUICK, host=replace(QUICK.host, slowest=1.2)))
+
+    def times(timing: StepTime, batch: Batch) -> list[float]:
+        pipeline: Pipeline[int] = Pipeline(timing)
+        ends = [pipeline.step(batch, n, 0.0)[0] for n in range(200)]
+        return [b - a for a, b in pairwise(ends[10:])]
+
+    quick, slowed = (times(timing, _batch(prefill=520, decodes=8)) for timing in (LLAMA, slow))
+    assert max(quick) < 1.01 * min(quick)
+    assert 1.8 < max(slowed) / min(quick) <= 2.2
+    assert min(slowed) >= min(quick) * 0.999
+    assert sum(times(slow, _batch(decodes=8))) == pytest.approx(sum(times(LLAMA, _batch(decodes=8))))
 
 
 def test_without_async_scheduling_each_step_gives_its_own_result() -> None:

@@ -17,10 +17,14 @@ CONFIG = EngineConfig(
 )
 
 
-def _recorded(name: str) -> tuple[dict[str, float], OpenLoop]:
+PHASES = 8
+"""Replays of each load, with the host slow at other times in each: a dozen seconds are too few for a tail."""
+
+
+def _recorded(name: str) -> tuple[dict[str, float], list[OpenLoop]]:
     """A load point as measured and as replayed."""
     measured, requests = load_points()[name]
-    return measured, replay_open_loop(requests, CONFIG)
+    return measured, [replay_open_loop(requests, CONFIG, phase=n / PHASES) for n in range(PHASES)]
 
 
 def _quantile_ms(values: list[float], share: float) -> float:
@@ -28,45 +32,38 @@ def _quantile_ms(values: list[float], share: float) -> float:
 
 
 @NEEDS_H200
-@pytest.mark.parametrize(
-    ("name", "p95_within"),
-    # TTFT p95 of the 512-token loads misses its bar of 10 %: real launches jitter in spells that we only imitate
-    [
-        ("p_512_128_8", 0.20),
-        ("p_512_128_24", 0.10),
-        ("p_512_128_38", 0.20),
-        ("p_2048_256_3", 0.10),
-        ("p_2048_256_7", 0.10),
-    ],
-)
-def test_load_below_saturation_is_served_as_measured(name: str, p95_within: float) -> None:
-    """Seen: TTFT p50 -5 to +1 %, ITL p50 -2 to +13 %, mean ITL -3 to +1 %, tokens a second within 0.4 %."""
-    measured, replayed = _recorded(name)
-    ttft = [a.ttft_s for a in replayed.answered]
-    gaps = [g for a in replayed.answered for g in a.gaps_s]
-    assert _quantile_ms(ttft, 0.50) == pytest.approx(measured["ttft_p50"], rel=0.10)
-    assert _quantile_ms(ttft, 0.95) == pytest.approx(measured["ttft_p95"], rel=p95_within)
-    assert _quantile_ms(gaps, 0.50) == pytest.approx(measured["itl_p50"], rel=0.15)
+@pytest.mark.parametrize("name", ["p_512_128_8", "p_512_128_24", "p_512_128_38", "p_2048_256_3", "p_2048_256_7"])
+def test_load_below_saturation_is_served_as_measured(name: str) -> None:
+    """Seen: TTFT p50 0 to +5 %, p95 -4 to +3 %, p99 -8 to +3 %, ITL p50 -3 to +9 %, p99 -11 to +7 %."""
+    measured, replays = _recorded(name)
+    ttft = [a.ttft_s for replayed in replays for a in replayed.answered]
+    gaps = [g for replayed in replays for a in replayed.answered for g in a.gaps_s]
+    for values, field in ((ttft, "ttft"), (gaps, "itl")):
+        assert _quantile_ms(values, 0.50) == pytest.approx(measured[f"{field}_p50"], rel=0.10)
+        assert _quantile_ms(values, 0.99) == pytest.approx(measured[f"{field}_p99"], rel=0.15)
+    assert _quantile_ms(ttft, 0.95) == pytest.approx(measured["ttft_p95"], rel=0.10)
     assert statistics.mean(gaps) * 1e3 == pytest.approx(measured["itl_mean"], rel=0.05)
-    assert replayed.output_tokens_per_s == pytest.approx(measured["out_tok_s"], rel=0.02)
-    assert replayed.running_max == pytest.approx(measured["max_running"], rel=0.10)
-    assert replayed.preemptions == 0
+    for replayed in replays:
+        assert replayed.output_tokens_per_s == pytest.approx(measured["out_tok_s"], rel=0.02)
+        assert replayed.running_max == pytest.approx(measured["max_running"], rel=0.11)
+        assert replayed.preemptions == 0
 
 
 @NEEDS_H200
 def test_load_past_saturation_shows_as_running_and_not_as_waiting() -> None:
-    """Seen: everything within 10 %."""
-    measured, replayed = _recorded("p_2048_256_15")
-    ttft = [a.ttft_s for a in replayed.answered]
-    gaps = [g for a in replayed.answered for g in a.gaps_s]
+    """Seen: everything within 8 %."""
+    measured, replays = _recorded("p_2048_256_15")
+    ttft = [a.ttft_s for replayed in replays for a in replayed.answered]
+    gaps = [g for replayed in replays for a in replayed.answered for g in a.gaps_s]
     for share, field in ((0.5, "ttft_p50"), (0.95, "ttft_p95"), (0.99, "ttft_p99")):
         assert _quantile_ms(ttft, share) == pytest.approx(measured[field], rel=0.15)
     for share, field in ((0.5, "itl_p50"), (0.99, "itl_p99")):
         assert _quantile_ms(gaps, share) == pytest.approx(measured[field], rel=0.15)
-    assert replayed.output_tokens_per_s == pytest.approx(measured["out_tok_s"], rel=0.05)
-    assert replayed.running_max == pytest.approx(measured["max_running"], rel=0.10)
-    assert replayed.kv_usage_max == pytest.approx(measured["max_kv"], rel=0.10)
-    assert replayed.waiting_max <= 5
+    for replayed in replays:
+        assert replayed.output_tokens_per_s == pytest.approx(measured["out_tok_s"], rel=0.05)
+        assert replayed.running_max == pytest.approx(measured["max_running"], rel=0.10)
+        assert replayed.kv_usage_max == pytest.approx(measured["max_kv"], rel=0.10)
+        assert replayed.waiting_max <= 8
 
 
 def test_all_is_answered_and_twice_the_same() -> None:

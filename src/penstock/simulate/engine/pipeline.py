@@ -11,18 +11,13 @@ from __future__ import annotations
 
 from typing import Generic, NamedTuple, TypeVar
 
-from penstock.perf.timing import GRAPH_TOKENS_MAX, StepTime
+from penstock.perf.timing import StepTime
+from penstock.simulate.engine.pace import Pace
 from penstock.simulate.engine.scheduler import Batch
 
 __all__ = ["Flight", "Pipeline"]
 
 T = TypeVar("T")
-_GOLDEN = 0.6180339887498949
-"""Multiples of it, less their whole part, fill 0 to 1 evenly: the host's jitter without a random stream."""
-_SPELL_S = 0.6
-"""A host that is slow stays so for a while: launches 0.1 s apart correlate by 0.5 to 0.8 on the measured one."""
-_OWN_DRAW = 4
-"""One launch in so many is as quick or slow as itself, not as its spell."""
 
 
 class Flight(NamedTuple, Generic[T]):
@@ -36,9 +31,9 @@ class Flight(NamedTuple, Generic[T]):
 
 
 class Pipeline(Generic[T]):
-    """Owns both clocks. `step` once for each decision."""
+    """Owns both clocks. `step` once for each decision. `phase` sets when its host is slow."""
 
-    def __init__(self, timing: StepTime, *, speed: float = 1.0, is_async: bool = True) -> None:
+    def __init__(self, timing: StepTime, *, speed: float = 1.0, is_async: bool = True, phase: float = 0.0) -> None:
         self.timing = timing
         self.is_async = is_async
         self.host_free = 0.0
@@ -46,16 +41,19 @@ class Pipeline(Generic[T]):
         self.gpu_free = 0.0
         self.flight: Flight[T] | None = None
         self.scale = 1.0 / speed
-        self._ungraphed = 0
+        self.pace = Pace(timing.calibration.host.slowest, phase=phase, speed=speed)
 
     def step(self, batch: Batch, load: T, now: float) -> tuple[float, T | None]:
         """Launches a batch decided at `now`; when the next result is there, and whose it is (None: nobody's yet)."""
         requests = len(batch.shares)
-        host = max(now, self.host_free) + self.timing.schedule_s(requests) * self.scale
+        host = max(now, self.host_free)
+        scale = self.scale * self.pace.at(host)
+        host += self.timing.schedule_s(requests) * scale
         launched: Flight[T] | None = None
         if requests:
-            starts = max(self.gpu_free, host + self.timing.lead_s * self.scale)
-            host += self._launch_s(batch, host) * self.scale
+            launch = self.timing.launch_s(batch.prefill_tokens, batch.decode_tokens)
+            starts = max(self.gpu_free, host + self.timing.lead_of(launch) * scale)
+            host += launch * scale
             self.gpu_free = max(starts + self._gpu_s(batch), host)
             launched = Flight(load, requests, self.gpu_free)
         due = self.flight if self.is_async else launched
@@ -64,17 +62,8 @@ class Pipeline(Generic[T]):
             self.host_free = host
             return host, None
         ends_at = max(host, due.ends_at)
-        self.host_free = ends_at + self.timing.deliver_s(due.requests) * self.scale
+        self.host_free = ends_at + self.timing.deliver_s(due.requests) * scale
         return ends_at, due.load
-
-    def _launch_s(self, batch: Batch, now: float) -> float:
-        seconds = self.timing.launch_s(batch.prefill_tokens, batch.decode_tokens)
-        if batch.prefill_tokens + batch.decode_tokens <= GRAPH_TOKENS_MAX:
-            return seconds
-        self._ungraphed += 1
-        is_own = self._ungraphed % _OWN_DRAW == 0
-        place = self._ungraphed if is_own else int(now / (_SPELL_S * self.scale))
-        return seconds * self.timing.launch_jitter(place * _GOLDEN % 1.0)
 
     def _gpu_s(self, batch: Batch) -> float:
         return self.scale * self.timing.gpu_s(

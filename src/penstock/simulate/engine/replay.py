@@ -61,19 +61,24 @@ class OpenLoop:
         return sum(len(a.token_times) for a in self.answered) / self.duration_s if self.answered else 0.0
 
 
-def replay_open_loop(requests: Sequence[tuple[float, LengthRequest]], config: EngineConfig) -> OpenLoop:
-    """Serves requests, each with the time at which it is sent, in order of time."""
-    return _Replay(requests, config).run()
+def replay_open_loop(
+    requests: Sequence[tuple[float, LengthRequest]], config: EngineConfig, *, phase: float = 0.0
+) -> OpenLoop:
+    """Serves requests, each with the time at which it is sent, in order of time.
+
+    `phase` (0 to 1) sets when the host is slow: a few seconds of load have other tails with another one.
+    """
+    return _Replay(requests, config, phase).run()
 
 
 class _Replay:
     """Owns the order of events: a request comes, the engine sees it, a step's result is sent."""
 
-    def __init__(self, requests: Sequence[tuple[float, LengthRequest]], config: EngineConfig) -> None:
+    def __init__(self, requests: Sequence[tuple[float, LengthRequest]], config: EngineConfig, phase: float) -> None:
         calibration = config.calibration or default_calibration(config.gpu)
-        self._front = FrontEnd(calibration.front_end, speed=config.speed)
+        self._front = FrontEnd(calibration.front_end, speed=config.speed, phase=phase)
         self._results: deque[tuple[float, list[str]]] = deque()
-        self._engine = VirtualEngine(config, on_result=lambda at, ids: self._results.append((at, ids)))
+        self._engine = VirtualEngine(config, on_result=lambda at, ids: self._results.append((at, ids)), phase=phase)
         self._sent = {request.id: at for at, request in requests}
         self._prompts = {request.id: request.prompt_tokens for _, request in requests}
         self._coming = deque(requests)

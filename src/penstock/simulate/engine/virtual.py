@@ -108,6 +108,7 @@ class VirtualEngine:
 
     `on_result(at, ids)` is told of each step's result: when, and whose tokens; with it every step is run one by one.
     `on_first(at, id, before)` is told of each first token, and of how many tokens come before it in its step's result.
+    `phase` (0 to 1) sets when its host is slow, so that replicas are not all so at once.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class VirtualEngine:
         *,
         on_result: Callable[[float, list[str]], None] | None = None,
         on_first: Callable[[float, str, int], None] | None = None,
+        phase: float = 0.0,
     ) -> None:
         self.config = config
         self.max_model_len = config.max_model_len or config.model.context
@@ -133,7 +135,7 @@ class VirtualEngine:
         )
         self._scheduler = Scheduler(limits, self._pool)
         self._pipeline: Pipeline[list[_Live]] = Pipeline(
-            self.timing, speed=config.speed, is_async=config.async_scheduling
+            self.timing, speed=config.speed, is_async=config.async_scheduling, phase=phase
         )
         self._on_result = on_result
         self._on_first = on_first
@@ -348,10 +350,10 @@ class VirtualEngine:
         pipeline, timing, scale = self._pipeline, self.timing, self._pipeline.scale
         requests = len(running)
         base, per_token, window, per_windowed = timing.decode_line(requests)
-        schedule = timing.schedule_s(requests) * scale
-        lead = timing.lead_s * scale
-        launch = timing.launch_s(0, requests) * scale
-        deliver = timing.deliver_s(requests) * scale
+        launch_s = timing.launch_s(0, requests)
+        quick = (timing.schedule_s(requests), timing.lead_of(launch_s), launch_s, timing.deliver_s(requests))
+        pace, slow_until = pipeline.pace, -math.inf
+        schedule = lead = launch = deliver = 0.0
         host_free, gpu_free = pipeline.host_free, pipeline.gpu_free
         flight = pipeline.flight
         assert flight is not None
@@ -360,6 +362,10 @@ class VirtualEngine:
         add = self.gaps.add
         done = 0
         while done < count and host_free < until:
+            if host_free >= slow_until:
+                slower = scale * pace.at(host_free)
+                schedule, lead, launch, deliver = [part * slower for part in quick]
+                slow_until = pace.until
             host = host_free + schedule
             starts = host + lead
             starts = max(starts, gpu_free)

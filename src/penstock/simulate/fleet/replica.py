@@ -2,7 +2,7 @@
 
 The engine is `VirtualEngine`. The API server is one process on one core: it reads requests in order, and each token
 that it streams costs it time. First tokens are charged one by one, later ones as a flow, so that equal decode steps can
-be run in one go: within 2 % of one by one (which `engine.replay` does) up to saturation.
+be run in one go: within 5 % of one by one (which `engine.replay` does) up to saturation.
 
 Guarantees: in order of time; each request comes out once, or is forgotten by `abort`.
 """
@@ -56,12 +56,12 @@ class Replica:
     """Owns one engine and the time at which its API server is free. `receive` a request, then `submit` it at the time
     that this gave, after an `advance` to it."""
 
-    def __init__(self, name: str, config: EngineConfig, gaps: TokenGaps) -> None:
+    def __init__(self, name: str, config: EngineConfig, gaps: TokenGaps, *, phase: float = 0.0) -> None:
         self.name = name
-        self.engine = VirtualEngine(config, on_first=self._note_first)
+        self.engine = VirtualEngine(config, on_first=self._note_first, phase=phase)
         self.engine.gaps = gaps  # of all replicas together
         self._time = (config.calibration or default_calibration(config.gpu)).front_end
-        self._front = FrontEnd(self._time)
+        self._front = FrontEnd(self._time, phase=phase)
         self._live: dict[str, _Live] = {}
         self._firsts: deque[tuple[float, _Live, int, int]] = deque()
         """First tokens that are not sent yet: when they are there, tokens so far, and those of its step."""
@@ -126,21 +126,36 @@ class Replica:
     def _stream(self, now: float) -> None:
         """Charges the API server for what went out since it was last looked at: first tokens one by one, each behind
         those of its step; the others as a flow."""
-        front, time = self._front, self._time
         while self._firsts and self._firsts[0][0] <= now:
-            at, live, total, before = self._firsts.popleft()
-            before = min(before, total - self._charged)
-            self._flow(total - before, at)
-            at = max(front.free_at, at) + before * time.per_token_s
-            front.free_at = live.first_at = at + time.after(live.prompt_tokens)
-            self._charged = total + 1
+            self._send_firsts(self._firsts[0][0])
         self._flow(self.engine.generation_tokens, now)
+
+    def _send_firsts(self, at: float) -> None:
+        """First tokens of one step's result: what they cost more comes before any token of the step, as in
+        `FrontEnd.send`."""
+        front, time = self._front, self._time
+        step: list[tuple[_Live, int, int]] = []
+        while self._firsts and self._firsts[0][0] == at:
+            _, live, total, before = self._firsts.popleft()
+            step.append((live, total, min(before, total - self._charged)))
+        _, total, before = step[0]
+        self._flow(total - before, at)
+        transit = (step[-1][2] + 1) * time.transit_token_s * front.scale_at(at)
+        begins = max(front.free_at, at + transit)
+        slower = front.scale_at(begins)
+        ready = begins + sum(time.after(live.prompt_tokens) for live, _, _ in step) * slower
+        sent = 0
+        for place, (live, total, before) in enumerate(step):
+            sent = max(0, before - place)
+            front.free_at = live.first_at = ready + sent * time.per_token_s * slower
+            self._charged = total + 1
 
     def _flow(self, total: int, now: float) -> None:
         """Tokens up to this many went out by now."""
         fresh = total - self._charged
         if fresh > 0:
-            self._front.free_at = max(self._front.free_at, self._looked_at) + fresh * self._time.per_token_s
+            begins = max(self._front.free_at, self._looked_at)
+            self._front.free_at = begins + fresh * self._time.per_token_s * self._front.scale_at(begins)
             self._charged = total
         self._looked_at = now
 

@@ -38,6 +38,8 @@ __all__ = ["FleetRun", "Traffic", "simulate"]
 
 _PAUSE_MIN_S = 0.001
 """Shortest pause between an answer and the next turn: how far engines are run ahead at least."""
+_GOLDEN = 0.6180339887498949
+"""Multiples of it, less their whole part, fill 0 to 1 evenly."""
 _REFUSED_S = 0.001
 """What an engine takes to say that a prompt is too long."""
 
@@ -128,7 +130,9 @@ class _Fleet:
         self._on_tick = on_tick
         names = [f"{scenario.model}-{n}" for n in range(scenario.endpoints)]
         gaps = TokenGaps()
-        self._replicas = {name: Replica(name, scenario.engine, gaps) for name in names}
+        self._replicas = {  # each on a host of its own, slow at other times
+            name: Replica(name, scenario.engine, gaps, phase=n * _GOLDEN % 1.0) for n, name in enumerate(names)
+        }
         self._table = EndpointTable()
         self._table.set_pool(
             scenario.model, [EndpointAddress(id=name, host="127.0.0.1", port=n + 1) for n, name in enumerate(names)]
