@@ -94,12 +94,18 @@ golden: $(VENV)/.dev ## write the golden plans and simulations anew; review the 
 	@PENSTOCK_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/plan/test_record.py tests/simulate/fleet/test_record.py
 
 .PHONY: wheel
-wheel: $(VENV)/.dev ## build the wheel, install it into an empty environment, serve a chat from it
-	@rm -rf dist build/wheel-venv && mkdir -p build
+wheel: $(VENV)/.dev ## build the wheel, install it as the container image does into an empty folder, serve a chat from it
+	@rm -rf dist build/image && mkdir -p build
 	@$(BIN)/python -m build --wheel --outdir dist . > build/wheel.log 2>&1 || { cat build/wheel.log >&2; exit 1; }
-	@$(BIN)/python -m venv build/wheel-venv
-	@build/wheel-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input dist/penstock-*.whl
-	@build/wheel-venv/bin/python .ci/wheel_serves.py
+	@PYTHON=$(BIN)/python image/install.sh build/image dist/penstock-*.whl
+	@image/check.sh build/image
+
+.PHONY: lock
+lock: $(VENV)/.dev ## write image/constraints.txt anew: the newest versions that pyproject.toml takes
+	@rm -rf build/lock && $(BIN)/python -m venv build/lock
+	@build/lock/bin/python -m pip install --quiet --disable-pip-version-check --no-input .
+	@{ echo "# Versions of everything in the container image; written by \`make lock\`, installed by image/install.sh."; \
+	   build/lock/bin/python -m pip freeze --exclude penstock --exclude pip --exclude setuptools; } > image/constraints.txt
 
 .PHONY: clean
 clean: ## remove .venv and everything built or cached
