@@ -38,7 +38,7 @@ from penstock.spec.base import FieldPath
 from penstock.spec.document import Document, parse_document
 from penstock.spec.loader import load_fleet
 
-__all__ = ["Asked", "Asks", "PlanOptions", "fleet_asks", "model_asks"]
+__all__ = ["Asked", "Asks", "PlanOptions", "fleet_asks", "model_asks", "traced_demand"]
 
 _BY_NAME_ONLY = re.compile(r"^(RTX-|MI)")
 """GPUs that are never chosen unless named: the licence of GeForce drivers keeps those cards out of data centres, and
@@ -198,7 +198,7 @@ def _asked(
     found = ask_of_model(
         model,
         architecture,
-        demand=_traced(model, options, folder),
+        demand=traced_demand(model, options, folder),
         gpus=market.gpus,
         prices=market.prices,
         price_words=market.words,
@@ -264,7 +264,7 @@ def _objectives(stated: Objectives, given: Sequence[str]) -> tuple[Objectives, s
     return stated, names
 
 
-def _traced(model: ModelSpec, options: PlanOptions, folder: Path) -> Demand | None:
+def traced_demand(model: ModelSpec, options: PlanOptions, folder: Path) -> Demand | None:
     """The demand of a trace; None where there is none."""
     said = model.demand
     path = options.trace

@@ -1,0 +1,69 @@
+"""What of a fleet file cannot be a cluster's objects, in words, each with its place in the file. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from penstock.plan.manifests.expose import expose_findings
+from penstock.plan.manifests.keys import key_findings, ref_findings
+from penstock.spec import Fleet
+from penstock.spec.base import Finding
+
+__all__ = ["TEXT_BYTES_MAX", "cluster_findings"]
+
+TEXT_BYTES_MAX = 1_000_000
+"""A ConfigMap holds 1 MiB with its metadata; last-applied copies and annotations take their part."""
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_LABEL = re.compile(r"(([a-z0-9]([-a-z0-9.]*[a-z0-9])?)/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+
+
+def cluster_findings(fleet: Fleet, text: str) -> Iterator[Finding]:
+    """Everything that is wrong at once."""
+    yield from _open_to_all(fleet)
+    yield from key_findings(fleet)
+    yield from _not_in_a_pod(fleet)
+    yield from expose_findings(fleet)
+    yield from _names(fleet)
+    token = fleet.spec.kubernetes.hugging_face_token
+    if token is not None:
+        yield from ref_findings(("spec", "kubernetes", "huggingFaceToken"), token)
+    if len(text.encode()) > TEXT_BYTES_MAX:
+        message = f"the file has {len(text.encode()):,} bytes, and a ConfigMap holds {TEXT_BYTES_MAX:,}"
+        yield Finding(at=(), message=message, hint="split it into two fleets")
+
+
+def _open_to_all(fleet: Fleet) -> Iterator[Finding]:
+    """The gateway itself refuses to start so."""
+    gateway = fleet.spec.gateway
+    if not gateway.tenants and gateway.auth.anonymous is None:
+        message = (
+            "names no tenant and no key, and in a cluster the gateway listens on the network: anyone who reaches it "
+            "could use the GPUs"
+        )
+        hint = "name a tenant with a key under spec.gateway.tenants, or say `auth: {anonymous: true}` if it is meant"
+        yield Finding(at=("spec", "gateway"), message=message, hint=hint)
+
+
+def _not_in_a_pod(fleet: Fleet) -> Iterator[Finding]:
+    """Settings that name files of the machine the file was written for."""
+    gateway = fleet.spec.gateway
+    if gateway.tls is not None:
+        message = "names files of this machine, which the gateway's pods do not have"
+        hint = "let TLS end at the Gateway or the Ingress (`expose.tlsSecret`)"
+        yield Finding(at=("spec", "gateway", "tls"), message=message, hint=hint)
+    if gateway.access_log not in ("auto", "stdout", "stderr", "off"):
+        message = "is a file, and the gateway's pods have no disk that lasts"
+        yield Finding(at=("spec", "gateway", "accessLog"), message=message, hint="say `stdout`: the cluster keeps it")
+
+
+def _names(fleet: Fleet) -> Iterator[Finding]:
+    metadata = fleet.metadata
+    if metadata.namespace is not None and not _NAMESPACE.fullmatch(metadata.namespace):
+        hint = "at most 63 lower-case letters, digits and `-`"
+        yield Finding(at=("metadata", "namespace"), message="is no name that a namespace may have", hint=hint)
+    for key, value in metadata.labels.items():
+        if not _LABEL.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
+            message = "is no label that an object may have"
+            yield Finding(at=("metadata", "labels", key), message=message, hint="as in `team: search`")

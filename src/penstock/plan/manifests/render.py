@@ -1,0 +1,85 @@
+"""A fleet as everything it is in one cluster. Pure and deterministic: the same file gives the same objects.
+
+settle(fleet, text, …)  sizes the models and settles names; or tells what cannot be rendered, with its place
+render(site)            all objects, in the order in which they are applied
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from penstock.facts import Architecture
+from penstock.plan.demand import Demand
+from penstock.plan.fleet import size_fleet
+from penstock.plan.manifests.access import render_access, render_controller_access
+from penstock.plan.manifests.controller import render_controller
+from penstock.plan.manifests.expose import expose_notes, render_expose
+from penstock.plan.manifests.findings import cluster_findings
+from penstock.plan.manifests.gateway import render_gateway
+from penstock.plan.manifests.manifest import Bundle, Manifest
+from penstock.plan.manifests.namespace import render_namespace
+from penstock.plan.manifests.needs import needs_of
+from penstock.plan.manifests.network import render_network
+from penstock.plan.manifests.secrets import render_secrets, secret_notes
+from penstock.plan.manifests.site import Site, site_of
+from penstock.spec import ClusterSpec, Fleet, ModelSpec
+from penstock.spec.base import Finding
+
+__all__ = ["Settled", "render", "settle"]
+
+Renderer = Callable[[Site], Iterator[Manifest]]
+
+_RENDERERS: tuple[Renderer, ...] = (
+    render_namespace,
+    render_access,
+    render_secrets,
+    render_network,
+    render_gateway,
+    render_controller,
+    render_expose,
+)
+"""Each gives its part of the objects; the waves put them in order."""
+_NOTES: tuple[Callable[[Site], Iterator[str]], ...] = (secret_notes, expose_notes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A fleet for one cluster, or why there is none."""
+
+    site: Site | None
+    findings: tuple[Finding, ...] = ()
+    """What cannot be rendered, `at` a path of the file; with any of them there is no `site`."""
+
+
+def settle(
+    fleet: Fleet,
+    text: str,
+    *,
+    architecture_of: Callable[[str], Architecture],
+    demand_of: Callable[[ModelSpec], Demand | None] | None = None,
+    namespace: str | None = None,
+    cluster: ClusterSpec | None = None,
+) -> Settled:
+    """Sizes a fleet for one cluster. `text` is the file as it was read.
+
+    Raises:
+        UsageError: `spec.hardware` names a GPU that nobody knows.
+    """
+    findings = list(cluster_findings(fleet, text))
+    sized = size_fleet(fleet, architecture_of=architecture_of, demand_of=demand_of)
+    findings += [Finding(at=r.at, message=r.message, hint=r.hint or None) for r in sized.refusals]
+    if findings:
+        return Settled(site=None, findings=tuple(findings))
+    by_name = {model.name: model for model in fleet.spec.models}
+    needs = {name: needs_of(by_name[name], plan) for name, plan in sized.plans.items()}
+    return Settled(site=site_of(fleet, text, needs, namespace=namespace, cluster=cluster))
+
+
+def render(site: Site) -> Bundle:
+    """Everything that the fleet is in one cluster."""
+    manifests = [manifest for renderer in _RENDERERS for manifest in renderer(site)]
+    manifests += render_controller_access(site, manifests)
+    manifests.sort(key=lambda manifest: manifest.wave)
+    notes = tuple(note for noter in _NOTES for note in noter(site))
+    return Bundle(manifests=tuple(manifests), notes=notes)

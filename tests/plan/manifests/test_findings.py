@@ -1,0 +1,34 @@
+"""What is refused, in words, at its place."""
+
+from __future__ import annotations
+
+import pytest
+
+from penstock.plan.manifests.findings import TEXT_BYTES_MAX
+from plan.manifests.sites import CHAT, OPEN, findings_of
+
+
+def test_a_gateway_open_to_all_is_refused_unless_it_is_meant() -> None:
+    assert [finding.at for finding in findings_of(CHAT)] == [("spec", "gateway")]
+    assert "anonymous: true" in (findings_of(CHAT)[0].hint or "")
+    assert findings_of(CHAT + OPEN) == []
+
+
+@pytest.mark.parametrize(
+    ("gateway", "field"),
+    [("tls: {certFile: a.pem, keyFile: b.pem}", "tls"), ("accessLog: /var/log/a.log", "accessLog")],
+)
+def test_files_of_this_machine_are_refused(gateway: str, field: str) -> None:
+    findings = findings_of(f"{CHAT}  gateway: {{auth: {{anonymous: true}}, {gateway}}}\n")
+    assert [finding.at for finding in findings] == [("spec", "gateway", field)]
+
+
+def test_what_cannot_be_planned_is_told_beside_what_cannot_be_rendered() -> None:
+    findings = findings_of("  models: [{name: big, source: meta-llama/Llama-3.1-70B, hardware: {gpu: L4, count: 1}}]\n")
+
+    assert ("spec", "gateway") in [finding.at for finding in findings]
+    assert any(finding.at[:3] == ("spec", "models", 0) for finding in findings)
+
+
+def test_a_file_larger_than_a_config_map_is_refused() -> None:
+    assert [f.at for f in findings_of(CHAT + OPEN + "# " + "x" * TEXT_BYTES_MAX + "\n")] == [()]

@@ -1,0 +1,96 @@
+"""The gateway in a cluster: never fewer than were ready, never a stream cut short of what the file allows."""
+
+from __future__ import annotations
+
+import pytest
+
+from penstock.plan.manifests.gateway import grace_s, render_gateway
+from plan.manifests.sites import CHAT, OPEN, TENANT, found, site_from
+
+SCALE = "  gateway: {auth: {anonymous: true}, scale: {%s}, timeouts: {drainS: %s}}\n"
+
+
+def _pod(spec: str = CHAT + OPEN) -> dict[str, object]:
+    pod: dict[str, object] = found(render_gateway(site_from(spec)), "Deployment")["spec"]["template"]["spec"]
+    return pod
+
+
+def test_it_listens_where_probes_and_the_service_look() -> None:
+    objects = list(render_gateway(site_from()))
+    container = found(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    service = {port["targetPort"]: port["port"] for port in found(objects, "Service")["spec"]["ports"]}
+    assert ports == service == {"http": 8080, "admin": 8081}
+    assert container["args"][:2] == ["gateway", "/etc/penstock/fleet.yaml"]
+    assert "0.0.0.0:8080" in container["args"]
+    assert "0.0.0.0:8081" in container["args"]
+
+
+@pytest.mark.parametrize(("drain", "grace"), [("30", 50), ("600", 620), ("0", 20), ("90.5", 111)])
+def test_the_kill_comes_after_the_signal_delay_and_the_drain(drain: str, grace: int) -> None:
+    site = site_from(CHAT + SCALE % ("minReplicas: 2", drain))
+    pod = found(render_gateway(site), "Deployment")["spec"]["template"]["spec"]
+
+    assert pod["terminationGracePeriodSeconds"] == grace_s(site) == grace
+    sleep_s = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert sleep_s + float(drain) < grace
+
+
+def test_a_roll_starts_one_before_it_ends_one() -> None:
+    strategy = found(render_gateway(site_from()), "Deployment")["spec"]["strategy"]
+    assert strategy["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_the_count_is_left_to_the_autoscaler_where_there_is_one() -> None:
+    objects = list(render_gateway(site_from()))
+
+    assert "replicas" not in found(objects, "Deployment")["spec"]
+    scaler = found(objects, "HorizontalPodAutoscaler")["spec"]
+    assert (scaler["minReplicas"], scaler["maxReplicas"]) == (2, 10)
+    assert scaler["scaleTargetRef"]["name"] == found(objects, "Deployment")["metadata"]["name"]
+
+
+def test_a_fixed_count_has_no_autoscaler() -> None:
+    objects = list(render_gateway(site_from(CHAT + SCALE % ("minReplicas: 3, maxReplicas: 3", "30"))))
+
+    assert found(objects, "Deployment")["spec"]["replicas"] == 3
+    assert not [m for m in objects if m.kind == "HorizontalPodAutoscaler"]
+
+
+def test_memory_is_bounded_and_cpu_is_not() -> None:
+    resources = found(render_gateway(site_from()), "Deployment")["spec"]["template"]["spec"]["containers"][0][
+        "resources"
+    ]
+    assert resources == {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "1Gi"}}
+
+
+def test_the_file_and_the_keys_lie_in_one_volume_that_only_its_group_reads() -> None:
+    spec = CHAT + TENANT
+    volume = next(v for v in _pod(spec)["volumes"] if v["name"] == "configuration")["projected"]  # type: ignore[attr-defined]
+
+    assert volume["defaultMode"] == 0o440
+    config, secret = volume["sources"]
+    assert config["configMap"]["name"] == "demo-fleet"
+    assert secret["secret"] == {"name": "keys", "items": [{"key": "acme", "path": "secrets/keys/acme"}]}
+
+
+def test_a_change_of_limits_leaves_the_pods_as_they_are_and_a_change_of_the_log_does_not() -> None:
+    def template(gateway: str) -> object:
+        site = site_from(f"{CHAT}  gateway: {{auth: {{anonymous: true}}, {gateway}}}\n")
+        return found(render_gateway(site), "Deployment")["spec"]["template"]
+
+    assert template("limits: {inFlightMax: 5}") == template("limits: {inFlightMax: 6}")
+    assert template("accessLog: stdout") != template("accessLog: 'off'")
+
+
+def test_keys_from_the_environment_come_from_a_secret_of_the_fleet() -> None:
+    spec = CHAT + "  gateway: {tenants: [{name: a, keys: [{valueFrom: {env: A_KEY}}]}]}\n"
+    env = _pod(spec)["containers"][0]["env"]  # type: ignore[index]
+
+    assert {"name": "A_KEY", "valueFrom": {"secretKeyRef": {"name": "demo-env", "key": "A_KEY"}}} in env
+
+
+def test_the_file_is_carried_as_it_was_read() -> None:
+    site = site_from()
+    assert found(render_gateway(site), "ConfigMap")["data"] == {"fleet.yaml": site.text}

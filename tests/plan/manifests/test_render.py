@@ -1,0 +1,48 @@
+"""The whole: order, determinism, what an API server says."""
+
+from __future__ import annotations
+
+from penstock.plan.manifests import emit_all
+from penstock.plan.manifests.render import render
+from plan.manifests.sites import CHAT, OPEN, TENANT, bundle_of, site_from
+from plan.manifests.validation import problems_of
+
+EVERYTHING = f"""{CHAT}{TENANT}    expose: {{host: llm.example.com, gateway: infra/public}}
+  monitoring: {{}}
+  kubernetes:
+    controller: true
+    externalSecrets: {{store: vault}}
+    huggingFaceToken: {{name: hf, key: token}}
+"""
+
+
+def test_objects_come_in_the_order_in_which_they_are_applied() -> None:
+    waves = [manifest.wave for manifest in bundle_of(EVERYTHING, namespace="llm").manifests]
+    assert waves == sorted(waves)
+
+
+def test_an_api_server_takes_everything_as_it_is() -> None:
+    assert problems_of(bundle_of().objects) == []
+    assert problems_of(bundle_of(EVERYTHING, namespace="llm").objects) == []
+
+
+def test_two_runs_give_the_same_bytes() -> None:
+    first, second = (emit_all(bundle_of(EVERYTHING).manifests) for _ in range(2))
+    assert first == second
+
+
+def test_every_namespaced_object_is_in_the_namespace_and_can_be_pruned() -> None:
+    for manifest in render(site_from(EVERYTHING, namespace="llm")).manifests:
+        labels = manifest.object["metadata"]["labels"]
+        assert manifest.namespace in ("llm", None)
+        assert manifest.namespace is None or labels["penstock.dev/fleet"] == "demo", manifest.name
+
+
+def test_no_two_objects_are_one() -> None:
+    objects = bundle_of(EVERYTHING).manifests
+    assert len({(m.body["apiVersion"], m.kind, m.namespace, m.name) for m in objects}) == len(objects)
+
+
+def test_what_a_person_must_see_to_is_told() -> None:
+    assert any("Secret default/keys" in note for note in bundle_of(CHAT + TENANT).notes)
+    assert bundle_of(CHAT + OPEN).notes == ()
