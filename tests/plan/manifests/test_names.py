@@ -55,3 +55,11 @@ def test_a_pods_labels_hold_its_selector() -> None:
     assert selector("prod", "engine", "prod-chat").items() <= labels.items()
     assert labels["team"] == "a"
     assert fleet_labels("prod").items() <= labels.items()
+
+
+def test_a_model_called_as_one_of_the_fleets_own_objects_gets_a_hash() -> None:
+    names = model_names("f", ["gateway", "chat"])
+
+    assert names["gateway"] != "f-gateway"
+    assert names["gateway"].startswith("f-gateway-")
+    assert names["chat"] == "f-chat"

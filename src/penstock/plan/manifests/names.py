@@ -15,6 +15,8 @@ __all__ = ["COMPONENTS", "component_labels", "dns_name", "fleet_labels", "model_
 _LENGTH_MAX = 40
 """A pod is named after its Deployment plus 17 characters, and its host name ends at 63."""
 COMPONENTS = ("engine", "gateway", "controller", "models")
+_TAKEN = (*COMPONENTS, "fleet", "env", "engines")
+"""What the fleet's own objects are called after its name: no model's are."""
 
 
 def dns_name(*parts: str) -> str:
@@ -32,10 +34,10 @@ def dns_name(*parts: str) -> str:
 def model_names(fleet: str, models: list[str]) -> dict[str, str]:
     """Name of each model's objects, by the model's name.
 
-    Where two models come to one name, as `a/b` and `a-b` do, all of them get a hash.
+    Where two models come to one name, as `a/b` and `a-b` do, all of them get a hash; so does one called `gateway`.
     """
     short = {model: dns_name(fleet, model.rsplit("/", 1)[-1]) for model in models}
-    counts: dict[str, int] = {}
+    counts = dict.fromkeys((dns_name(fleet, taken) for taken in _TAKEN), 1)
     for name in short.values():
         counts[name] = counts.get(name, 0) + 1
     return {model: name if counts[name] == 1 else _hashed(name, model) for model, name in short.items()}
