@@ -6,10 +6,11 @@ shows. Leaves to others: what decoding, defaulting and validation do (`decoding.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from penstock.operate.testing.crds import Custom, customs_of
-from penstock.operate.testing.decoding import decode, unknown_fields
+from penstock.operate.testing.decoding import decode, missing_fields, unknown_fields
 from penstock.operate.testing.defaults import with_defaults
 from penstock.operate.testing.kinds import BUILT_IN, REVIEWS, Resource
 from penstock.operate.testing.merge import duplicate_keys
@@ -75,7 +76,7 @@ class Catalog:
         if found:
             words = [f'unknown field "{path}"' for path in found]
             if options.validation == "Strict":
-                raise self._strict(resource, obj, words)
+                raise self._strict(resource, words, patch=patch)
             if options.validation != "Ignore":
                 warnings.extend(words)
         custom = self.custom(resource)
@@ -83,13 +84,15 @@ class Catalog:
             return without_unknown(obj, custom.shape)
         return decode(obj, shape, resource)
 
-    def _strict(self, resource: Resource, obj: dict[str, Any], words: list[str]) -> Refusal:
+    def _strict(self, resource: Resource, words: list[str], *, patch: Any) -> Refusal:
         said = "strict decoding error: " + ", ".join(words)
-        if resource.crd:
-            return bad_request(said)
-        return bad_request(
-            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {said}'
-        )
+        if patch is not None:
+            shown = json.dumps(json.dumps(patch, separators=(",", ":")))
+            cause = {"reason": "FieldValueInvalid", "message": f"Invalid value: {shown}: {said}", "field": "patch"}
+            message = f' "" is invalid: patch: {cause["message"]}'
+            return Refusal(422, "Invalid", message, {"causes": [cause]})
+        kind = resource.kind
+        return bad_request(f'{kind} in version "{resource.version}" cannot be handled as a {kind}: {said}')
 
     def defaulted(self, resource: Resource, obj: dict[str, Any]) -> dict[str, Any]:
         """`obj` as it is stored: defaults filled in, values in their canonical form."""
@@ -102,8 +105,18 @@ class Catalog:
         """What the kind's schema finds wrong."""
         custom = self.custom(resource)
         if custom is None:
-            return []
+            return list(missing_fields(obj, self.shape(resource)))
         return structural_causes(obj, live, custom.shape)
+
+    def refuse_undeclared(self, resource: Resource, body: Any, namespace: str) -> None:
+        """Refuses an applied object with a field that the kind does not have, whatever validation was asked for."""
+        found = unknown_fields(body, self.shape(resource)) if isinstance(body, dict) else []
+        if found:
+            name = (body.get("metadata") or {}).get("name", "")
+            said = [f".{path}: field not declared in schema" for path in found]
+            words = said[0] if len(said) == 1 else "errors:\n" + "".join(f"  {each}\n" for each in said)
+            where = f"({namespace}/{name}; {resource.api_version}, Kind={resource.kind})"
+            raise Refusal(500, "", f"failed to create typed patch object {where}: {words}")
 
     def merge_problems(self, resource: Resource, obj: dict[str, Any]) -> None:
         """Refuses an applied object whose lists have an item twice."""

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
-from penstock.errors import SpecError
 from penstock.operate.testing.access import Access, User
+from penstock.operate.testing.bodies import APPLY, read_body
 from penstock.operate.testing.catalog import Catalog
 from penstock.operate.testing.crds import established
 from penstock.operate.testing.deletion import DeleteOptions, Deleter
@@ -24,6 +24,7 @@ from penstock.operate.testing.kinds import Resource
 from penstock.operate.testing.managed import MANAGER_LENGTH_MAX
 from penstock.operate.testing.openapi import index_of, openapi_v2, openapi_v3
 from penstock.operate.testing.requests import BODY_BYTES_MAX, Address, Answer, Options, Request, address_of
+from penstock.operate.testing.special import Special
 from penstock.operate.testing.status import (
     Refusal,
     bad_request,
@@ -33,9 +34,8 @@ from penstock.operate.testing.status import (
 )
 from penstock.operate.testing.store import Store
 from penstock.operate.testing.tables import table_of
-from penstock.operate.testing.verbs import APPLY, Verbs
+from penstock.operate.testing.verbs import Verbs
 from penstock.operate.testing.writing import Call, Writer, rfc3339
-from penstock.spec.document import parse_document
 
 __all__ = ["NAMESPACES", "Cluster"]
 
@@ -64,6 +64,7 @@ class Cluster:
         """Called after requests and steps that changed something; watches are polled then."""
         self._writer = Writer(self.store, self.catalog, self.random)
         self._deleter = Deleter(self.store, self.catalog)
+        self._acts = Special(self.store, self.catalog, self._deleter)
         self._verbs = Verbs(self.store, self.catalog, self._writer, self._deleter)
         for name in NAMESPACES:
             self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, now=now)
@@ -152,9 +153,12 @@ class Cluster:
         if resource.verbs == ("create",):
             if request.method != "POST":
                 raise method_not_allowed()
-            return Answer(code=201, body=self.access.review(resource, address, _json(request.body), user))
+            return Answer(code=201, body=self.access.review(resource, address, self._review(request), user))
         answer = self._carry_out(request, resource, address, now, warnings)
         return self._in_form(request, resource, answer, now)
+
+    def _review(self, request: Request) -> Any:
+        return read_body(request.body, request.headers, request.method)[0]
 
     def _in_form(self, request: Request, resource: Resource, answer: Answer, now: float) -> Answer:
         """As a table, if that is what the client accepts first."""
@@ -176,17 +180,16 @@ class Cluster:
     def _carry_out(
         self, request: Request, resource: Resource, address: Address, now: float, warnings: list[str]
     ) -> Answer:
-        if address.subresource in ("eviction", "binding", "log", "token"):
-            return self._special(request, resource, address, now, warnings)
         content_type = request.headers.get("content-type", "").split(";")[0].strip()
-        body = None
-        if request.body and request.method in ("POST", "PUT", "PATCH", "DELETE"):
-            body = _yaml(request.body) if content_type in (APPLY, "application/yaml") else _json(request.body)
+        body, twice = read_body(request.body, request.headers, request.method)
         sent = body if isinstance(body, dict) and request.method == "DELETE" else None
         options = Options.of(request.query, request.headers, sent)
         if len(options.manager) > MANAGER_LENGTH_MAX:
             raise bad_request(f"invalid: fieldManager: Too long: may not be more than {MANAGER_LENGTH_MAX} bytes")
+        self._notice_duplicates(twice, options, warnings)
         call = Call(now=now, options=options, warnings=warnings, subresource=address.subresource)
+        if address.subresource in ("eviction", "binding", "log"):
+            return self._special(request, resource, address, call, body)
         where = address.namespace
         match request.method, bool(address.name):
             case "GET" | "HEAD", True:
@@ -217,6 +220,13 @@ class Cluster:
                 return Answer(body=self._verbs.delete_all(wanted, delete, call, request.query))
         raise method_not_allowed()
 
+    def _notice_duplicates(self, twice: list[str], options: Options, warnings: list[str]) -> None:
+        words = [f'duplicate field "{path}"' for path in twice]
+        if words and options.validation == "Strict":
+            raise bad_request("strict decoding error: " + ", ".join(words))
+        if options.validation != "Ignore":
+            warnings.extend(words)
+
     def _shown(self, resource: Resource, obj: dict[str, Any]) -> dict[str, Any]:
         return obj if obj.get("kind") == "Scale" else self.catalog.presented(resource, obj)
 
@@ -230,10 +240,15 @@ class Cluster:
             return Answer(watch=self._verbs.watch(wanted, query), timeout_s=timeout_s)
         return Answer(body=self._verbs.list(wanted, query))
 
-    def _special(
-        self, request: Request, resource: Resource, address: Address, now: float, warnings: list[str]
-    ) -> Answer:
-        raise route_not_found()
+    def _special(self, request: Request, resource: Resource, address: Address, call: Call, body: Any) -> Answer:
+        match request.method, address.subresource:
+            case "POST", "eviction":
+                return Answer(code=201, body=self._acts.evict(resource, address, body, call))
+            case "POST", "binding":
+                return Answer(code=201, body=self._acts.bind(resource, address, body))
+            case "GET", "log":
+                return Answer(text=self._acts.log(resource, address), content_type="text/plain")
+        raise method_not_allowed()
 
     def _other(self, request: Request) -> Answer:
         """Discovery, health and version."""
@@ -354,28 +369,6 @@ def _manager_required() -> Refusal:
     cause = {"reason": "FieldValueRequired", "message": words.partition(": ")[2], "field": "fieldManager"}
     details = {"group": "meta.k8s.io", "kind": "PatchOptions", "causes": [cause]}
     return Refusal(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {words}', details)
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except ValueError as error:
-        raise bad_request(f"couldn't get version/kind; json parse error: {error}") from error
-
-
-def _yaml(body: bytes) -> Any:
-    """JSON as it is, or one YAML document."""
-    try:
-        return json.loads(body)
-    except ValueError:
-        pass
-    try:
-        document = parse_document(body.decode("utf-8", "replace"), "the body")
-    except SpecError as error:
-        raise bad_request(f"error decoding YAML: {error}") from error
-    if document.problems:
-        raise bad_request(f"error decoding YAML: {document.problems[0].message}")
-    return document.value
 
 
 def _logged_body(body: bytes) -> Any:

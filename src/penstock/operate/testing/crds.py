@@ -12,7 +12,7 @@ from typing import Any
 from penstock.operate.testing.kinds import Resource
 from penstock.operate.testing.merge import clone
 from penstock.operate.testing.names import invalid_value, required
-from penstock.operate.testing.schemas import Shape, built_in_shape
+from penstock.operate.testing.schemas import CUSTOM, Shape, built_in_shape
 from penstock.operate.testing.status import Cause
 
 __all__ = ["Custom", "crd_causes", "customs_of", "established"]
@@ -66,7 +66,7 @@ def _custom(crd: dict[str, Any], spec: dict[str, Any], version: dict[str, Any]) 
 def _shape(schema: dict[str, Any]) -> Shape:
     """The schema with the fields that every object has."""
     meta = built_in_shape("", "v1", "ConfigMap").child("metadata")
-    definitions = {_META: meta.raw if meta is not None else {}}
+    definitions: dict[str, Any] = {CUSTOM: True, _META: meta.raw if meta is not None else {}}
     properties = dict(schema.get("properties") or {})
     fixed = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}}
     metadata = {"type": "object", "x-metadata": True, "x-schema": properties.get("metadata") or {}}

@@ -22,7 +22,7 @@ __all__ = ["DeleteOptions", "Deleter"]
 
 _FOREGROUND = "foregroundDeletion"
 _ORPHAN = "orphan"
-_IMMORTAL = ("default", "kube-system", "kube-public")
+_PROTECTED = "kubernetes.io/pvc-protection"
 _POD_GRACE_S = 30
 _PASSES_MAX = 64
 """Depth of ownership past which a collection leaves the rest to the next."""
@@ -168,9 +168,21 @@ class Deleter:
                 is_changed = True
             elif metadata.get("deletionTimestamp") and _FOREGROUND in finalizers:
                 is_changed |= self._foreground(resource, obj, mine, now)
+            elif metadata.get("deletionTimestamp") and _PROTECTED in finalizers and not self._is_mounted(obj):
+                self._finish(resource, obj, _PROTECTED)
+                is_changed = True
             elif metadata.get("ownerReferences"):
                 is_changed |= self._check_owners(resource, obj, by_uid, now)
         return is_changed
+
+    def _is_mounted(self, claim: dict[str, Any]) -> bool:
+        """Whether a pod that is there uses a claim."""
+        metadata = claim["metadata"]
+        return any(
+            (volume.get("persistentVolumeClaim") or {}).get("claimName") == metadata["name"]
+            for pod in self._store.all(self._catalog.built_in("pods"), metadata["namespace"])
+            for volume in pod["spec"].get("volumes") or ()
+        )
 
     def _objects(self) -> list[tuple[Resource, dict[str, Any]]]:
         found = []

@@ -85,13 +85,13 @@ _ROWS = """
 - v1 Node nodes cluster no status -
 - v1 PersistentVolume persistentvolumes cluster pv status -
 - v1 PersistentVolumeClaim persistentvolumeclaims ns pvc status -
-- v1 Pod pods ns po status,eviction,binding,log,ephemeralcontainers,resize all
+- v1 Pod pods ns po status,eviction,binding,log all
 - v1 PodTemplate podtemplates ns - - -
 - v1 ReplicationController replicationcontrollers ns rc status,scale all
 - v1 ResourceQuota resourcequotas ns quota status -
 - v1 Secret secrets ns - - -
 - v1 Service services ns svc status all
-- v1 ServiceAccount serviceaccounts ns sa token -
+- v1 ServiceAccount serviceaccounts ns sa - -
 admissionregistration.k8s.io v1 MutatingWebhookConfiguration mutatingwebhookconfigurations cluster - - ext
 admissionregistration.k8s.io v1 ValidatingWebhookConfiguration validatingwebhookconfigurations cluster - - ext
 admissionregistration.k8s.io v1 ValidatingAdmissionPolicy validatingadmissionpolicies cluster - status ext

@@ -11,7 +11,7 @@ import importlib
 from functools import cache, cached_property
 from typing import Any
 
-__all__ = ["ANY", "KUBERNETES", "Shape", "built_in_definitions", "built_in_shape", "definition_names"]
+__all__ = ["ANY", "CUSTOM", "KUBERNETES", "Shape", "built_in_definitions", "built_in_shape", "definition_names"]
 
 KUBERNETES = "1.36"
 """The version that the fake is."""
@@ -19,6 +19,8 @@ _REF = "#/$defs/"
 _KEY_DEFAULTS = {"protocol": "TCP"}
 """Keys of lists that have a default in the API's schema, so that an item without it has a key all the same."""
 
+CUSTOM = "x-custom"
+"""Mark among the definitions of a custom resource's schema."""
 _LISTS: dict[str, tuple[str, ...]] = {
     "conditions": ("type",),
     "containers": ("name",),
@@ -72,7 +74,13 @@ class Shape:
     @cached_property
     def is_known(self) -> bool:
         """Whether the fields below are known, so that another one is unknown."""
-        return self.is_struct and not self.preserves_unknown
+        is_closed = self.is_struct or (self.is_custom and self.raw.get("type") == "object" and not self.is_free_map)
+        return is_closed and not self.preserves_unknown
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether this is part of a definition's schema, in which an object without fields has none."""
+        return CUSTOM in self.definitions and not self.reference
 
     @property
     def preserves_unknown(self) -> bool:
@@ -137,7 +145,7 @@ class Shape:
     def key_default(self, name: str) -> Any:
         """What an item that lacks key `name` has for it; None where there is no default."""
         known = self.item.properties.get(name, {})
-        return known.get("default", _KEY_DEFAULTS.get(name) if not self.raw.get("x-is-custom") else None)
+        return known.get("default", None if self.is_custom else _KEY_DEFAULTS.get(name))
 
     @property
     def types(self) -> tuple[str, ...]:

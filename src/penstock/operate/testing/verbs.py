@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from penstock.operate.testing import managed
+from penstock.operate.testing.bodies import APPLY
 from penstock.operate.testing.catalog import Catalog
 from penstock.operate.testing.deletion import DeleteOptions, Deleter
 from penstock.operate.testing.kinds import Resource
@@ -24,9 +25,8 @@ from penstock.operate.testing.store import Store
 from penstock.operate.testing.watches import Filter, Watch
 from penstock.operate.testing.writing import Call, Writer, rfc3339
 
-__all__ = ["APPLY", "Verbs"]
+__all__ = ["Verbs"]
 
-APPLY = "application/apply-patch+yaml"
 _JSON_PATCH = "application/json-patch+json"
 _MERGE_PATCH = "application/merge-patch+json"
 _STRATEGIC = "application/strategic-merge-patch+json"
@@ -174,7 +174,7 @@ class Verbs:
         sent = after.get("metadata", {}).get("name") if isinstance(after, dict) else None
         if sent != name:
             raise bad_request(f"the name of the object ({sent or ''}) does not match the name on the URL ({name})")
-        obj = self._writer.checked_body(resource, namespace, after, call)
+        obj = self._writer.checked_body(resource, namespace, after, call, patch=patch)
         return self._writer.update(resource, live, obj, call), False
 
     def _patched(self, resource: Resource, live: dict[str, Any], patch: Any, content_type: str) -> Any:
@@ -199,6 +199,7 @@ class Verbs:
             raise bad_request("metadata.managedFields must be nil")
         if isinstance(body, dict) and isinstance(body.get("metadata") or {}, dict):
             body = body | {"metadata": {"name": name} | (body.get("metadata") or {})}
+        self._catalog.refuse_undeclared(resource, body, namespace)
         applied = self._writer.checked_body(resource, namespace, body, call)
         if applied["metadata"]["name"] != name:
             raise bad_request(

@@ -72,7 +72,9 @@ class Writer:
     def manager(self, resource: Resource, call: Call, operation: str) -> Manager:
         return Manager(call.options.manager, operation, resource.api_version, call.subresource)
 
-    def checked_body(self, resource: Resource, namespace: str, body: Any, call: Call) -> dict[str, Any]:
+    def checked_body(
+        self, resource: Resource, namespace: str, body: Any, call: Call, *, patch: Any = None
+    ) -> dict[str, Any]:
         """`body` as an object of `resource`: kind, namespace and structure fit, unknown fields are gone.
 
         Raises:
@@ -89,7 +91,7 @@ class Writer:
             metadata["namespace"] = namespace
         elif sent:
             raise bad_request("namespace is not allowed on this type")
-        return self._catalog.decoded(resource, obj, call.options, call.warnings)
+        return self._catalog.decoded(resource, obj, call.options, call.warnings, patch=patch)
 
     def create(self, resource: Resource, obj: dict[str, Any], call: Call, *, owned: bool = False) -> dict[str, Any]:
         """Stores a new object; `owned`: its managed fields are already in it (an apply)."""
