@@ -69,7 +69,9 @@ class Catalog:
             return custom.shape
         return built_in_shape(resource.group, resource.version, resource.kind)
 
-    def decoded(self, resource: Resource, obj: dict[str, Any], options: Options, warnings: list[str]) -> dict[str, Any]:
+    def decoded(
+        self, resource: Resource, obj: dict[str, Any], options: Options, warnings: list[str], *, patch: Any = None
+    ) -> dict[str, Any]:
         """`obj` without fields that the kind does not have; what they were is refused or warned of, as asked."""
         shape = self.shape(resource)
         found = unknown_fields(obj, shape)
