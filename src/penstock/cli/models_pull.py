@@ -116,5 +116,5 @@ def _print(pulled: Sequence[Pulled], output: Output) -> None:
     if output is Output.JSON:
         print_json({"models": list(pulled)})
     elif pulled:
-        rows = [(p.name, p.revision, shown_bytes(p.bytes), shown_bytes(p.fetched_bytes), p.path) for p in pulled]
-        print_table(("model", "revision", "size", "fetched", "path"), rows)
+        rows = [(p.name, p.revision, shown_bytes(p.bytes), shown_bytes(p.fetched_bytes)) for p in pulled]
+        print_table(("model", "revision", "size", "fetched"), rows)

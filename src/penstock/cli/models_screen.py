@@ -48,7 +48,7 @@ class Lines:
         self._said_at = self._clock()
         self._marks = [(self._said_at, present)]
         here = f", {shown_bytes(present)} of them here already" if present else ""
-        self._write(f"{self._verb} {shown_bytes(total)}{here}")
+        self._write(f"{self._verb}: {shown_bytes(total)}{here}")
 
     def add(self, count: int) -> None:
         """So many bytes more."""

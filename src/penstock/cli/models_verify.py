@@ -77,8 +77,8 @@ def run_verify(what: str | None, store: Path, *, revision: str | None, is_quick:
     """Verifies, prints what is wrong, and ends with 1 where something keeps a model from being served."""
     folders = _folders(what, store, revision)
     checked: list[Checked] = []
-    for place, folder in enumerate(folders):
-        with moving(f"verifying {place + 1} of {len(folders)}") as (progress, stop):
+    for folder in folders:
+        with moving(f"verifying {folder.parent.name}/{folder.name}") as (progress, stop):
             checked.append(_check(folder, is_quick, progress, stop))
         if output is Output.TABLE:
             _print(checked[-1], is_quick)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,6 @@ from typing import Any
 
 import oras.provider  # type: ignore[import-untyped]
 import requests
-from oras.logger import logger  # type: ignore[import-untyped]
 
 from penstock.errors import PenstockError, UsageError
 from penstock.operate.io.storage.remote import Body
@@ -55,7 +55,7 @@ class RegistryRemote:
 
     def __init__(self, source: ModelSource) -> None:
         self._source = source
-        logger.setLevel("CRITICAL")  # what it would print, we say
+        logging.getLogger("oras.logger").setLevel(logging.CRITICAL)  # what it would print, we say
         self._registry = _Registry(is_plain=bool(_LOOPBACK.match(source.location.partition("/")[0])))
         self._container = self._registry.get_container(str(source).removeprefix("oci://"))
         folder = os.environ.get("DOCKER_CONFIG")
@@ -112,9 +112,8 @@ class RegistryRemote:
         except requests.exceptions.RequestException as error:
             if isinstance(error, requests.exceptions.JSONDecodeError):
                 raise Interrupted(f"{host} gave an answer that is not a registry's") from error
-            words = (
-                "cannot be reached" if isinstance(error, requests.exceptions.ConnectTimeout) else "cut the connection"
-            )
+            is_cut = isinstance(error, requests.exceptions.ChunkedEncodingError | requests.exceptions.ReadTimeout)
+            words = "cut the connection" if is_cut else "cannot be reached"
             raise Interrupted(f"the registry {host} {words}") from error
         except ValueError as error:  # the client's way of saying that it was asked to log in and cannot
             if "authentication" not in str(error):
