@@ -9,7 +9,7 @@ from pydantic import Field
 from penstock.spec.base import SpecObject, Words
 from penstock.spec.quantity import ByteSize
 
-__all__ = ["ObjectName", "StorageMode", "StorageSpec"]
+__all__ = ["ImageReference", "ObjectName", "StorageMode", "StorageSpec"]
 
 ObjectName = Annotated[
     str,
@@ -17,6 +17,11 @@ ObjectName = Annotated[
     Words("a Kubernetes name: lower-case letters, digits, `-` and `.`, a letter or digit at both ends"),
 ]
 """Name of a Kubernetes object."""
+ImageReference = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9][\w.:/-]*(@sha256:[0-9a-f]{64})?$"),
+    Words("an image or artifact, as in `ghcr.io/acme/qwen3-8b:v1`"),
+]
 StorageMode = Literal["shared", "readOnlyMany", "node", "image", "none"]
 
 
@@ -36,3 +41,5 @@ class StorageSpec(SpecObject):
     """PersistentVolumeClaim that exists already; several models may name the same. With it none is made."""
     reader_class: ObjectName | None = None
     """`readOnlyMany` only: StorageClass of the clone. Default: `storageClass`."""
+    image: ImageReference | None = None
+    """`image` only: OCI artifact whose top folder holds the model's files. Default: `source`, where that is `oci://…`."""

@@ -14,6 +14,12 @@ from penstock.spec import ModelSpec
 
 __all__ = ["ModelNeeds", "needs_of"]
 
+_ANSWER_TOKENS = 4096
+"""Where clients bound answers at all, most bound them by this."""
+_LONG_SHARE = 4
+"""Of the mean: answers' lengths are spread widely, and more than four times as long as the mean are about one in fifty
+where they are spread exponentially."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelNeeds:
@@ -40,6 +46,15 @@ class ModelNeeds:
     concurrency: float
     """Requests in flight that one replica holds its objectives with: what autoscaling aims at."""
     is_demand_stated: bool
+    answer_tokens: int
+    """Length of the longest answer that a replica which stops is let finish; 0 where the model writes none."""
+    answer_s: float
+    """Seconds that it takes at the planned load, its prompt included."""
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether no GPU is asked for: the file says `engine.type: simulated`."""
+        return self.spec.engine.type == "simulated"
 
 
 def needs_of(model: ModelSpec, plan: ModelPlan) -> ModelNeeds:
@@ -49,7 +64,9 @@ def needs_of(model: ModelSpec, plan: ModelPlan) -> ModelNeeds:
     context = _context(model, plan, kv_tokens)
     is_demand_stated = plan.ask.demand.requests_per_s > 0
     is_free = "replicas" not in model.model_fields_set and is_demand_stated
-    running = choice.at_capacity.running * layout.data
+    point = choice.at_capacity
+    running = point.running * layout.data
+    answer = _longest_answer(plan)
     return ModelNeeds(
         spec=model,
         gpu=layout.gpu,
@@ -65,7 +82,16 @@ def needs_of(model: ModelSpec, plan: ModelPlan) -> ModelNeeds:
         kv_tokens=kv_tokens * layout.data,
         concurrency=max(1.0, math.floor(running)),
         is_demand_stated=is_demand_stated,
+        answer_tokens=answer,
+        answer_s=point.ttft_p95_s + answer * point.tpot_p95_s if answer else point.e2e_p95_s,
     )
+
+
+def _longest_answer(plan: ModelPlan) -> int:
+    """Tokens: four times the mean of the demand, and not less than a long chat's."""
+    if plan.ask.model.task == "embed":
+        return 0
+    return min(plan.context, max(_ANSWER_TOKENS, math.ceil(_LONG_SHARE * plan.ask.demand.output_tokens)))
 
 
 def _context(model: ModelSpec, plan: ModelPlan, kv_tokens: int) -> int:
