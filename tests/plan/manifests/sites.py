@@ -1,46 +1,59 @@
-"""Fleets settled for one cluster, from a few lines, for the tests of manifests."""
+"""Sites for tests: a fleet file's `spec` as text, settled for one cluster."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from penstock.facts import find_model
-from penstock.plan.fleet import size_fleet
-from penstock.plan.manifests import Manifest, Site, needs_of, site_of
-from penstock.plan.manifests.engine import render_engines
+from penstock.plan.manifests import Bundle, Manifest, Site
+from penstock.plan.manifests.render import render, settle
+from penstock.spec import ClusterSpec
+from penstock.spec.base import Finding
 from penstock.spec.loader import load_fleet
 
-__all__ = ["manifests_of", "objects_of", "one", "site_from", "site_of_text"]
+__all__ = ["CHAT", "OPEN", "TENANT", "bundle_of", "findings_of", "found", "site_from"]
 
-HEAD = "apiVersion: penstock.dev/v1alpha1\nkind: Fleet\nmetadata: {name: f, namespace: llm}\nspec:\n"
-
-
-def site_of_text(text: str) -> Site:
-    """A whole fleet file."""
-    fleet = load_fleet(text, "fleet.yaml")
-    sized = size_fleet(fleet, architecture_of=find_model)
-    assert not sized.refusals, sized.refusals
-    needs = {m.name: needs_of(m, sized.plans[m.name]) for m in fleet.spec.models if m.name in sized.plans}
-    return site_of(fleet, text, needs)
-
-
-def site_from(*models: str, more: str = "") -> Site:
-    """A fleet `f` in namespace `llm` of these models, each a flow mapping; `more` are lines of `spec`, unindented."""
-    rest = "".join(f"  {line}\n" for line in more.splitlines())
-    return site_of_text(f"{HEAD}{rest}  models:\n" + "".join(f"    - {model}\n" for model in models))
+CHAT = """\
+  models:
+    - {name: chat, source: Qwen/Qwen3-8B, replicas: 2, hardware: {gpu: H100}}
+"""
+OPEN = "  gateway: {auth: {anonymous: true}}\n"
+TENANT = """\
+  gateway:
+    tenants:
+      - {name: acme, keys: [{valueFrom: {secretKeyRef: {name: keys, key: acme}}}]}
+"""
 
 
-def manifests_of(*models: str, more: str = "") -> list[Manifest]:
-    """What the engines of such a fleet are."""
-    return list(render_engines(site_from(*models, more=more)))
+def _text(spec: str, namespace: str | None) -> str:
+    place = f", namespace: {namespace}" if namespace else ""
+    head = f"apiVersion: penstock.dev/v1alpha1\nkind: Fleet\nmetadata: {{name: demo{place}}}\nspec:\n"
+    return head + spec
 
 
-def objects_of(*models: str, more: str = "") -> list[dict[str, Any]]:
-    """The same as the API server takes them."""
-    return [manifest.object for manifest in manifests_of(*models, more=more)]
+def site_from(spec: str = CHAT + OPEN, *, namespace: str | None = None, cluster: ClusterSpec | None = None) -> Site:
+    """The site of a fleet whose file says `spec`, two spaces deep."""
+    text = _text(spec, namespace)
+    settled = settle(load_fleet(text, "fleet.yaml"), text, architecture_of=find_model, cluster=cluster)
+    assert settled.site is not None, settled.findings
+    return settled.site
 
 
-def one(objects: list[dict[str, Any]], kind: str, name: str | None = None) -> dict[str, Any]:
-    """The one object of a kind, or the one with a name."""
-    (found,) = (o for o in objects if o["kind"] == kind and name in (None, o["metadata"]["name"]))
-    return found
+def findings_of(spec: str) -> list[Finding]:
+    """Why such a fleet is not rendered."""
+    text = _text(spec, None)
+    return list(settle(load_fleet(text, "fleet.yaml"), text, architecture_of=find_model).findings)
+
+
+def bundle_of(spec: str = CHAT + OPEN, *, namespace: str | None = None) -> Bundle:
+    """Everything that such a fleet is."""
+    return render(site_from(spec, namespace=namespace))
+
+
+def found(source: Bundle | Iterable[Manifest], kind: str, name: str | None = None) -> dict[str, Any]:
+    """The one object of a kind and name, without reasons."""
+    manifests = list(source.manifests) if isinstance(source, Bundle) else list(source)
+    objects = [m.object for m in manifests if m.kind == kind and name in (None, m.name)]
+    assert len(objects) == 1, [(m.kind, m.name) for m in manifests]
+    return objects[0]

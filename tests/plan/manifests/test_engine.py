@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plan.manifests.sites import objects_of
+from plan.manifests.engines import objects_of
 
 CHAT = "{name: chat, source: Qwen/Qwen3-8B, hardware: {gpu: H100}}"
 
