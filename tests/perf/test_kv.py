@@ -52,6 +52,14 @@ def test_gemma_27b_holds_what_vllm_printed() -> None:
     assert layout.tokens(round(72.06 * 2**30), 8192, 8192) == pytest.approx(134_709, rel=2e-4)
 
 
+def test_a_decoding_request_holds_its_window_and_a_pure_one_everything() -> None:
+    gemma, llama = kv_layout(find_model("gemma-3-27b")), kv_layout(find_model("Llama-3.1-8B"))
+    assert llama.blocks_held(8192) == 512
+    assert gemma.blocks_held(512) == 7 * 32
+    assert gemma.blocks_held(8192) == 512 + 6 * 65  # 1,024 tokens that begin inside a block
+    assert gemma.blocks_held(100_000) == 6250 + 6 * 65
+
+
 def test_a_stage_of_a_pipeline_holds_its_layers_only() -> None:
     whole, half = kv_layout(find_model("Llama-3.1-8B")), kv_layout(find_model("Llama-3.1-8B"), pipeline_parallel=2)
     assert whole.block_bytes == 2 * half.block_bytes

@@ -56,10 +56,19 @@ class KvLayout:
         sliding = -(-held // self.block_size) + 1
         return max(1, self.full_groups * full + self.sliding_groups * sliding)
 
+    def blocks_held(self, tokens: int) -> int:
+        """Blocks that one decoding request of so many tokens holds: of sliding layers its window only."""
+        whole = -(-tokens // self.block_size)
+        sliding = min(whole, (self.window - 2) // self.block_size + 2) if self.sliding_groups else 0
+        return max(1, self.full_groups * whole + self.sliding_groups * sliding)
+
+    def tokens_of(self, blocks: int, max_model_len: int, max_num_batched_tokens: int) -> int:
+        """ "GPU KV cache size" of so many blocks, as vLLM prints it."""
+        return blocks * max_model_len // self.blocks_per_request(max_model_len, max_num_batched_tokens)
+
     def tokens(self, kv_bytes: int, max_model_len: int, max_num_batched_tokens: int) -> int:
         """ "GPU KV cache size" as vLLM prints it."""
-        per_request = self.blocks_per_request(max_model_len, max_num_batched_tokens)
-        return self.blocks(kv_bytes) * max_model_len // per_request
+        return self.tokens_of(self.blocks(kv_bytes), max_model_len, max_num_batched_tokens)
 
 
 def kv_layout(

@@ -172,12 +172,12 @@ class Estimate:
         )
 
     def requests_of(self, tokens: float) -> float:
-        """Requests of this length that the KV cache holds at once; without end where there is no cache."""
+        """Decoding requests of this length that the KV cache holds at once; without end where there is no cache."""
         planned = self._planned
         if not planned.kv_tokens:
             return math.inf
         length = max(1, round(tokens))
-        return planned.num_blocks / planned.layout.blocks_per_request(length, self.layout.batched_tokens)
+        return planned.num_blocks / planned.layout.blocks_held(length)
 
     @cached_property
     def weight_bytes(self) -> int:

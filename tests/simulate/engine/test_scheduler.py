@@ -14,7 +14,14 @@ SIZE = 4
 
 
 def _scheduler(
-    *, blocks: int = 100, seqs: int = 8, budget: int = 32, chunked: bool = True, by_priority: bool = False
+    *,
+    blocks: int = 100,
+    seqs: int = 8,
+    budget: int = 32,
+    chunked: bool = True,
+    by_priority: bool = False,
+    sliding: int = 0,
+    window: int = 0,
 ) -> Scheduler:
     limits = Limits(
         max_num_seqs=seqs,
@@ -22,6 +29,8 @@ def _scheduler(
         block_size=SIZE,
         enable_chunked_prefill=chunked,
         by_priority=by_priority,
+        sliding_groups=sliding,
+        window=window,
     )
     return Scheduler(limits, BlockPool(blocks + 1))
 
@@ -234,3 +243,61 @@ def test_laws_hold_after_every_event(
                     watched.live.remove(sequence)
                     watched.scheduler.remove(sequence)
         watched.check()
+
+
+def _held(scheduler: Scheduler) -> int:
+    return scheduler.pool.usable - scheduler.pool.free
+
+
+def test_sliding_layers_hold_their_window_only_and_a_prompt_of_many_steps_what_each_step_needs() -> None:
+    scheduler = _scheduler(sliding=2, window=9, budget=32)
+    scheduler.add(_sequence(1, 64))
+    _step(scheduler)
+    assert _held(scheduler) == 8 + 2 * 8  # 32 tokens, nothing out of the window yet
+    _step(scheduler)
+    assert _held(scheduler) == 16 + 2 * 10  # tokens 24 to 63: eight of the 32 before are still seen
+    _step(scheduler)
+    assert _held(scheduler) == 17 + 2 * 3  # one more, and the nine that it sees
+
+
+def test_a_long_answer_of_a_hybrid_takes_blocks_of_the_full_layers_alone() -> None:
+    scheduler = _scheduler(sliding=3, window=8)
+    scheduler.add(_sequence(1, 16))
+    held = []
+    for _ in range(200):
+        _step(scheduler)
+        held.append(_held(scheduler) - -(-scheduler.running[0].computed // SIZE))
+    assert max(held[20:]) <= 3 * 3
+    assert min(held[20:]) >= 3 * 2
+
+
+def test_a_hybrids_prompt_waits_until_all_its_groups_have_room() -> None:
+    scheduler = _scheduler(blocks=20, sliding=1, window=40)
+    scheduler.add(_sequence(1, 24))
+    scheduler.add(_sequence(2, 24))
+    assert set(_step(scheduler)[1]) == {"1"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lengths=st.lists(st.tuples(st.integers(1, 60), st.integers(1, 40)), min_size=1, max_size=8),
+    sliding=st.integers(0, 3),
+    window=st.integers(1, 30),
+)
+def test_whatever_the_groups_all_blocks_come_back(lengths: list[tuple[int, int]], sliding: int, window: int) -> None:
+    scheduler = _scheduler(blocks=120, sliding=sliding, window=window, budget=24)
+    left = {}
+    for number, (prompt, output) in enumerate(lengths):
+        scheduler.add(_sequence(number, prompt))
+        left[str(number)] = output
+    for _ in range(3000):
+        batch = scheduler.schedule()
+        if not batch.shares:
+            break
+        for sequence in scheduler.finish(batch):
+            sequence.append(7)
+            left[sequence.id] -= 1
+            if not left[sequence.id]:
+                scheduler.remove(sequence)
+    assert not any(left.values())
+    assert scheduler.pool.free == scheduler.pool.usable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,16 +15,19 @@ from penstock.simulate.engine.messages import EngineConfig, EngineRequest
 from penstock.simulate.engine.virtual import LengthRequest, Served, TokenGaps, VirtualEngine
 
 LLAMA, H200 = find_model("Llama-3.1-8B"), find_gpu("H200")
+HYBRID = replace(LLAMA, name="hybrid", sliding_layers=16, window=24)
+"""One group that attends to all, one of windows: a request of 160 tokens takes 21 blocks."""
 REQUESTS = st.lists(
     st.tuples(st.integers(1, 90), st.integers(1, 60), st.floats(0, 0.3)), min_size=1, max_size=12
 )  # prompt, output, arrival
 SETTINGS = st.fixed_dictionaries(
     {
-        "num_gpu_blocks": st.integers(12, 60),
+        "num_gpu_blocks": st.integers(23, 60),
         "max_num_seqs": st.integers(1, 8),
         "max_num_batched_tokens": st.sampled_from([16, 64, 2048]),
         "async_scheduling": st.booleans(),
         "policy": st.sampled_from(["fcfs", "priority"]),
+        "model": st.sampled_from([LLAMA, HYBRID]),
     }
 )
 

@@ -1,5 +1,6 @@
 """The simulated engine: vLLM's scheduler, KV blocks and a deterministic model, in virtual time. Pure."""
 
+from penstock.simulate.engine.capacity import count_tokens
 from penstock.simulate.engine.core import Engine
 from penstock.simulate.engine.embedding import embed, similarity
 from penstock.simulate.engine.front_end import FrontEnd
@@ -41,6 +42,7 @@ __all__ = [
     "chat_template",
     "chat_text",
     "choice_text",
+    "count_tokens",
     "embed",
     "encode_forced",
     "json_text",

@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import hashlib
 
-from penstock.errors import UsageError
-from penstock.perf.memory import plan_memory
 from penstock.perf.timing import StepTime
 from penstock.simulate.engine.blocks import BlockPool
+from penstock.simulate.engine.capacity import count_blocks, make_limits
 from penstock.simulate.engine.generation import Continuation
 from penstock.simulate.engine.messages import (
     EngineConfig,
@@ -29,7 +28,7 @@ from penstock.simulate.engine.messages import (
     TokenOutput,
 )
 from penstock.simulate.engine.pipeline import Pipeline
-from penstock.simulate.engine.scheduler import Limits, Scheduler
+from penstock.simulate.engine.scheduler import Scheduler
 from penstock.simulate.engine.scheduler import Sequence as Tokens
 
 __all__ = [
@@ -41,7 +40,6 @@ __all__ = [
     "RequestTimes",
     "StepResult",
     "TokenOutput",
-    "count_blocks",
     "make_timing",
 ]
 
@@ -79,13 +77,7 @@ class Engine:
         self.max_model_len = config.max_model_len or config.model.context
         self.timing = make_timing(config)
         self.num_gpu_blocks = count_blocks(config, self.max_model_len)
-        self._limits = Limits(
-            max_num_seqs=config.max_num_seqs,
-            max_num_batched_tokens=config.max_num_batched_tokens,
-            block_size=config.block_size,
-            enable_chunked_prefill=config.enable_chunked_prefill,
-            by_priority=config.policy == "priority",
-        )
+        self._limits = make_limits(config)
         self._pool = BlockPool(self.num_gpu_blocks, enable_caching=config.enable_prefix_caching)
         self._scheduler = Scheduler(self._limits, self._pool)
         is_async = config.async_scheduling and config.model.task == "generate"
@@ -266,32 +258,3 @@ def make_timing(config: EngineConfig) -> StepTime:
         is_eager=config.enforce_eager,
         calibration=config.calibration,
     )
-
-
-def count_blocks(config: EngineConfig, max_model_len: int) -> int:
-    """KV blocks of the engine, one at least for each that a request of `max_model_len` needs; `UsageError` else."""
-    needed = -(-max_model_len // config.block_size) + 1
-    blocks = config.num_gpu_blocks
-    if blocks is None:
-        if not config.model.has_kv_cache:
-            return needed * min(config.max_num_seqs, 256)
-        plan = plan_memory(
-            config.model,
-            config.gpu,
-            utilization=config.gpu_memory_utilization,
-            max_num_batched_tokens=config.max_num_batched_tokens,
-            max_num_seqs=config.max_num_seqs,
-            max_model_len=max_model_len,
-            block_size=config.block_size,
-            tensor_parallel=config.tensor_parallel,
-            kv_dtype=config.kv_dtype,
-        )
-        blocks = plan.kv_tokens // config.block_size  # of hybrids too: blocks of all layers
-    if blocks < needed:
-        fits = max(0, blocks - 1) * config.block_size
-        raise UsageError(
-            f"one request of max-model-len {max_model_len} needs {needed} KV blocks of {config.block_size} tokens, and"
-            f" {config.model.name} on {config.gpu.name} has {blocks}",
-            hint=f"use --max-model-len {fits} or less, more GPU memory, or a smaller model",
-        )
-    return blocks

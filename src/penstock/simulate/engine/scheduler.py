@@ -30,6 +30,21 @@ class Limits:
     block_size: int
     enable_chunked_prefill: bool = True
     by_priority: bool = False
+    full_groups: int = 1
+    """Groups of layers that take a block each for the same tokens."""
+    sliding_groups: int = 0
+    """Groups of sliding-window layers, which hold the blocks of the window only."""
+    window: int = 0
+
+    def more_blocks(self, computed: int, end: int) -> int:
+        """Blocks that a request holds beside those that are known by their contents, once tokens up to `end` have
+        theirs: those of further groups, sliding ones without what the `computed` tokens are through with."""
+        size = self.block_size
+        whole = -(-end // size)
+        more = (self.full_groups - 1) * whole
+        if self.sliding_groups:
+            more += self.sliding_groups * (whole - max(0, computed - self.window + 1) // size)
+        return more
 
 
 class Sequence:
@@ -37,7 +52,8 @@ class Sequence:
 
     __slots__ = (
         "arrival", "blocks", "cached_tokens", "computed", "hashes", "id", "ids", "is_ended", "is_running",
-        "is_waiting", "length", "number", "preemptions", "priority", "prompt_tokens", "remembered", "root",
+        "is_waiting", "length", "more_blocks", "number", "preemptions", "priority", "prompt_tokens", "remembered",
+        "root",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +81,8 @@ class Sequence:
         self.computed = 0
         """Tokens whose KV is in `blocks`."""
         self.blocks: list[int] = []
+        self.more_blocks: list[int] = []
+        """Of further groups of layers; never shared."""
         self.hashes: list[int] = list(hashes)
         """Of each full block of tokens, as far as needed yet."""
         self.remembered = 0
@@ -139,6 +157,9 @@ class Scheduler:
         self.running: list[Sequence] = []
         self.waiting: Waiting[Sequence] = Waiting(by_priority=limits.by_priority)
         self.counts = PrefixCounts()
+        self._is_grouped = limits.full_groups > 1 or limits.sliding_groups > 0
+        self.groups = limits.full_groups + limits.sliding_groups
+        """Blocks that a decode takes at most where it needs new ones."""
 
     def add(self, sequence: Sequence) -> None:
         """A new request waits."""
@@ -162,6 +183,9 @@ class Scheduler:
 
     def _free(self, sequence: Sequence) -> None:
         self.pool.release(sequence.blocks)
+        if sequence.more_blocks:
+            self.pool.release(sequence.more_blocks)
+            sequence.more_blocks = []
         sequence.blocks = []
         sequence.remembered = 0
 
@@ -182,7 +206,7 @@ class Scheduler:
                 index += 1
                 continue
             count = min(sequence.length - sequence.computed, budget)
-            if sequence.computed + count > len(sequence.blocks) * block_size:
+            if self._is_grouped or sequence.computed + count > len(sequence.blocks) * block_size:
                 while not self._grow(sequence, count):
                     victim, given_back = self._preempt(batch)
                     budget += given_back
@@ -198,12 +222,31 @@ class Scheduler:
 
     def _grow(self, sequence: Sequence, count: int) -> bool:
         """Blocks for `count` more tokens; False, and nothing taken, where there are too few."""
-        missing = -(-(sequence.computed + count) // self.limits.block_size) - len(sequence.blocks)
-        if missing > self.pool.free:
+        end = sequence.computed + count
+        missing = -(-end // self.limits.block_size) - len(sequence.blocks)
+        more = self._let_go(sequence, end) if self._is_grouped else 0
+        if missing + more > self.pool.free:
             return False
         if missing > 0:
             sequence.blocks.extend(self.pool.take(missing))
+        if more:
+            sequence.more_blocks.extend(self.pool.take(more))
         return True
+
+    def _let_go(self, sequence: Sequence, end: int) -> int:
+        """Frees what has left the window; how many blocks of further groups are missing for tokens up to `end`."""
+        wanted = self.limits.more_blocks(sequence.computed, end) - len(sequence.more_blocks)
+        if wanted < 0:
+            self.pool.release(sequence.more_blocks[:-wanted])
+            del sequence.more_blocks[:-wanted]
+        return max(0, wanted)
+
+    def hold_computed(self, sequence: Sequence) -> None:
+        """Brings the blocks of a decoding request up to what it has computed, as step by step would have."""
+        if self._is_grouped or sequence.computed > len(sequence.blocks) * self.limits.block_size:
+            sequence.computed -= 1
+            self._grow(sequence, 1)
+            sequence.computed += 1
 
     def _preempt(self, batch: Batch) -> tuple[Sequence, int]:
         """Sends one running request back to wait; also the tokens it had been given in this step already.
@@ -264,13 +307,19 @@ class Scheduler:
 
     def _admit(self, sequence: Sequence, matched: list[int], tokens: int) -> bool:
         """Gives a waiting request its blocks, if its whole prompt would fit now."""
-        size = self.limits.block_size
+        size, limits = self.limits.block_size, self.limits
         room = self.pool.free - self.pool.idle(matched)
+        computed = len(matched) * size
+        more = 0
+        if self._is_grouped:
+            more = limits.more_blocks(computed, tokens)
+            room -= max(more, limits.more_blocks(sequence.length - limits.max_num_batched_tokens, sequence.length))
         if -(-sequence.length // size) - len(matched) > room:
             return False
         self.pool.hold(matched)
         sequence.blocks = matched + self.pool.take(-(-tokens // size) - len(matched))
-        sequence.computed = len(matched) * size
+        sequence.more_blocks = self.pool.take(more) if more else []
+        sequence.computed = computed
         sequence.remembered = len(matched)
         return True
 

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from penstock.simulate.engine.blocks import BlockPool
-from penstock.simulate.engine.core import count_blocks, make_timing
+from penstock.simulate.engine.capacity import count_blocks, make_limits
+from penstock.simulate.engine.core import make_timing
 from penstock.simulate.engine.messages import EngineConfig, EngineStats
 from penstock.simulate.engine.pipeline import Pipeline
-from penstock.simulate.engine.scheduler import Limits, Scheduler
+from penstock.simulate.engine.scheduler import Scheduler
 from penstock.simulate.engine.scheduler import Sequence as Tokens
 
 __all__ = ["LengthRequest", "Served", "TokenGaps", "VirtualEngine"]
@@ -126,14 +127,7 @@ class VirtualEngine:
         self.gaps = TokenGaps()
         self.steps = 0
         self._pool = BlockPool(self.num_gpu_blocks, enable_caching=config.enable_prefix_caching)
-        limits = Limits(
-            max_num_seqs=config.max_num_seqs,
-            max_num_batched_tokens=config.max_num_batched_tokens,
-            block_size=config.block_size,
-            enable_chunked_prefill=config.enable_chunked_prefill,
-            by_priority=config.policy == "priority",
-        )
-        self._scheduler = Scheduler(limits, self._pool)
+        self._scheduler = Scheduler(make_limits(config), self._pool)
         self._pipeline: Pipeline[list[_Live]] = Pipeline(
             self.timing, speed=config.speed, is_async=config.async_scheduling, phase=phase
         )
@@ -323,9 +317,7 @@ class VirtualEngine:
         for tokens in running:
             tokens.length += done
             tokens.computed += done
-            missing = -(-tokens.computed // size) - len(tokens.blocks)
-            if missing > 0:
-                tokens.blocks.extend(self._pool.take(missing))
+            self._scheduler.hold_computed(tokens)
             if tokens.computed // size > tokens.remembered:
                 self._scheduler.remember(tokens, tokens.computed)
         for live in flight.load:
@@ -343,7 +335,7 @@ class VirtualEngine:
             return 0
         left = min(self._live[t.id].total - t.length for t in running) - 1
         size = self.config.block_size
-        return min(left, (self._pool.free // requests - 2) * size)
+        return min(left, (self._pool.free // (requests * self._scheduler.groups) - 2) * size)
 
     def _run_stretch(self, running: list[Tokens], count: int, until: float) -> int:
         """The clocks of `Pipeline.step`, for `count` steps or until the next decision would be at `until`."""

@@ -57,7 +57,7 @@ def _footer(report: FleetReport, fleet: str, seed: int, version: str) -> str:
     context = engine.max_model_len or engine.model.context
     return escape(
         f"Fleet {fleet} · engine {engine.model.name}, context {context:,}, {engine.max_num_seqs:,} requests and"
-        f" {engine.max_num_batched_tokens:,} tokens a step, {report.kv_blocks * engine.block_size:,} KV tokens ·"
+        f" {engine.max_num_batched_tokens:,} tokens a step, {report.kv_tokens:,} KV tokens ·"
         f" seed {seed} · Penstock {version} · engines and routing in virtual time; the network and the gateway's own"
         " time are left out"
     )

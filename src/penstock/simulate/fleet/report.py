@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from penstock.simulate.engine import count_tokens
 from penstock.simulate.fleet.gauges import columns
 from penstock.simulate.fleet.ledger import Ledger, Row
 from penstock.simulate.fleet.run import FleetRun
@@ -105,6 +106,8 @@ class FleetReport:
     preemptions: int
     kv_blocks: int
     """Of one engine."""
+    kv_tokens: int
+    """The same as vLLM prints it."""
     ttft_ms: Spread
     itl_ms: Spread
     tpot_ms: Spread
@@ -128,7 +131,7 @@ class FleetReport:
 
 def draw_up(run: FleetRun) -> FleetReport:
     """The report of a run."""
-    ledger, gauges = run.ledger, run.gauges
+    ledger, gauges, first = run.ledger, run.gauges, run.replicas[0].engine
     seconds = run.ended_s
     per_s = 1.0 / seconds if seconds > 0 else 0.0
     replicas = _replicas(run)
@@ -160,7 +163,8 @@ def draw_up(run: FleetRun) -> FleetReport:
         output_tokens=output,
         prefix_hit_share=round(cached / prompt, 4) if prompt and run.names_prefixes else None,
         preemptions=sum(replica.preemptions for replica in replicas),
-        kv_blocks=run.replicas[0].engine.num_gpu_blocks,
+        kv_blocks=first.num_gpu_blocks,
+        kv_tokens=count_tokens(first.config, first.max_model_len, first.num_gpu_blocks),
         ttft_ms=_spread(ledger, lambda row: row.ttft_ms),
         itl_ms=_gaps(run),
         tpot_ms=_spread(ledger, lambda row: row.tpot_ms),

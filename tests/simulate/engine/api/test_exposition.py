@@ -37,6 +37,7 @@ def text_of(
         num_gpu_blocks_override=None,
         gpu_memory_utilization=0.92,
         max_model_len=max_model_len,
+        size_tokens=128 * 1024,
         is_pooling=is_pooling,
     )
     http = HttpMetrics()

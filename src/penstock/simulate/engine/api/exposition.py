@@ -28,10 +28,12 @@ class CacheLabels:
     num_gpu_blocks_override: int | None
     gpu_memory_utilization: float
     max_model_len: int
+    size_tokens: int
+    """As vLLM prints it: of hybrids not blocks times their size."""
     is_pooling: bool
 
     def labels(self) -> dict[str, str]:
-        size = self.block_size * self.num_gpu_blocks
+        size = self.size_tokens
         pooling = self.is_pooling
         return {
             "_block_size_resolved": "True",

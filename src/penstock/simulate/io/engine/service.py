@@ -22,6 +22,7 @@ from penstock.simulate.engine.api.exposition import CacheLabels, Gauges
 from penstock.simulate.engine.api.faults import Fault, FaultBoard
 from penstock.simulate.engine.api.metrics import HttpMetrics
 from penstock.simulate.engine.api.prompt import PromptLimits
+from penstock.simulate.engine.capacity import count_tokens
 from penstock.simulate.engine.core import Engine, EngineConfig
 from penstock.simulate.io.engine.driver import Driver
 from penstock.simulate.io.engine.exchange import HttpExchange
@@ -160,6 +161,7 @@ class EngineService:
                 num_gpu_blocks_override=config.num_gpu_blocks,
                 gpu_memory_utilization=config.gpu_memory_utilization,
                 max_model_len=self.limits.max_model_len,
+                size_tokens=count_tokens(config, self.limits.max_model_len, stats.num_gpu_blocks),
                 is_pooling=self.settings.task == "embed",
             ),
         )
