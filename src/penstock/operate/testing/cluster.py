@@ -16,6 +16,7 @@ from typing import Any
 from penstock.operate.testing.access import Access, User
 from penstock.operate.testing.bodies import APPLY, read_body
 from penstock.operate.testing.catalog import Catalog
+from penstock.operate.testing.controllers import STEPS_MAX, Behaviour, World, run_controllers
 from penstock.operate.testing.crds import established
 from penstock.operate.testing.deletion import DeleteOptions, Deleter
 from penstock.operate.testing.discovery import aggregated, api_groups, api_resources, api_versions, version_of_server
@@ -57,6 +58,8 @@ class Cluster:
         self.catalog = Catalog()
         self.faults = Faults()
         self.requests: list[Logged] = []
+        self.behaviour = Behaviour()
+        """How simulated nodes behave; a test may change it at any time."""
         self.is_collecting = True
         """Whether garbage is collected and namespaces emptied after each request; False leaves it to `collect`."""
         self.access = Access(self.store, self.catalog, tokens)
@@ -295,6 +298,25 @@ class Cluster:
         if not found["resources"]:
             raise route_not_found()
         return Answer(body=found)
+
+    def step(self, now: float) -> bool:
+        """Lets the cluster's controllers work until nothing changes at `now`; whether anything did.
+
+        `now` is in Unix seconds and does not go back. What needs time (a pod that starts) happens in the step whose
+        `now` is late enough.
+        """
+        revision = self.store.revision
+        world = World(self.store, self.catalog, self._writer, self._deleter, behaviour=self.behaviour, now=now)
+        for _ in range(STEPS_MAX):
+            before = self.store.revision
+            run_controllers(world)
+            if self.is_collecting:
+                self._deleter.collect(now)
+            if self.store.revision == before:
+                break
+        if self.store.revision != revision:
+            self._settle(now)
+        return self.store.revision != revision
 
     # What a test uses without HTTP. Each acts as an administrator and raises `Refusal`.
 

@@ -16,6 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -43,6 +44,8 @@ _BOOKMARK_S = 1.0
 _WATCH_S = 1800.0
 """How long a watch runs whose client gives no `timeoutSeconds`; a real server draws 30 to 60 minutes."""
 _START_S = 10.0
+_RUN_S = 60.0
+"""Longest that a thread waits for its turn."""
 
 
 class _Protocol(HttpToolsProtocol):
@@ -139,6 +142,26 @@ class ApiServer:
         self.faults.clear()
         self._wake_now()
         await self._server.shutdown(sockets=[self._listener])
+
+    def run(self, work: Callable[[], T]) -> T:
+        """What `work` returns, run between two requests: how another thread steps or changes the cluster.
+
+        From the server's own event loop it is called at once.
+        """
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):
+            if asyncio.get_running_loop() is self._loop:
+                return work()
+        done: Future[T] = Future()
+
+        def call() -> None:
+            try:
+                done.set_result(work())
+            except BaseException as error:  # handed to the thread that waits
+                done.set_exception(error)
+
+        self._loop.call_soon_threadsafe(call)
+        return done.result(_RUN_S)
 
     def drop_watches(self) -> None:
         """Ends every watch that runs, without an error: what a restarting API server does."""
