@@ -13,7 +13,7 @@ from typing import Any
 from penstock.facts.flags import version_key
 from penstock.plan.engine_command import joined_words, merged_flags, simulated_flags
 from penstock.plan.manifests.fetch import TOKEN_VARIABLES, token_env
-from penstock.plan.manifests.gpu_sharing import sharing_reason
+from penstock.plan.manifests.gpu_sharing import gpu_share
 from penstock.plan.manifests.manifest import Because
 from penstock.plan.manifests.needs import ModelNeeds
 from penstock.plan.manifests.probes import ending_of
@@ -74,10 +74,7 @@ def _vllm(site: Site, needs: ModelNeeds, files: Files) -> Command:
     merged = merged_flags(spec, needs.flags, owned=_OURS, version=spec.engine.version)
     flags = merged.flags
     reasons = _reasons(needs)
-    share = sharing_reason(site, needs)
-    if share is not None and "gpu-memory-utilization" not in spec.engine.args:
-        flags["gpu-memory-utilization"] = [share.value]
-        reasons["gpu-memory-utilization"] = share.reason
+    _add_share(site, needs, flags, reasons)
     if files.downloads and (revision := folder_of(spec.source_or_name, spec.revision).revision) is not None:
         flags["revision"] = [revision]
         if spec.trust_remote_code:
@@ -118,6 +115,16 @@ def _reasons(needs: ModelNeeds) -> dict[str, str]:
         "kv-cache-dtype": "Half the bytes of a token, twice the tokens.",
     }
     return {name: reason for name, reason in reasons.items() if name not in own}
+
+
+def _add_share(site: Site, needs: ModelNeeds, flags: dict[str, list[str]], reasons: dict[str, str]) -> None:
+    """Where pods take turns on a GPU they share its memory too."""
+    share = gpu_share(site, needs)
+    if share is None or "gpu-memory-utilization" in {name.replace("_", "-") for name in needs.spec.engine.args}:
+        return
+    flags["gpu-memory-utilization"] = [f"{share:g}"]
+    slices = site.gpu_class(needs).time_slices
+    reasons["gpu-memory-utilization"] = f"{slices} pods take turns on a GPU and share its memory."
 
 
 def _add_adapters(flags: dict[str, list[str]], reasons: dict[str, str], files: Files) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from penstock.facts import MigProfile, find_gpu, mig_profiles
-from penstock.plan.manifests.manifest import Because, Manifest, Wave
+from penstock.plan.manifests.manifest import Manifest, Wave
 from penstock.plan.manifests.names import dns_name
 from penstock.plan.manifests.needs import ModelNeeds
 from penstock.plan.manifests.site import Site
@@ -21,11 +21,11 @@ __all__ = [
     "CLAIM",
     "claim_template_name",
     "gpu_resource",
+    "gpu_share",
     "operator_values",
     "pod_gpus",
     "pods_of_replica",
     "render_gpu_claims",
-    "sharing_reason",
 ]
 
 CLAIM = "gpus"
@@ -184,11 +184,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=2)
 
 
-def sharing_reason(site: Site, needs: ModelNeeds) -> Because | None:
-    """Share of the GPU's memory that a pod may take where several take turns on it."""
+def gpu_share(site: Site, needs: ModelNeeds) -> float | None:
+    """Share of the GPU's memory that a pod may take where several take turns on it; None where it has it alone."""
     slices = site.gpu_class(needs).time_slices
-    if slices is None or needs.is_simulated:
-        return None
-    share = int(90 / slices) / 100
-    reason = f"{slices} pods take turns on this GPU and share its memory: each that took more would keep others out."
-    return Because(f"{share:g}", reason)
+    return None if slices is None or needs.is_simulated else int(90 / slices) / 100

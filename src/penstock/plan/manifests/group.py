@@ -70,4 +70,6 @@ def _role(*, is_leader: bool) -> Role:
     ]
     if not is_leader:
         words.append(Because("--headless", "Its GPUs only: the API is the first pod's."))
-    return Role(words=tuple(words), answers=is_leader, revision_label=REVISION_LABEL)
+    address = {"name": "VLLM_HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+    env = (Because(address, "The address at which the other pods of the group find this one."),)
+    return Role(words=tuple(words), env=env, answers=is_leader, revision_label=REVISION_LABEL)

@@ -45,6 +45,8 @@ class Role:
     pool: str = "main"
     words: tuple[Any, ...] = ()
     """More of the command line: a node's place in its group."""
+    env: tuple[Any, ...] = ()
+    """More of its environment."""
     answers: bool = True
     """Whether it serves HTTP. Of a replica over several nodes only the first does."""
     revision_label: str = "pod-template-hash"
@@ -136,22 +138,23 @@ def _before(site: Site, needs: ModelNeeds, files: Files) -> list[dict[str, Any]]
 
 def _container(site: Site, needs: ModelNeeds, role: Role, files: Files, command: Command) -> dict[str, Any]:
     ending = ending_of(site, needs)
-    sleep = {"sleep": {"seconds": Because(ending.sleep_s, ending.sleep_reason)}}
-    serving: dict[str, Any] = {}
-    if role.answers:
-        serving = {
-            "ports": [{"name": "http", "containerPort": ENGINE_PORT, "protocol": "TCP"}],
-            **probes(site, needs),
-            "lifecycle": {"preStop": sleep},
-        }
+    sleep = Because(ending.sleep_s, ending.sleep_reason)
+    serving: dict[str, Any] = {
+        "ports": [{"name": "http", "containerPort": ENGINE_PORT, "protocol": "TCP"}],
+        **probes(site, needs),
+    }
+    if not role.answers:
+        serving = {}
+        sleep = Because(ending.sleep_s + ending.stop_s, "Its GPUs stay until what runs in the first pod has finished.")
     return {
         "name": "engine",
         "image": _image(site, needs),
         "imagePullPolicy": "IfNotPresent",
         **({"command": command.command} if command.command else {}),
         "args": [*command.args, *role.words],
-        "env": command.env,
+        "env": [*command.env, *role.env],
         **serving,
+        "lifecycle": {"preStop": {"sleep": {"seconds": sleep}}},
         "resources": _resources(site, needs, files),
         "securityContext": container_security(),
         "volumeMounts": [*files.mounts, *_scratch_mounts(needs)],
