@@ -91,6 +91,30 @@ def test_an_unknown_gpu_is_refused_with_the_nearest() -> None:
     assert "H100" in found[0].hint
 
 
+def test_a_slice_is_a_gpu_of_its_own_and_larger_slices_are_compared_with() -> None:
+    spec = ModelSpec.model_validate({"name": "Qwen/Qwen3-8B", "hardware": {"gpu": "H100", "mig": "2g.20gb"}})
+    ask = ask_of_model(spec, QWEN, demand=None, gpus=POOL, prices={"H100": 7_000_000})
+
+    assert isinstance(ask, Ask)
+    assert [gpu.name for gpu in ask.gpus] == ["H100-2g.20gb"]
+    assert (ask.is_gpu_given, ask.count) == (True, 1)
+    assert ask.prices["H100-2g.20gb"] == 7_000_000 // 3  # three of them fit
+    assert {"H100-3g.40gb", "H100", "L4"} <= {gpu.name for gpu in ask.rivals}
+
+
+def test_a_slice_that_the_gpu_does_not_have_is_refused_at_its_place() -> None:
+    found = asked(hardware={"gpu": "H100", "mig": "1g.9gb"})
+
+    assert isinstance(found, list)
+    assert (found[0].about, found[0].at) == ("mig", ("hardware", "mig"))
+    assert "1g.10gb" in found[0].hint
+
+
+def test_the_volumes_size_is_the_files() -> None:
+    assert an_ask(storage={"size": "20Gi"}).volume_bytes == 20 << 30
+    assert an_ask().volume_bytes is None
+
+
 def test_an_engine_default_is_no_choice_of_the_file() -> None:
     assert an_ask(engine={"args": {"kv-cache-dtype": "auto", "dtype": "auto"}}).kv_dtype is None
 

@@ -54,6 +54,14 @@ def test_weights_that_must_be_made_beforehand_are_not_laid_over_others() -> None
     assert check(an_ask("Qwen/Qwen3-8B-AWQ", gpus="H100", quantization="awq")) == []
 
 
+def test_a_volume_that_does_not_hold_the_files_is_told_with_the_size_that_does() -> None:
+    (refusal,) = check(an_ask(gpus="H100", volume_bytes=10 << 30))
+
+    assert "a volume of 10 GiB does not hold the files of Qwen/Qwen3-8B, 15.3 GiB" in refusal.message
+    assert "18Gi" in refusal.hint
+    assert check(an_ask(gpus="H100", volume_bytes=18 << 30)) == []
+
+
 def test_a_refusal_stands_where_it_was_said() -> None:
     (refusal,) = check(an_ask(context=50_000, places={"context": ("contextLength",)}))
 

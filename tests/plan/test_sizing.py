@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.facts import find_model, mig_slice
 from penstock.plan import ModelPlan, Objectives, plain_demand, size
 from plan.asks import PRICES, a_plan, an_ask
 
@@ -70,6 +71,22 @@ def test_where_hardware_is_fixed_nothing_else_is_worked_out_before_it_is_asked_f
     assert not {"runners_up", "curve", "impossible"} & set(vars(plan))
     assert {option.layout.gpu.name for option in plan.runners_up} >= {"H100", "H200"}
     assert plan.runners_up is plan.runners_up
+
+
+def test_a_slice_runs_alone_and_a_larger_one_is_offered_where_it_is_too_small() -> None:
+    part, larger = mig_slice("H100", "1g.10gb"), mig_slice("H100", "3g.40gb")
+    prices = {**PRICES, part.name: 500_000, larger.name: 2_000_000}
+    ask = replace(an_ask(gpus="H100", prices=prices), gpus=(part,), rivals=(larger,), is_gpu_given=True, count=1)
+
+    found = size(ask)
+    assert isinstance(found, list)
+    assert (found[0].about, found[0].hint) == ("mig", "1× H100-3g.40gb would do")
+    plan = size(replace(ask, model=find_model("Qwen/Qwen3-0.6B")))
+    assert isinstance(plan, ModelPlan)
+    assert plan.choice.layout.words == "1× H100-1g.10gb"
+    spans = [o for o in (*plan.runners_up, *plan.impossible) if o.layout.gpu.slice_of and o.layout.gpus > 1]
+    assert spans
+    assert not any(option.is_possible for option in spans)
 
 
 def test_without_a_rate_the_files_replicas_stand() -> None:

@@ -37,6 +37,8 @@ class Gpu:
     """To another GPU of the same machine, in one direction, over `link`."""
     link: Literal["NVLink", "Infinity Fabric", "PCIe"] = "PCIe"
     aliases: tuple[str, ...] = ()
+    slice_of: str = ""
+    """Of a MIG slice, the GPU that it is cut from; empty for a whole one."""
     source: str
     """Data sheet of rates and bandwidth; who saw the memory."""
 

@@ -2,7 +2,7 @@
 
 A GPU has seven slices of compute and eight of memory; a profile `2g.20gb` has two of the first. Source of all rows:
 NVIDIA Multi-Instance GPU User Guide, "Supported MIG Profiles" (names, counts and memory slices). What a slice gets of
-bandwidth follows from its memory slices.
+bandwidth follows from its memory slices. Slices cannot work together: the guide has no peer access between them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ __all__ = ["MIG_PROFILES", "MigProfile", "mig_profiles", "mig_slice"]
 
 _COMPUTE_SLICES = 7
 _MEMORY_SLICES = 8
+_RESERVED_GIB = 0.16
+"""What a slice has less than its share of memory: an H100 of 79.25 GiB is cut into 9.75, 19.62 and 39.50
+(`nvidia-smi mig -lgip`, jbarrow.ai/field_notes/nvidia-mig)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +80,12 @@ def mig_slice(gpu_name: str, profile_name: str) -> Gpu:
         gpu,
         name=f"{gpu.name}-{profile.name}",
         title=f"{gpu.title} MIG {profile.name}",
-        memory_gib=gpu.memory_gib * memory,
+        memory_gib=gpu.memory_gib * memory - (_RESERVED_GIB if memory < 1 else 0.0),
         bandwidth_tb_per_s=gpu.bandwidth_tb_per_s * memory,
         bf16_tflops=gpu.bf16_tflops * compute,
         fp8_tflops=None if gpu.fp8_tflops is None else gpu.fp8_tflops * compute,
         link_gb_per_s=16,
         aliases=(),
+        slice_of=gpu.name,
         source=f"{gpu.source}; {profile.compute_slices}/7 of compute, {profile.memory_slices}/8 of memory",
     )

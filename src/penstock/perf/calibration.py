@@ -151,6 +151,8 @@ def default_calibration(gpu: Gpu) -> Calibration:
     """The calibration for a GPU that was given none."""
     if gpu.name == "H200":
         return H200_CALIBRATION
+    if gpu.slice_of == "H200":
+        return replace(H200_CALIBRATION, machine="not measured", carried=_DATA_SHEET_WIDENING)
     return replace(
         H200_CALIBRATION,
         name=f"{gpu.name.lower()}-data-sheet",

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from penstock.errors import UsageError
-from penstock.facts import MODELS, Architecture, Gpu, find_gpu
+from penstock.facts import MODELS, Architecture, Gpu, find_gpu, mig_profiles, mig_slice
 from penstock.perf import Calibration
 from penstock.plan.demand import INPUT_TOKENS, Demand, plain_demand
 from penstock.plan.quantization import CHOICES, Quantization
 from penstock.plan.refusal import Refusal
-from penstock.spec import DemandSpec, HardwareSpec, ModelSpec
+from penstock.spec import DemandSpec, HardwareSpec, ModelSpec, parse_quantity
 from penstock.spec.base import FieldPath
 from penstock.spec.nearest import nearest
 
@@ -69,6 +69,8 @@ class Ask:
     batched_tokens: int | None = None
     utilization: float | None = None
     replicas: int | None = None
+    volume_bytes: int | None = None
+    """Size of the volume that the model's files are kept on."""
     prices: Mapping[str, int] = field(default_factory=dict)
     """Millionths of a US dollar for one GPU for one hour, by GPU name."""
     price_words: str = ""
@@ -98,11 +100,20 @@ def ask_of_model(
     said = hardware.model_fields_set
     is_gpu_given = "gpu" in said
     chosen = tuple(gpus)
-    if is_gpu_given:
+    if is_gpu_given or hardware.mig is not None:
         try:
             chosen = (find_gpu(hardware.gpu),)
         except UsageError as error:
             reader.refuse("gpu", ("hardware", "gpu"), error.message, error.hint)
+    if hardware.mig is not None and not reader.refusals:
+        try:
+            chosen = (mig_slice(hardware.gpu, hardware.mig),)
+            slices = _priced_slices(find_gpu(hardware.gpu), prices)
+            prices = {**prices, **{gpu.name: price for gpu, price in slices}}
+            gpus = (*(gpu for gpu, _ in slices), *gpus)
+        except UsageError as error:
+            reader.refuse("mig", ("hardware", "mig"), error.message, error.hint)
+    is_fixed = "count" in said or hardware.mig is not None
     tensor = hardware.tensor_parallel or reader.number("tensor", "tensor-parallel-size")
     quantization = reader.quantization()
     ask = Ask(
@@ -115,8 +126,8 @@ def ask_of_model(
         ),
         gpus=chosen,
         rivals=tuple(gpu for gpu in gpus if gpu not in chosen),
-        is_gpu_given=is_gpu_given,
-        count=hardware.count if "count" in said else None,
+        is_gpu_given=is_gpu_given or hardware.mig is not None,
+        count=hardware.count if is_fixed else None,
         tensor=tensor,
         pipeline=reader.number("pipeline", "pipeline-parallel-size") or hardware.pipeline_parallel,
         data=reader.number("data", "data-parallel-size") or hardware.data_parallel,
@@ -129,6 +140,7 @@ def ask_of_model(
         batched_tokens=reader.number("batched_tokens", "max-num-batched-tokens"),
         utilization=reader.share("utilization", "gpu-memory-utilization"),
         replicas=model.replicas if "replicas" in model.model_fields_set else None,
+        volume_bytes=int(parse_quantity(model.storage.size)) if model.storage.size else None,
         prices=prices,
         price_words=price_words,
         calibrations=calibrations or {},
@@ -153,7 +165,18 @@ _PLACES: dict[str, FieldPath] = {
     "itl": ("objectives", "itlMs"),
     "e2e": ("objectives", "e2eMs"),
     "source": ("source",),
+    "volume": ("storage", "size"),
+    "mig": ("hardware", "mig"),
 }
+
+
+def _priced_slices(gpu: Gpu, prices: Mapping[str, int]) -> list[tuple[Gpu, int]]:
+    """Slices of a GPU with what each costs where it is cut into as many of them as there can be; none without a
+    price."""
+    whole = prices.get(gpu.name)
+    if whole is None:
+        return []
+    return [(mig_slice(gpu.name, found.name), whole // found.count_max) for found in mig_profiles(gpu)]
 
 
 def _stated_demand(model: ModelSpec, architecture: Architecture) -> Demand:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from penstock.facts import Architecture
+from penstock.perf import weight_bytes
 from penstock.plan.ask import Ask
 from penstock.plan.quantization import dtype_misfit, misfit, native, needs_own_source, words_of
 from penstock.plan.refusal import Refusal
@@ -16,7 +17,7 @@ __all__ = ["check", "tensor_misfit"]
 
 def check(ask: Ask) -> list[Refusal]:
     """Everything that is wrong with the ask by itself, each with its place."""
-    found = [*_parallel(ask), *_lengths(ask), *_numbers(ask)]
+    found = [*_parallel(ask), *_lengths(ask), *_numbers(ask), *_volume(ask)]
     return [replace(refusal, at=ask.places.get(refusal.about, ())) for refusal in found]
 
 
@@ -96,6 +97,19 @@ def _lengths(ask: Ask) -> Iterator[Refusal]:
             message=f"{ask.batched_tokens:,} tokens of a step are fewer than {ask.max_num_seqs:,} requests at once,"
             " each of which needs one: the engine refuses to start",
             hint=f"write {ask.max_num_seqs} or more",
+        )
+
+
+def _volume(ask: Ask) -> Iterator[Refusal]:
+    """A volume that the model's files do not fit."""
+    needed = weight_bytes(ask.model)
+    if ask.volume_bytes is not None and ask.volume_bytes < needed:
+        whole = -(-needed * 115 // (100 << 30))
+        yield Refusal(
+            about="volume",
+            message=f"a volume of {ask.volume_bytes / (1 << 30):.3g} GiB does not hold the files of {ask.model.name},"
+            f" {needed / (1 << 30):.3g} GiB",
+            hint=f"write {whole}Gi or more, which leaves room for the next revision's download, or leave it out",
         )
 
 

@@ -50,7 +50,8 @@ class Option:
 
     @cached_property
     def estimate(self) -> Estimate:
-        return Estimate(self.ask.model, self.layout, self.context, self.ask.calibrations.get(self.layout.gpu.name))
+        gpu, known = self.layout.gpu, self.ask.calibrations
+        return Estimate(self.ask.model, self.layout, self.context, known.get(gpu.name) or known.get(gpu.slice_of))
 
     @cached_property
     def engine(self) -> Engine:
@@ -222,6 +223,8 @@ def _impossible(option: Option) -> str:
     found = misfit(ask.model, layout.gpu, layout.quantization)
     if found is not None:
         return found.message
+    if layout.gpu.slice_of and layout.gpus > 1:
+        return "MIG slices share nothing: an engine cannot span them"
     reason = fits(estimate)
     if reason is not None:
         return reason

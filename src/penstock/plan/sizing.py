@@ -220,7 +220,11 @@ def _impossible(ask: Ask, allowed: Sequence[Option], rivals: Sequence[Option]) -
     """Nothing that may be used can run the model: why the largest of them cannot, and what could."""
     largest = max(allowed, key=lambda o: (o.layout.gpus * o.layout.gpu.memory_bytes, -o.layout.pipeline))
     is_room = "KV cache" in largest.why_not or "room for" in largest.why_not
-    about = "context" if is_room and ask.context else "count" if ask.count else "tensor" if ask.tensor else "gpu"
+    about = "count" if ask.count else "tensor" if ask.tensor else "gpu"
+    if largest.layout.gpu.slice_of:
+        about = "mig"
+    if is_room and ask.context:
+        about = "context"
     if about == "gpu" and not ask.is_gpu_given:
         about = "source"
     hints = [_would_do(ask, option) for option in _remedies(ask, rivals)]
