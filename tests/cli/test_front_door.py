@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from penstock.cli.front_door import FrontDoor, Listeners, LoadedFleet, load
-from penstock.errors import StartError
+from penstock.errors import StartError, UsageError
 
 ANYWHERE = Listeners(listen="127.0.0.1:0", admin="127.0.0.1:0")
 
@@ -101,3 +101,29 @@ def test_the_file_decides_where_the_access_log_goes_and_the_command_only_what_au
     it = loaded(tmp_path)
     assert it.with_access_log("stdout").config.access_log == "off"
     assert loaded(tmp_path, accessLog="auto").with_access_log("stdout").config.access_log == "stdout"
+
+
+SECRET = [{"name": "a", "keys": [{"valueFrom": {"secretKeyRef": {"name": "keys", "key": "acme"}}}]}]
+
+
+def test_keys_of_secrets_are_files_of_a_folder_and_are_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mounted" / "keys").mkdir(parents=True)
+    (tmp_path / "mounted" / "keys" / "acme").write_text("a-mounted-key\n")
+    monkeypatch.setenv("PENSTOCK_SECRETS_DIR", str(tmp_path / "mounted"))
+
+    read = loaded(tmp_path, tenants=SECRET)
+
+    assert read.config.caller_of(b"a-mounted-key") is not None
+    assert read.watched_files == [str(tmp_path / "fleet.yaml"), str(tmp_path / "mounted" / "keys" / "acme")]
+
+
+@pytest.mark.parametrize("key", ["../outside", "..", "a/b", "absent", "a\0b"])
+def test_no_file_outside_of_the_folder_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    (tmp_path / "mounted" / "keys" / "a").mkdir(parents=True)
+    for place in ("outside", "keys/a/b"):
+        (tmp_path / "mounted" / place).write_text("not-to-be-read")
+    monkeypatch.setenv("PENSTOCK_SECRETS_DIR", str(tmp_path / "mounted"))
+    tenants = [{"name": "a", "keys": [{"valueFrom": {"secretKeyRef": {"name": "keys", "key": key}}}]}]
+
+    with pytest.raises(UsageError, match="is not there"):
+        loaded(tmp_path, tenants=tenants)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from penstock.cli import watch
-from penstock.cli.watch import Signals, heed_signals, watch_file
+from penstock.cli.watch import Signals, heed_signals, watch_file, watch_files
 
 PATIENCE_S = 30.0
 
@@ -116,5 +116,24 @@ def test_a_file_that_vanishes_is_waited_for(tmp_path: Path) -> None:
         file.write_text("back")
         await heard(changed)
         task.cancel()
+
+    asyncio.run(main())
+
+
+def test_any_of_several_files_is_a_change_also_one_that_comes_later(tmp_path: Path) -> None:
+    async def main() -> None:
+        first, second = tmp_path / "fleet.yaml", tmp_path / "key"
+        first.write_text("1")
+        changed = asyncio.Event()
+        paths = [str(first), str(second)]
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(watch_files(lambda: paths, changed.set))
+            await asyncio.sleep(0)  # it has looked once
+            second.write_text("a key")
+            await heard(changed)
+            changed.clear()
+            second.write_text("another key")
+            await heard(changed)
+            watching.cancel()
 
     asyncio.run(main())

@@ -13,6 +13,7 @@ ENV_KEY = """\
       - name: acme
         keys: [{name: laptop, valueFrom: {env: ACME_KEY}}]
 """
+SECRET_KEY = ENV_KEY.replace("{env: ACME_KEY}", "{secretKeyRef: {name: keys, key: acme}}")
 
 
 class TestKeys:
@@ -54,6 +55,26 @@ class TestKeys:
         text = ENV_KEY.replace("{env: ACME_KEY}", "{secretKeyRef: {name: s, key: k}}")
         with pytest.raises(UsageError, match="Kubernetes Secret"):
             config(text)
+
+    def test_a_key_is_read_from_a_mounted_secret(self) -> None:
+        compiled = config(SECRET_KEY, secret={("keys", "acme"): "from-the-secret\n"})
+        assert compiled.caller_of(b"from-the-secret") is not None
+
+    @pytest.mark.parametrize(
+        ("mounted", "words"),
+        [
+            ({}, "is not there"),
+            ({("keys", "acme"): " \n"}, "is not there"),
+            ({("keys", "acme"): "tiny"}, "fewer than 8"),
+        ],
+    )
+    def test_a_secret_that_is_missing_or_short_is_said_by_name(
+        self, mounted: dict[tuple[str, str], str], words: str
+    ) -> None:
+        with pytest.raises(UsageError, match=words) as raised:
+            config(SECRET_KEY, secret=mounted)
+        assert "key acme of Secret keys" in str(raised.value)
+        assert "tiny" not in str(raised.value)
 
     def test_one_key_for_two_tenants_is_refused(self) -> None:
         text = f"""\

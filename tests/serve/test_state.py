@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from penstock.serve.platform import ModelProfile, PlatformEndpoint, PlatformModel
+from penstock.serve.platform import DiscoveryState, ModelProfile, PlatformEndpoint, PlatformModel
 from penstock.serve.record import RequestRecord
 from penstock.serve.routing.endpoints import EndpointAddress, EndpointTable, EngineSample, Pool
-from penstock.serve.state import SAMPLE_STALE_S, ModelView, fresh_sample, model_state, request_state, rfc3339
+from penstock.serve.state import (
+    SAMPLE_STALE_S,
+    ModelView,
+    discovery_state,
+    fresh_sample,
+    model_state,
+    request_state,
+    rfc3339,
+)
 from penstock.serve.tally import ModelTally
 
 
@@ -92,3 +101,10 @@ def test_a_name_that_a_client_chose_is_shown_shortened() -> None:
 
 def test_time_is_rfc_3339_in_utc() -> None:
     assert rfc3339(1_767_225_600.1239) == "2026-01-01T00:00:00.123Z"
+
+
+def test_silence_of_the_cluster_is_null_before_its_first_word() -> None:
+    fresh = DiscoveryState(source="kubernetes")
+
+    assert discovery_state(fresh, 10.0)["silent_s"] is None
+    assert discovery_state(replace(fresh, heard_at=4.0), 10.0)["silent_s"] == 6.0

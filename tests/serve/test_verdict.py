@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from penstock.serve.verdict import problems
 
 GATEWAY = {"is_ready": True, "loop_lag_ms": 1.0}
@@ -107,3 +109,22 @@ def test_a_gateway_that_is_not_ready_for_no_other_reason_says_so() -> None:
 def test_what_is_broken_comes_first() -> None:
     late = model(endpoint(kv_usage=0.99), endpoint(1, health="down"))
     assert [severity for severity, _, _ in found(late, loop_lag_ms=500.0)] == ["broken", "warning", "warning"]
+
+
+DISCOVERY = {"source": "kubernetes", "is_synced": True, "is_connected": False, "error": "refused"}
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ({}, [("warning", "gateway", "kubernetes is not heard, the last known endpoints hold: refused")]),
+        ({"is_connected": True}, []),
+        ({"is_synced": False, "error": ""}, []),
+        (
+            {"is_synced": False},
+            [("broken", "gateway", "kubernetes has not told yet which endpoints there are: refused")],
+        ),
+    ],
+)
+def test_a_cluster_that_is_not_heard_is_told(state: dict[str, Any], expected: list[tuple[str, str, str]]) -> None:
+    assert found(discovery={**DISCOVERY, **state}) == expected

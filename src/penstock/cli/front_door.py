@@ -8,21 +8,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from penstock.cli.files import read_text
 from penstock.dashboard import dashboard_routes
-from penstock.serve.config import GatewayConfig, compile_gateway
+from penstock.serve.config import GatewayConfig, SecretReader, compile_gateway
 from penstock.serve.io.admin import AdminServer, TelemetrySource, admin_app
 from penstock.serve.io.gateway import Gateway
 from penstock.serve.io.scrape import Scraper
-from penstock.serve.platform import ModelProfile, PlatformModel
+from penstock.serve.platform import DiscoveryState, ModelProfile, PlatformModel
 from penstock.spec import Fleet
 from penstock.spec.loader import load_fleet
 
-__all__ = ["FrontDoor", "Listeners", "LoadedFleet", "load"]
+__all__ = ["SECRETS_VARIABLE", "FrontDoor", "Listeners", "LoadedFleet", "load"]
+
+SECRETS_VARIABLE = "PENSTOCK_SECRETS_DIR"
+"""Environment variable with the folder whose files SECRET/KEY hold what `secretKeyRef` means; rendered pods set it."""
+_SECRET_BYTES_MAX = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +46,18 @@ class LoadedFleet:
     text: str
     fleet: Fleet
     config: GatewayConfig
+
+    @property
+    def watched_files(self) -> list[str]:
+        """The file, and those that hold keys it refers to."""
+        folder = os.environ.get(SECRETS_VARIABLE)
+        refs = [
+            key.value_from.secret_key_ref
+            for tenant in self.fleet.spec.gateway.tenants
+            for key in tenant.keys
+            if folder and key.value_from is not None and key.value_from.secret_key_ref is not None
+        ]
+        return [self.path, *(str(Path(folder or "", ref.name, ref.key)) for ref in refs if ref is not None)]
 
     @property
     def profiles(self) -> dict[str, ModelProfile]:
@@ -70,14 +87,33 @@ def load(path: str, listeners: Listeners) -> LoadedFleet:
     """
     text = read_text(path)
     fleet = load_fleet(text, "<stdin>" if path == "-" else path)
-    config = compile_gateway(fleet, os.environ, listen=listeners.listen, admin=listeners.admin)
+    secret = _secret_reader(os.environ.get(SECRETS_VARIABLE))
+    config = compile_gateway(fleet, os.environ, listen=listeners.listen, admin=listeners.admin, secret=secret)
     return LoadedFleet(path=path, text=text, fleet=fleet, config=config)
+
+
+def _secret_reader(folder: str | None) -> SecretReader | None:
+    """Reads Secrets from files of a folder, as they are mounted into a pod; None without a folder."""
+    if not folder:
+        return None
+
+    def read(name: str, key: str) -> str | None:
+        if any(not part or part in (".", "..") or "/" in part or "\0" in part for part in (name, key)):
+            return None
+        try:
+            with Path(folder, name, key).open("rb") as file:
+                return file.read(_SECRET_BYTES_MAX).decode("utf-8")
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    return read
 
 
 class FrontDoor:
     """The gateway with its admin port and scraper. `start`, then `close`; belongs to one event loop."""
 
-    def __init__(self, loaded: LoadedFleet) -> None:
+    def __init__(self, loaded: LoadedFleet, *, discovery: Callable[[], DiscoveryState | None] | None = None) -> None:
+        """`discovery`: what is known of who tells the endpoints, where a cluster does."""
         self.loaded = loaded
         self.gateway = Gateway(loaded.config, profiles=loaded.profiles)
         self._source = TelemetrySource(
@@ -86,6 +122,7 @@ class FrontDoor:
             listen=lambda: self.listen,
             connections=lambda: self.gateway.connections,
             is_accepting=lambda: not self.gateway.core.is_draining,
+            discovery=discovery,
         )
         app = admin_app(self._source, dashboard_routes())
         self._admin = AdminServer(app, loaded.config.admin_host, loaded.config.admin_port)

@@ -28,9 +28,17 @@ def gateway(
         typer.Option(metavar="HOST:PORT", help="Where metrics and the dashboard are. Default: the file's."),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Take changes of the file while it runs.")] = True,
+    discover: Annotated[
+        str,
+        typer.Option(
+            metavar="SOURCE",
+            help="Who tells the engines of models without `endpoints`: `kubernetes`, `off`, `auto` (the cluster "
+            "around it, if any), or an API server's address, as `kubectl proxy` gives one.",
+        ),
+    ] = "auto",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Run the gateway alone, in front of the `endpoints` that the file names. Starts no engine.
+    """Run the gateway alone, in front of `endpoints` that the file names or its cluster tells. Starts no engine.
 
     SIGHUP or a change of the file reloads it; SIGTERM drains and stops, a second one stops at once. The access log
     goes to stdout, after the line that `--output json` prints, unless the file says otherwise.
@@ -38,4 +46,5 @@ def gateway(
     from penstock.cli.front_door import Listeners  # noqa: PLC0415 — start-up time
     from penstock.cli.gateway_run import run_gateway  # noqa: PLC0415 — start-up time
 
-    run_gateway(file, Listeners(listen=listen, admin=admin), is_watching=watch, is_json=output is Output.JSON)
+    listeners = Listeners(listen=listen, admin=admin)
+    run_gateway(file, listeners, discover=discover, is_watching=watch, is_json=output is Output.JSON)

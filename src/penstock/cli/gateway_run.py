@@ -1,15 +1,17 @@
-"""How `penstock gateway` runs: the gateway, its admin port and the scraper, and nothing else."""
+"""How `penstock gateway` runs: the gateway, its admin port, the scraper, and in a cluster who tells the endpoints."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 
 import orjson
 import uvloop
 
+from penstock.cli.discovering import ClusterWatch, choose_access
 from penstock.cli.front_door import FrontDoor, Listeners, LoadedFleet, load
 from penstock.cli.output import print_text, say, warn
-from penstock.cli.watch import Signals, heed_signals, watch_file
+from penstock.cli.watch import Signals, heed_signals, watch_files
 from penstock.errors import PenstockError
 from penstock.serve.io.gateway import tune_process
 from penstock.serve.platform import PlatformModel
@@ -17,7 +19,7 @@ from penstock.serve.platform import PlatformModel
 __all__ = ["run_gateway"]
 
 
-def run_gateway(file: str, listeners: Listeners, *, is_watching: bool, is_json: bool) -> None:
+def run_gateway(file: str, listeners: Listeners, *, discover: str, is_watching: bool, is_json: bool) -> None:
     """Serves until told to stop.
 
     Raises:
@@ -25,24 +27,28 @@ def run_gateway(file: str, listeners: Listeners, *, is_watching: bool, is_json: 
         StartError: a port is in use.
     """
     loaded = load(file, listeners).with_access_log("stdout")
+    access = choose_access(discover, os.environ, loaded.fleet)
+    cluster = ClusterWatch(access, loaded.fleet) if access is not None else None
     tune_process()
-    uvloop.run(_Run(file, listeners, is_watching=is_watching).run(loaded, is_json=is_json))
+    uvloop.run(_Run(file, listeners, cluster, is_watching=is_watching).run(loaded, is_json=is_json))
     say("stopped")
 
 
 class _Run:
     """One run of `gateway`."""
 
-    def __init__(self, file: str, listeners: Listeners, *, is_watching: bool) -> None:
+    def __init__(self, file: str, listeners: Listeners, cluster: ClusterWatch | None, *, is_watching: bool) -> None:
         self._file = file
         self._listeners = listeners
+        self._cluster = cluster
         self._is_watching = is_watching and file != "-"
         self._door: FrontDoor
 
     async def run(self, loaded: LoadedFleet, *, is_json: bool) -> None:
         """Everything from listening to the last request's end."""
         with heed_signals(hang_up=lambda heard: heard.reload.set(), heeds_nohup=False) as signals:
-            self._door = FrontDoor(loaded)
+            cluster = self._cluster
+            self._door = FrontDoor(loaded, discovery=(lambda: cluster.state) if cluster is not None else None)
             self._tell_platform(loaded)
             await self._door.start()
             try:
@@ -54,8 +60,11 @@ class _Run:
     async def _serve(self, signals: Signals) -> None:
         async with asyncio.TaskGroup() as tasks:
             others = [tasks.create_task(self._door.scrape()), tasks.create_task(self._reload_when_asked(signals))]
+            if self._cluster is not None:
+                others.append(tasks.create_task(self._cluster.run()))
             if self._is_watching:
-                others.append(tasks.create_task(watch_file(self._file, signals.reload.set)))
+                files = watch_files(lambda: self._door.loaded.watched_files, signals.reload.set)
+                others.append(tasks.create_task(files))
             await signals.stop.wait()
             say("draining, then stopping (a second signal stops now)")
             await self._door.drain(signals.hurry)
@@ -90,6 +99,9 @@ class _Run:
 
     def _tell_platform(self, loaded: LoadedFleet) -> None:
         """Says of each model where it runs; warns of those that run nowhere."""
+        if self._cluster is not None:
+            self._cluster.follow(loaded.fleet, self._door)
+            return
         models: dict[str, PlatformModel] = {}
         for model in loaded.fleet.spec.models:
             if model.endpoints is None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-__all__ = ["Signals", "heed_signals", "watch_file"]
+__all__ = ["Signals", "heed_signals", "watch_file", "watch_files"]
 
 _LOOK_S = 1.0
 """A file has no wake-up without a dependency; a look costs microseconds."""
@@ -51,16 +51,28 @@ def heed_signals(*, hang_up: Callable[[Signals], None], heeds_nohup: bool) -> It
 
 async def watch_file(path: str, changed: Callable[[], None]) -> None:
     """Calls `changed` after each change of the file, until cancelled. A file that vanishes is waited for."""
-    known = _signature(path)
+    await watch_files(lambda: [path], changed)
+
+
+async def watch_files(paths: Callable[[], Sequence[str]], changed: Callable[[], None]) -> None:
+    """Calls `changed` after each change of any of the files, until cancelled. `paths` may change in between.
+
+    While the first is missing nothing is a change; any other may come and go.
+    """
+    known = _signatures(paths())
     while True:
         await asyncio.sleep(_LOOK_S)
-        seen = _signature(path)
-        if seen == known or seen is None:
+        seen = _signatures(paths())
+        if seen == known or seen[0] is None:
             continue
         await asyncio.sleep(_SETTLE_S)
-        if _signature(path) == seen:
+        if _signatures(paths()) == seen:
             known = seen
             changed()
+
+
+def _signatures(paths: Sequence[str]) -> list[tuple[int, int, int] | None]:
+    return [_signature(path) for path in paths]
 
 
 def _signature(path: str) -> tuple[int, int, int] | None:

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from penstock.errors import UsageError
 from penstock.spec import Fleet, GatewaySpec, KeySpec, LimitsSpec, ModelSpec, TimeoutsSpec, TlsSpec, parse_listen
 
-__all__ = ["ANONYMOUS", "Caller", "GatewayConfig", "ServedModel", "compile_gateway", "digest_key"]
+__all__ = ["ANONYMOUS", "Caller", "GatewayConfig", "SecretReader", "ServedModel", "compile_gateway", "digest_key"]
+
+SecretReader = Callable[[str, str], str | None]
+"""Value of a Secret's key, by the Secret's name and the key; None where it is not there."""
+KEY_CHARS_MIN = 8
+"""A shorter key is a mistake: an empty file, a placeholder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +87,14 @@ def digest_key(key: str) -> bytes:
 
 
 def compile_gateway(
-    fleet: Fleet, env: Mapping[str, str], *, listen: str | None = None, admin: str | None = None
+    fleet: Fleet,
+    env: Mapping[str, str],
+    *,
+    listen: str | None = None,
+    admin: str | None = None,
+    secret: SecretReader | None = None,
 ) -> GatewayConfig:
-    """Compiles the fleet's gateway. `listen` and `admin` override the file.
+    """Compiles the fleet's gateway. `listen` and `admin` override the file; `secret` reads Secrets, if any.
 
     Raises:
         UsageError: a key can't be read from where the file says, two tenants share a key, a listener is malformed, or
@@ -103,7 +113,7 @@ def compile_gateway(
         admin_port=admin_port,
         models=models,
         names=names,
-        callers=_callers(spec, env, names),
+        callers=_callers(spec, names, env, secret),
         is_anonymous_served=_is_anonymous_served(spec, host),
         limits=spec.limits,
         timeouts=spec.timeouts,
@@ -139,13 +149,15 @@ def _has_port(url: str) -> bool:
     return url.rpartition(":")[2].isdigit()
 
 
-def _callers(spec: GatewaySpec, env: Mapping[str, str], names: Mapping[str, ServedModel]) -> dict[bytes, Caller]:
+def _callers(
+    spec: GatewaySpec, names: Mapping[str, ServedModel], env: Mapping[str, str], secret: SecretReader | None
+) -> dict[bytes, Caller]:
     callers: dict[bytes, Caller] = {}
     for tenant in spec.tenants:
         allowed = None if tenant.models is None else frozenset(names[m].name for m in tenant.models)
         for index, key in enumerate(tenant.keys):
             name = key.name or f"{tenant.name}-{index + 1}"
-            digest = digest_key(_key_value(tenant.name, name, key, env))
+            digest = digest_key(_key_value(tenant.name, name, key, env, secret))
             if digest in callers:
                 raise UsageError(
                     f"The keys {callers[digest].key!r} and {name!r} are the same key.",
@@ -155,23 +167,36 @@ def _callers(spec: GatewaySpec, env: Mapping[str, str], names: Mapping[str, Serv
     return callers
 
 
-def _key_value(tenant: str, name: str, key: KeySpec, env: Mapping[str, str]) -> str:
+def _key_value(tenant: str, name: str, key: KeySpec, env: Mapping[str, str], secret: SecretReader | None) -> str:
     if key.value is not None:
         return key.value.get_secret_value()
     source = key.value_from
-    if source is None or source.env is None:
+    assert source is not None
+    whose = f"Key {name!r} of tenant {tenant!r}"
+    if source.env is not None:
+        value = env.get(source.env, "").strip()
+        if len(value) < KEY_CHARS_MIN:
+            state = "is not set" if not value else f"holds fewer than {KEY_CHARS_MIN} characters"
+            raise UsageError(
+                f"{whose} comes from the environment variable {source.env}, which {state}.",
+                hint=f"export {source.env}=… before starting, or name the key with `value` for local use",
+            )
+        return value
+    ref = source.secret_key_ref
+    if ref is None or secret is None:
         raise UsageError(
-            f"Key {name!r} of tenant {tenant!r} is kept in a Kubernetes Secret, which this machine can't read.",
-            hint="use `valueFrom: {env: NAME}` here; `secretKeyRef` works where the gateway runs in the cluster",
+            f"{whose} is kept in a Kubernetes Secret, which this machine can't read.",
+            hint="use `valueFrom: {env: NAME}` here; `secretKeyRef` works where the gateway runs in the cluster, or "
+            "with PENSTOCK_SECRETS_DIR set to a folder of SECRET/KEY files",
         )
-    value = env.get(source.env, "").strip()
-    if len(value) < 8:
-        state = "is not set" if not value else "holds fewer than 8 characters"
+    found = (secret(ref.name, ref.key) or "").strip()
+    if len(found) < KEY_CHARS_MIN:
+        state = "is not there" if not found else f"holds fewer than {KEY_CHARS_MIN} characters"
         raise UsageError(
-            f"Key {name!r} of tenant {tenant!r} comes from the environment variable {source.env}, which {state}.",
-            hint=f"export {source.env}=… before starting, or name the key with `value` for local use",
+            f"{whose} comes from key {ref.key} of Secret {ref.name}, which {state}.",
+            hint=f"`kubectl describe secret {ref.name}` lists its keys and their sizes",
         )
-    return value
+    return found
 
 
 def _is_anonymous_served(spec: GatewaySpec, host: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["ModelProfile", "PlatformEndpoint", "PlatformModel"]
+__all__ = ["DiscoveryState", "ModelProfile", "PlatformEndpoint", "PlatformModel"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,3 +43,23 @@ class PlatformModel:
     """Default: as many as have an address."""
     endpoints: Mapping[str, PlatformEndpoint] = field(default_factory=dict)
     """By endpoint id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscoveryState:
+    """How well the gateway knows which endpoints there are, where a cluster tells it."""
+
+    source: str
+    """Who is asked, as in `kubernetes`."""
+    is_synced: bool = False
+    """Whether all endpoints were told once; from then on the last known ones hold."""
+    is_connected: bool = False
+    """Whether changes are heard now."""
+    error: str = ""
+    """Why not, in words."""
+    heard_at: float = 0.0
+    """Monotonic seconds when the source was last heard."""
+    events_total: int = 0
+    lists_total: int = 0
+    """Whole lists taken: one at the start, one more each time that changes were missed."""
+    failures_total: int = 0

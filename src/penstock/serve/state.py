@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from penstock.serve.histogram import Histogram, percentile
-from penstock.serve.platform import ModelProfile, PlatformEndpoint, PlatformModel
+from penstock.serve.platform import DiscoveryState, ModelProfile, PlatformEndpoint, PlatformModel
 from penstock.serve.record import RequestRecord
 from penstock.serve.routing.endpoints import Endpoint, EngineSample, Pool
 from penstock.serve.tally import MARK_TICKS, ModelTally
 
-__all__ = ["ModelView", "fresh_sample", "model_state", "request_state", "rfc3339", "rounded"]
+__all__ = ["ModelView", "discovery_state", "fresh_sample", "model_state", "request_state", "rfc3339", "rounded"]
 
 SAMPLE_STALE_S = 10.0
 """Seconds after which an engine's reading says nothing of now; ten missed scrapes."""
@@ -67,6 +67,20 @@ def model_state(view: ModelView) -> dict[str, Any]:
         "total_ms": _percentiles(tally.total),
         "objectives": {"ttft_ms": profile.ttft_ms, "itl_ms": profile.itl_ms, "e2e_ms": profile.e2e_ms},
         "endpoints": _endpoints(pool, platform, view.now),
+    }
+
+
+def discovery_state(discovery: DiscoveryState, now: float) -> dict[str, Any]:
+    """Who tells the endpoints, as `gateway.discovery` of `/api/v1/state`."""
+    return {
+        "source": discovery.source,
+        "is_synced": discovery.is_synced,
+        "is_connected": discovery.is_connected,
+        "error": discovery.error,
+        "silent_s": round(max(0.0, now - discovery.heard_at), 1) if discovery.heard_at else None,
+        "events_total": discovery.events_total,
+        "lists_total": discovery.lists_total,
+        "failures_total": discovery.failures_total,
     }
 
 

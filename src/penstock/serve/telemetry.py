@@ -17,10 +17,10 @@ from statistics import fmean
 from typing import Any
 
 from penstock.serve.histogram import BOUNDS_MS, percentile
-from penstock.serve.platform import ModelProfile, PlatformEndpoint, PlatformModel
+from penstock.serve.platform import DiscoveryState, ModelProfile, PlatformEndpoint, PlatformModel
 from penstock.serve.record import OUTCOMES, RequestRecord
 from penstock.serve.routing.endpoints import EndpointTable, Pool
-from penstock.serve.state import ModelView, fresh_sample, model_state, request_state, rfc3339, rounded
+from penstock.serve.state import ModelView, discovery_state, fresh_sample, model_state, request_state, rfc3339, rounded
 from penstock.serve.tally import ModelTally
 from penstock.serve.timeseries import Point, TimeSeries
 from penstock.serve.verdict import problems
@@ -165,6 +165,7 @@ class Telemetry:
         listen: str,
         connections: int,
         is_ready: bool,
+        discovery: DiscoveryState | None = None,
     ) -> dict[str, Any]:
         """The answer of `/api/v1/state`."""
         by_outcome = [tally.outcomes() for _, tally in self.tallies()]
@@ -179,6 +180,7 @@ class Telemetry:
             "outcomes": outcomes,
             "loop_lag_ms": round(self.loop_lag_s * 1000, 2),
             "log_lines_dropped": self.log_lines_dropped,
+            "discovery": None if discovery is None else discovery_state(discovery, now),
         }
         return {
             "fleet": self.fleet_name,

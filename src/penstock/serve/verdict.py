@@ -32,7 +32,8 @@ _OBJECTIVES = (("ttft_ms", "ttft_ms", "TTFT"), ("tpot_ms", "itl_ms", "time per t
 
 def problems(gateway: Mapping[str, Any], models: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Findings as `{severity, subject, message}`, broken ones first, then in the fleet file's order."""
-    found = [*_of_gateway(gateway), *(p for model in models for p in _of_model(model))]
+    found = [*_of_gateway(gateway), *_of_discovery(gateway.get("discovery"))]
+    found += [problem for model in models for problem in _of_model(model)]
     if not found and not gateway["is_ready"]:
         found.append(_problem("notice", "gateway", "it does not accept requests: it is starting or draining"))
     return sorted(found, key=lambda p: _RANK[p["severity"]])
@@ -44,6 +45,18 @@ def _of_gateway(gateway: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         yield _warning(
             "gateway", f"its event loop is {late_ms:.0f} ms late: it is short of CPU, and every answer waits"
         )
+
+
+def _of_discovery(discovery: Mapping[str, Any] | None) -> Iterator[dict[str, str]]:
+    """An API server that is away costs nothing until engines come and go."""
+    if discovery is None or discovery["is_connected"]:
+        return
+    source = discovery["source"]
+    why = f": {discovery['error']}" if discovery["error"] else ""
+    if discovery["is_synced"]:
+        yield _warning("gateway", f"{source} is not heard, the last known endpoints hold{why}")
+    elif discovery["error"]:
+        yield _broken("gateway", f"{source} has not told yet which endpoints there are{why}")
 
 
 def _of_model(model: Mapping[str, Any]) -> Iterator[dict[str, str]]:

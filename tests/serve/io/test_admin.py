@@ -13,7 +13,7 @@ import pytest
 
 from penstock.errors import StartError
 from penstock.serve.io.admin import AdminServer, TelemetrySource, admin_app
-from penstock.serve.platform import ModelProfile
+from penstock.serve.platform import DiscoveryState, ModelProfile
 from penstock.serve.record import RequestRecord
 from penstock.serve.routing.endpoints import EndpointAddress, EndpointTable
 from penstock.serve.telemetry import Telemetry
@@ -26,12 +26,14 @@ class Gateway:
         self.telemetry = Telemetry({"chat": ModelProfile(), "embed": ModelProfile()}, "demo", "1.0", 0.0)
         self.table = EndpointTable()
         self.is_accepting = True
+        self.discovery: DiscoveryState | None = None
         self.source = TelemetrySource(
             self.telemetry,
             self.table,
             listen=lambda: "127.0.0.1:8080",
             connections=lambda: 5,
             is_accepting=lambda: self.is_accepting,
+            discovery=lambda: self.discovery,
         )
 
     def add_endpoint(self) -> None:
@@ -114,6 +116,23 @@ def test_ready_means_the_gateway_accepts_and_some_model_has_an_endpoint() -> Non
             status, body = await get(session, "/readyz")
             assert (status, "draining" in body["reason"]) == (503, True)
             assert (await get(session, "/healthz"))[0] == 200
+
+    run(main())
+
+
+def test_in_a_cluster_ready_means_that_it_has_told_which_endpoints_there_are() -> None:
+    async def main() -> None:
+        gateway = Gateway()
+        gateway.discovery = DiscoveryState(source="kubernetes", error="it answered 403")
+        async with served(gateway) as session:
+            status, body = await get(session, "/readyz")
+            told = "kubernetes has not told yet which endpoints there are: it answered 403"
+            assert (status, body["reason"]) == (503, told)
+            gateway.discovery = DiscoveryState(source="kubernetes", is_synced=True, error="it is away")
+            status, body = await get(session, "/readyz")
+            assert (status, body["reason"]) == (200, "")  # also without endpoints: it answers and waits for them
+            _, state = await get(session, "/api/v1/state")
+            assert state["gateway"]["discovery"]["error"] == "it is away"
 
     run(main())
 

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from penstock.serve.histogram import BOUNDS_MS
 from penstock.serve.io import metrics
 from penstock.serve.io.metrics import MetricsPage
-from penstock.serve.platform import ModelProfile, PlatformModel
+from penstock.serve.platform import DiscoveryState, ModelProfile, PlatformModel
 from penstock.serve.record import RequestRecord
 from penstock.serve.routing.endpoints import EndpointAddress, EndpointTable, EngineSample
 from penstock.serve.telemetry import Telemetry
@@ -108,3 +108,21 @@ def test_exported_buckets_are_bounds_that_are_counted() -> None:
     for bounds in (metrics._LATENCY_BOUNDS_MS, metrics._TPOT_BOUNDS_MS):
         assert list(bounds) == sorted(bounds)
         assert set(bounds) <= set(BOUNDS_MS)
+
+
+def test_without_a_cluster_nothing_is_said_of_discovery(page: MetricsPage) -> None:
+    assert "discovery" not in page.render().decode()
+
+
+def test_how_well_endpoints_are_known_is_shown() -> None:
+    state = DiscoveryState(
+        source="kubernetes", is_synced=True, heard_at=60.0, events_total=5, lists_total=2, failures_total=3
+    )
+    telemetry = Telemetry({}, "demo", "1", 0.0)
+    page = MetricsPage(telemetry, EndpointTable(), now=lambda: 100.0, connections=lambda: 0, discovery=lambda: state)
+    shown = samples(page)
+
+    assert shown["penstock_discovery_connected{}"] == 0
+    assert shown["penstock_discovery_silence_seconds{}"] == 40
+    counts = [shown[f"penstock_discovery_{name}_total{{}}"] for name in ("events", "lists", "failures")]
+    assert counts == [5, 2, 3]

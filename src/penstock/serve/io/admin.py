@@ -1,7 +1,8 @@
 """The admin port: health, metrics, and the fleet's state as JSON, read-only, in the gateway's own event loop.
 
     /healthz                  200 while the event loop runs
-    /readyz                   200 while the gateway accepts and some model has an endpoint; the body lists each model
+    /readyz                   200 while the gateway accepts and some model has an endpoint (in a cluster: and has heard
+                              which endpoints there are); the body lists each model
     /metrics                  Prometheus text
     /api/v1                   what is here
     /api/v1/state             everything of this moment
@@ -35,6 +36,7 @@ from penstock.errors import StartError
 from penstock.serve.io.answers import error_answer, json_answer
 from penstock.serve.io.guard import Guard
 from penstock.serve.io.metrics import CONTENT_TYPE, MetricsPage
+from penstock.serve.platform import DiscoveryState
 from penstock.serve.routing.endpoints import EndpointTable
 from penstock.serve.telemetry import Telemetry
 
@@ -71,13 +73,17 @@ class TelemetrySource:
         listen: Callable[[], str],
         connections: Callable[[], int],
         is_accepting: Callable[[], bool],
+        discovery: Callable[[], DiscoveryState | None] | None = None,
     ) -> None:
         self._telemetry = telemetry
         self._table = table
         self._listen = listen
         self._connections = connections
         self._is_accepting = is_accepting
-        self._page = MetricsPage(telemetry, table, now=time.monotonic, connections=connections)
+        self._discovery = discovery if discovery is not None else lambda: None
+        self._page = MetricsPage(
+            telemetry, table, now=time.monotonic, connections=connections, discovery=self._discovery
+        )
 
     def state(self) -> dict[str, Any]:
         return self._telemetry.state(
@@ -87,6 +93,7 @@ class TelemetrySource:
             listen=self._listen(),
             connections=self._connections(),
             is_ready=self.is_ready()[0],
+            discovery=self._discovery(),
         )
 
     def timeseries(self, window_s: float) -> dict[str, Any]:
@@ -101,6 +108,12 @@ class TelemetrySource:
     def is_ready(self) -> tuple[bool, str]:
         if not self._is_accepting():
             return False, "the gateway does not accept requests: it is starting or draining"
+        discovery = self._discovery()
+        if discovery is not None:
+            # Without endpoints it still answers, waits for them and wakes them: better than no gateway at all.
+            why = f": {discovery.error}" if discovery.error else ""
+            known = discovery.is_synced
+            return known, "" if known else f"{discovery.source} has not told yet which endpoints there are{why}"
         pools = self._table.pools
         if not any(name in pools and pools[name].ready_count for name in self._telemetry.models):
             return False, "no model has an endpoint that answers"

@@ -19,7 +19,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from penstock.serve.histogram import Histogram
-from penstock.serve.platform import PlatformModel
+from penstock.serve.platform import DiscoveryState, PlatformModel
 from penstock.serve.routing.endpoints import EndpointTable, Health
 from penstock.serve.state import fresh_sample
 from penstock.serve.tally import ModelTally
@@ -52,11 +52,13 @@ class MetricsPage:
         *,
         now: Callable[[], float],
         connections: Callable[[], int],
+        discovery: Callable[[], DiscoveryState | None] = lambda: None,
     ) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._registry)
         self._registry.register(_TrafficCollector(telemetry))
         self._registry.register(_FleetCollector(telemetry, table, now, connections))
+        self._registry.register(_DiscoveryCollector(discovery, now))
 
     def render(self) -> bytes:
         """The page, in Prometheus' text format."""
@@ -153,6 +155,42 @@ def _histogram(name: str, text: str, bounds_ms: tuple[float, ...], by_model: dic
             buckets = list(zip(bounds, map(float, histogram.cumulative(bounds_ms)), strict=True))
             family.add_metric((model,), buckets, histogram.sum_ms / 1000)
     return family
+
+
+class _DiscoveryCollector(Collector):
+    """How well the gateway knows which endpoints there are; nothing where no cluster tells it."""
+
+    def __init__(self, discovery: Callable[[], DiscoveryState | None], now: Callable[[], float]) -> None:
+        self._discovery = discovery
+        self._now = now
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: names are known only to `collect`."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        state = self._discovery()
+        if state is None:
+            return
+        yield GaugeMetricFamily(
+            "penstock_discovery_connected", "1 while changes of endpoints are heard.", float(state.is_connected)
+        )
+        if state.heard_at:
+            yield GaugeMetricFamily(
+                "penstock_discovery_silence_seconds",
+                "Time since the API server was last heard.",
+                max(0.0, self._now() - state.heard_at),
+            )
+        for name, words, value in (
+            ("events", "Changes of endpoints heard.", state.events_total),
+            (
+                "lists",
+                "Whole lists of endpoints taken; one more after missed changes.",
+                state.lists_total,
+            ),
+            ("failures", "Tries to hear of endpoints that failed.", state.failures_total),
+        ):
+            yield CounterMetricFamily(f"penstock_discovery_{name}_total", words, value)
 
 
 class _FleetCollector(Collector):
