@@ -31,7 +31,6 @@ __all__ = ["HubRemote"]
 
 _CONNECT_S, _SILENCE_S = 10.0, 60.0
 """Seconds to reach the hub, and without a byte from it, after which the attempt is over."""
-_CHUNK = 1024 * 1024
 _PIECE = 8 * 1024**3
 """Bytes asked for at once: the hub's delivery network does not serve files of more than 50 GB in one answer."""
 _COMMIT = re.compile(r"^[0-9a-f]{40}$")
@@ -92,7 +91,7 @@ class HubRemote:
         timeout = httpx2.Timeout(_SILENCE_S, connect=_CONNECT_S)
         with self._words(), get_session().stream("GET", url, headers=headers, timeout=timeout) as response:
             hf_raise_for_status(response)
-            yield Body(start=_start(response, offset), chunks=response.iter_bytes(_CHUNK))
+            yield Body(start=_start(response, offset), chunks=response.iter_bytes())
 
     @contextmanager
     def _words(self) -> Iterator[None]:

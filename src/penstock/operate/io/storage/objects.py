@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore import exceptions
@@ -23,6 +24,10 @@ from penstock.operate.io.storage.remote import Body
 from penstock.operate.storage import MARKER, Interrupted, Listing, ModelSource, RemoteFile, parse_record
 from penstock.operate.storage.listing import FILES_MAX
 from penstock.operate.storage.record import RECORD_BYTES_MAX
+from penstock.operate.storage.refusals import is_passing
+
+if TYPE_CHECKING:  # the library has this name for type checkers only
+    from obstore.store import RetryConfig
 
 __all__ = ["ObjectRemote", "ObjectVault"]
 
@@ -30,6 +35,8 @@ _CHUNK = 1024 * 1024
 _SIMPLE_PUT_MAX = 8 * 1024 * 1024
 _PART = 16 * 1024 * 1024
 """Of an upload in parts: S3 takes 10,000 of them, so files up to 160 GB."""
+_RETRY: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(minutes=1)}
+"""The library's own, for one request; ours, for a file, come on top."""
 _OBJECTS_MAX = 1_000_000
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT", "GOOGLE_BASE_URL")
 
@@ -49,7 +56,7 @@ class ObjectVault:
                     "read_timeout": timedelta(seconds=60),
                     "timeout": timedelta(hours=12),  # of a whole answer: a large shard over a slow line
                 },
-                retry_config={"max_retries": 3, "retry_timeout": timedelta(minutes=1)},
+                retry_config=_RETRY,
             )
         except (exceptions.BaseError, ValueError) as error:
             raise UsageError(f"{self.shown} cannot be opened: {_scrubbed(error)}") from error
@@ -108,22 +115,32 @@ class ObjectVault:
             raise UsageError(
                 f"{where}: there is no such bucket or object", hint="check the bucket's name and region"
             ) from error
-        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-            hint = (
-                "give access by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, GOOGLE_…, AZURE_…, or the pod's identity"
-            )
-            raise UsageError(f"{where}: the object store refuses us: {_scrubbed(error)}", hint=hint) from error
         except exceptions.PreconditionError as error:
-            raise PenstockError(
-                f"{where}: changed while it was read", hint="pull again when the upload has ended"
-            ) from error
+            hint = "pull again when the upload has ended"
+            raise PenstockError(f"{where}: changed while it was read", hint=hint) from error
         except (exceptions.BaseError, ValueError) as error:
-            raise Interrupted(f"{where}: {_scrubbed(error)}") from error
+            raise _verdict(where, error) from error
+
+
+def _verdict(where: str, error: Exception) -> UsageError | Interrupted:
+    """What a failure means; where the library has one class for all, by the status that its message tells."""
+    found = re.search(r"status code: (\d{3})", str(error))
+    status = int(found[1]) if found else 0
+    is_refusal = isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError)
+    if is_refusal or status in (401, 403):
+        hint = "give access by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, GOOGLE_…, AZURE_…, or the pod's identity"
+        return UsageError(f"{where}: the object store refuses us: {_scrubbed(error)}", hint=hint)
+    if status == 404:
+        return UsageError(f"{where}: there is no such bucket", hint="check the bucket's name and region")
+    if 300 <= status < 500 and not is_passing(status):
+        hint = "check the bucket's region (AWS_REGION) and endpoint (AWS_ENDPOINT_URL)"
+        return UsageError(f"{where}: {_scrubbed(error)}", hint=hint)
+    return Interrupted(f"{where}: {_scrubbed(error)}")
 
 
 def _scrubbed(error: Exception) -> str:
     """A library's message without what follows `?` in addresses: it may be a signature."""
-    text = re.sub(r"\?[^\s\"')]+", "?…", str(error))
+    text = re.sub(r"\?[^\s\"')]+", "?…", str(error).partition("Debug source")[0])
     return re.sub(r"\s+", " ", text)[:300]
 
 

@@ -28,7 +28,8 @@ from penstock.operate.storage.refusals import registry_refusal
 __all__ = ["RegistryRemote"]
 
 _CONNECT_S, _SILENCE_S = 10.0, 60.0
-_CHUNK = 1024 * 1024
+_CHUNK = 64 * 1024
+"""The library hands out full ones only: what is cut loses less than this."""
 _MANIFEST_BYTES_MAX = 4 * 1024 * 1024
 """What the distribution specification asks registries to take."""
 _MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
