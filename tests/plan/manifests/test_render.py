@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from penstock.facts import find_model
 from penstock.plan.manifests import emit_all
-from penstock.plan.manifests.render import render
+from penstock.plan.manifests.render import render, settle
+from penstock.spec.loader import load_fleet
 from plan.manifests.sites import CHAT, OPEN, TENANT, bundle_of, site_from
 from plan.manifests.validation import problems_of
 
@@ -26,6 +32,18 @@ def test_an_api_server_takes_everything_as_it_is() -> None:
     assert problems_of(bundle_of(EVERYTHING, namespace="llm").objects) == []
 
 
+@pytest.mark.parametrize("path", sorted((Path(__file__).parent / "fleets").glob("*.yaml")), ids=lambda path: path.stem)
+def test_an_api_server_takes_every_option(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    if "\n  gateway:" not in text:
+        text += "  gateway: {auth: {anonymous: true}}\n"
+    settled = settle(load_fleet(text, path.name), text, architecture_of=find_model)
+
+    assert settled.findings == ()
+    assert settled.site is not None
+    assert problems_of(render(settled.site).objects) == []
+
+
 def test_two_runs_give_the_same_bytes() -> None:
     first, second = (emit_all(bundle_of(EVERYTHING).manifests) for _ in range(2))
     assert first == second
@@ -45,4 +63,5 @@ def test_no_two_objects_are_one() -> None:
 
 def test_what_a_person_must_see_to_is_told() -> None:
     assert any("Secret default/keys" in note for note in bundle_of(CHAT + TENANT).notes)
-    assert bundle_of(CHAT + OPEN).notes == ()
+    far = "  models: [{name: far, endpoints: ['http://10.0.0.1:8000']}]\n"
+    assert bundle_of(far + OPEN).notes == ()

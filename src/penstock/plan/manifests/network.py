@@ -12,10 +12,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from penstock.plan.manifests.controller import SCALER_PORT
+from penstock.plan.manifests.fetch import job_name
+from penstock.plan.manifests.gpu_sharing import pods_of_replica
 from penstock.plan.manifests.manifest import Because, Manifest, Wave
 from penstock.plan.manifests.names import dns_name
 from penstock.plan.manifests.needs import ModelNeeds
+from penstock.plan.manifests.signals import monitoring_of
 from penstock.plan.manifests.site import ADMIN_PORT, ENGINE_PORT, GATEWAY_PORT, Site
+from penstock.plan.manifests.volumes import files_of
 
 __all__ = ["render_network"]
 
@@ -47,6 +51,7 @@ def render_network(site: Site) -> Iterator[Manifest]:
     yield _gateway(site)
     if site.needs:
         yield _engines(site)
+    if any(job_name(site, needs) for needs in site.needs.values()):
         yield _downloads(site)
     yield from _engines_that_download(site)
     yield from _groups(site)
@@ -77,11 +82,12 @@ def _pods(site: Site, component: str, model: str | None = None) -> dict[str, Any
 
 
 def _monitoring(site: Site) -> list[dict[str, Any]]:
-    """Prometheus, where there is one."""
-    monitoring = site.fleet.spec.monitoring
-    if monitoring is None:
+    """Prometheus, where something of ours is for it: alerts, or scaling by what it knows."""
+    is_scaled = any(needs.spec.autoscaling is not None for needs in site.needs.values())
+    if site.fleet.spec.monitoring is None and not is_scaled:
         return []
-    return [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": monitoring.namespace}}}]
+    namespace = monitoring_of(site).namespace
+    return [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}]
 
 
 def _dns(site: Site) -> Manifest:
@@ -148,7 +154,7 @@ def _engines(site: Site) -> Manifest:
         "ingress": [{"from": [_pods(site, "gateway"), *_monitoring(site)], "ports": [_port(ENGINE_PORT)]}],
     }
     heading = "Engines know no keys: nobody reaches them but the gateway" + (
-        ", and Prometheus." if site.fleet.spec.monitoring is not None else "."
+        ", and Prometheus." if _monitoring(site) else "."
     )
     return _policy(site, dns_name(site.name, "engines"), spec, heading)
 
@@ -170,7 +176,8 @@ def _downloads(site: Site) -> Manifest:
 
 def _engines_that_download(site: Site) -> Iterator[Manifest]:
     for model, needs in site.needs.items():
-        if not _downloads_itself(site, needs):
+        files = files_of(site, needs)
+        if not files.downloads and not files.pulled:
             continue
         name = site.names[model]
         spec = {
@@ -179,12 +186,6 @@ def _engines_that_download(site: Site) -> Iterator[Manifest]:
             "egress": [{"ports": [_port(port) for port in sorted({443, *_ports_of(needs)})]}],
         }
         yield _policy(site, dns_name(name, "download"), spec, f"{model} is downloaded by its own pods.")
-
-
-def _downloads_itself(site: Site, needs: ModelNeeds) -> bool:
-    """Whether the pods of the engine fetch something: the model, or an adapter."""
-    is_remote = not needs.spec.source_or_name.startswith("/")
-    return is_remote and site.storage(needs).mode in ("none", "node")
 
 
 def _ports_of(needs: ModelNeeds) -> set[int]:
@@ -203,7 +204,7 @@ def _ports_of(needs: ModelNeeds) -> set[int]:
 def _groups(site: Site) -> Iterator[Manifest]:
     """Replicas on several nodes: their pods talk to each other on ports of their own choice."""
     for model, needs in site.needs.items():
-        if needs.gpus <= site.gpu_class(needs).gpus_per_node:
+        if pods_of_replica(site, needs) == 1:
             continue
         name = site.names[model]
         peers = [_pods(site, "engine", name)]

@@ -14,13 +14,17 @@ from penstock.plan.demand import Demand
 from penstock.plan.fleet import size_fleet
 from penstock.plan.manifests.access import render_access, render_controller_access
 from penstock.plan.manifests.controller import render_controller
+from penstock.plan.manifests.engine import render_engines
 from penstock.plan.manifests.expose import expose_notes, render_expose
 from penstock.plan.manifests.findings import cluster_findings
 from penstock.plan.manifests.gateway import render_gateway
 from penstock.plan.manifests.manifest import Bundle, Manifest
+from penstock.plan.manifests.monitoring import monitoring
 from penstock.plan.manifests.namespace import render_namespace
 from penstock.plan.manifests.needs import needs_of
 from penstock.plan.manifests.network import render_network
+from penstock.plan.manifests.remarks import engine_findings, engine_notes
+from penstock.plan.manifests.scaling import scaling, scaling_notes
 from penstock.plan.manifests.secrets import render_secrets, secret_notes
 from penstock.plan.manifests.site import Site, site_of
 from penstock.spec import ClusterSpec, Fleet, ModelSpec
@@ -35,12 +39,15 @@ _RENDERERS: tuple[Renderer, ...] = (
     render_access,
     render_secrets,
     render_network,
+    render_engines,
     render_gateway,
     render_controller,
+    scaling,
     render_expose,
+    monitoring,
 )
 """Each gives its part of the objects; the waves put them in order."""
-_NOTES: tuple[Callable[[Site], Iterator[str]], ...] = (secret_notes, expose_notes)
+_NOTES: tuple[Callable[[Site], Iterator[str]], ...] = (secret_notes, engine_notes, scaling_notes, expose_notes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +80,9 @@ def settle(
         return Settled(site=None, findings=tuple(findings))
     by_name = {model.name: model for model in fleet.spec.models}
     needs = {name: needs_of(by_name[name], plan) for name, plan in sized.plans.items()}
-    return Settled(site=site_of(fleet, text, needs, namespace=namespace, cluster=cluster))
+    site = site_of(fleet, text, needs, namespace=namespace, cluster=cluster)
+    findings += engine_findings(site)
+    return Settled(site=None if findings else site, findings=tuple(findings))
 
 
 def render(site: Site) -> Bundle:
