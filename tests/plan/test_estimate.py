@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from penstock.facts import GPUS, find_gpu, find_model
 from penstock.perf import StepTime
-from penstock.plan.estimate import Estimate, Layout, fits, graph_bytes, safe_utilization
+from penstock.plan.estimate import Estimate, Layout, StepParts, fits, graph_bytes, safe_utilization
 
 LLAMA = find_model("meta-llama/Llama-3.1-8B")
 H100 = find_gpu("H100")
@@ -44,8 +44,21 @@ def test_weights_that_are_too_large_are_told() -> None:
 
 def test_one_engine_on_one_gpu_takes_the_time_that_perf_says() -> None:
     perf = StepTime(LLAMA, H100).step_s(decode_requests=8, decode_context=8000)
+    found = estimate()
 
-    assert estimate().step(prompts=0, prefill_tokens=0, decodes=8, context=8000, pairs=0).seconds == perf
+    assert found.seconds(found.step(prompts=0, prefill_tokens=0, decodes=8, context=8000, pairs=0)) == perf
+
+
+def test_a_launch_hides_behind_what_the_gpu_has_left_and_the_host_has_slow_spells() -> None:
+    found = estimate()
+    launched, decode = StepParts(gpu_s=0.010, host_s=0.020), StepParts(gpu_s=0.008, host_s=0.001)
+
+    assert found.left(decode) == pytest.approx(0.008)
+    assert found.left(launched) == 0.0
+    assert found.seconds(launched) == pytest.approx(0.020 * sum(p * spell for p, spell in found.spells))
+    assert found.seconds(launched, left=0.008) == pytest.approx(found.seconds(launched) - 0.008)
+    assert found.seconds(decode, left=0.008) == 0.008
+    assert found.left(launched, before=0.008) < found.left(launched, before=0.020) <= 0.010
 
 
 def test_quantized_weights_are_loaded_whole_from_disk() -> None:

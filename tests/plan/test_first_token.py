@@ -16,7 +16,7 @@ SPELLS = ((0.4, 0.9), (0.4, 1.1), (0.2, 1.5))
 
 
 def step(gpu: float, host: float = 0.0) -> StepParts:
-    return StepParts(gpu_s=gpu, host_s=host, seconds=max(gpu, host))
+    return StepParts(gpu_s=gpu, host_s=host)
 
 
 DECODE, PREFILL = step(0.005), step(0.050)

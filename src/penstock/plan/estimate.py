@@ -103,8 +103,6 @@ class StepParts(NamedTuple):
     gpu_s: float
     host_s: float
     """To schedule, launch and deliver, while the host is quick."""
-    seconds: float
-    """Mean over the host's spells, where steps like it follow each other."""
 
     def host_in(self, spell: float) -> float:
         """Of the host, while it takes so many times as long."""
@@ -112,7 +110,7 @@ class StepParts(NamedTuple):
 
     def times(self, steps: int) -> StepParts:
         """So many such steps as one."""
-        return StepParts(self.gpu_s * steps, self.host_s * steps, self.seconds * steps)
+        return StepParts(self.gpu_s * steps, self.host_s * steps)
 
 
 class Estimate:
@@ -216,11 +214,27 @@ class Estimate:
         requests = decoding + (started if prefill else 0)
         slower = 1.0 if stages == 1 else 1.0 / _PIPELINE_SHARE
         host = times.launch_s(prefill, decoding) + times.schedule_s(requests) + times.deliver_s(requests)
-        if host * self.spells[-1][1] <= busy:
-            seconds = busy
-        else:
-            seconds = sum(chance * max(busy, host * spell) for chance, spell in self.spells)
-        return StepParts(gpu_s=busy * slower, host_s=host * slower, seconds=seconds * slower)
+        return StepParts(gpu_s=busy * slower, host_s=host * slower)
+
+    def seconds(self, step: StepParts, left: float = 0.0) -> float:
+        """How much later a step's result is than the one's before, whatever the host's pace.
+
+        `left`: of the GPU's work on the step before, when this one is decided: its launch hides behind that.
+        """
+        busy, host = step
+        if host * self.spells[-1][1] - left <= busy:
+            return busy
+        return sum(chance * max(busy, host * spell - left) for chance, spell in self.spells)
+
+    def left(self, step: StepParts, before: float | None = None) -> float:
+        """What the GPU still has to do of a step when the next one is decided.
+
+        `before` is the same of the one before; None: steps like it came before.
+        """
+        busy, host = step
+        if before is None:
+            return sum(chance * busy for chance, spell in self.spells if host * spell < busy)
+        return sum(chance * min(busy, max(0.0, busy + before - host * spell)) for chance, spell in self.spells)
 
     @cached_property
     def spells(self) -> tuple[tuple[float, float], ...]:
@@ -240,9 +254,14 @@ class Estimate:
 
     @property
     def sent_token_s(self) -> float:
-        """Seconds of the API server for each token of a step, before it sends the next one."""
+        """Seconds for each token of a step until the API server has sent it."""
         front = self.calibration.front_end
         return (front.per_token_s + front.transit_token_s) * front.mean_slower
+
+    def front_busy_s(self, prompt_tokens: float, output_tokens: float) -> float:
+        """Seconds of the API server's one process for a whole request."""
+        tokens = self.calibration.front_end.per_token_s * max(0.0, output_tokens - 1.0)
+        return self.front_s(prompt_tokens) + tokens * self.calibration.front_end.mean_slower
 
     def interval(self, value: float, regime: Regime) -> Interval:
         """The 90 % interval of a figure: wider for kinds of model that were not measured."""

@@ -89,7 +89,7 @@ class Rounds:
         shortest = self.steps[0][1].gpu_s
         begun = [(p, _left(shortest, busy, host)) for p, busy, host in classes]
         found = []
-        least = _RARE * sum(p * step.seconds for p, step in self.steps)
+        least = _RARE * sum(p * max(step) for p, step in self.steps)
         for p, step in self.steps:
             own_host = step.host_in(spell)
             before = sum(q * max(then, own_host) for q, then in begun)  # who arrived then is in this round's step

@@ -27,6 +27,8 @@ _KV_FILL = 0.95
 """Of the KV cache, what running requests may hold on average: above it preemptions begin."""
 _BUDGET_FILL = 0.92
 """Of the tokens of a step, the mean share past which prompts queue without end."""
+_FRONT_FILL = 0.8
+"""Of its time, what the API server's process may be busy: above it, tokens fall behind in its slow spells."""
 _TAIL = 1e-4
 """Probability below which a number of prompts in one step is left out."""
 _EXACT_MAX = 4.0
@@ -97,13 +99,31 @@ class Engine:
 
     @property
     def arrivals_max(self) -> float:
-        """Arrivals per step at saturation: all places taken, or the step's tokens used up."""
+        """Arrivals per step at saturation: all places taken, the step's tokens used up, or the API server busy."""
+        return self._arrivals_max
+
+    @cached_property
+    def _arrivals_max(self) -> float:
+        most = self._engine_arrivals_max
+        front = self._front_rate
+        return most if self._rate(most) <= front else self._arrivals_below(front, most)
+
+    @property
+    def _engine_arrivals_max(self) -> float:
         by_budget = _BUDGET_FILL * self._budget / (self._prefill + self._decodes)
         return min(by_budget, self.running_max / self._decodes) if self._decodes else by_budget
+
+    @cached_property
+    def _front_rate(self) -> float:
+        """Requests per second that the API server can take in and answer."""
+        demand = self.demand
+        return _FRONT_FILL / self.estimate.front_busy_s(demand.prompt_tokens, self._decodes + 1.0)
 
     @property
     def bound(self) -> str:
         """What saturates first, in words."""
+        if self._arrivals_max < self._engine_arrivals_max:
+            return f"its API server is busy with {self.saturation() * (self._decodes + 1.0):,.0f} tokens/s"
         if not self._decodes or _BUDGET_FILL * self._budget / (self._prefill + self._decodes) < (
             self.running_max / self._decodes
         ):
@@ -122,7 +142,7 @@ class Engine:
         """The engine with this many requests arriving per step on average."""
         steps = self._steps(arrivals)
         mean = sum(p * t for p, _, t in steps)
-        decode_only = self._step(self._running(arrivals), 0.0)
+        decode_only = self._alone_s(self._running(arrivals), 0.0)
         tpot_p95 = self._tpot_p95_s(arrivals, steps, mean)
         longest = mean * self.demand.output_p95 / max(1.0, self.demand.output_tokens)
         gaps = [(p, t) for p, _, t in steps]
@@ -159,7 +179,7 @@ class Engine:
         """
         if not self._decodes:
             return 0.0
-        running, feedback = self._running(arrivals), max(1.0, mean / self._step(1.0, 0.0))
+        running, feedback = self._running(arrivals), max(1.0, mean / self._alone_s(1.0, 0.0))
         averaged = 2 * feedback**2 * (1 / feedback - 1 + math.exp(-1 / feedback))
         crowded = _gamma_p95(running, running * feedback * averaged)
         top = min(self.arrivals_max, crowded / self._decodes)
@@ -173,7 +193,7 @@ class Engine:
     def _prompt_load(self, running: float, arrivals: float) -> float:
         """Share of the engine's time that its prompts take; never all of it."""
         least = 0.0 if self._decodes else 1.0
-        one, two = self._step(running, least), self._step(running, least + 1.0)
+        one, two = self._alone_s(running, least), self._alone_s(running, least + 1.0)
         return min(0.9, arrivals * (two - one) / (one + arrivals * (two - one)))
 
     def _mean_s(self, arrivals: float) -> float:
@@ -190,8 +210,12 @@ class Engine:
         return self.at_arrivals(self._arrivals_at(requests_per_s))
 
     def _arrivals_at(self, rate: float) -> float:
-        """Arrivals per step that bring this rate: the end of a bracket that closes by false position."""
-        low, high = 0.0, self.arrivals_max
+        """Arrivals per step that bring this rate."""
+        return self._arrivals_below(rate, self.arrivals_max)
+
+    def _arrivals_below(self, rate: float, most: float) -> float:
+        """The same with at most so many: the end of a bracket that closes by false position."""
+        low, high = 0.0, most
         below, above = -rate, self._rate(high) - rate
         for _ in range(_ROUNDS):
             if above <= 0.0:
@@ -215,14 +239,29 @@ class Engine:
         return arrivals * self._decodes
 
     def _steps(self, arrivals: float) -> list[tuple[float, float, float]]:
-        """(probability, prompts, seconds) of a step; prompts are a step's share when they are too many for one."""
-        running = self._running(arrivals)
+        """(probability, prompts, seconds) of a step; prompts are a step's share when they are too many for one.
+
+        A launch hides behind what the GPU has left of the step before: much after decodes, little after a prompt whose
+        own launch was long.
+        """
+        running, estimate = self._running(arrivals), self.estimate
         least = 0.0 if self._decodes else 1.0  # without decodes nothing runs between prompts: a step begins with one
         excess = round(1.0 / (1.0 - self._prompt_load(running, arrivals) ** 2), 2)
-        return [(p, k, self._step(running, max(least, k))) for p, k in _prompts(arrivals, excess)]
+        quiet, one = self._step_parts(running, least), self._step_parts(running, 1.0)
+        after_quiet = estimate.left(quiet) if self._decodes else 0.0
+        after_prompt = estimate.left(one, after_quiet)
+        steps = []
+        chances = _prompts(arrivals, excess)
+        none = chances[0][0] if chances[0][1] == 0.0 else 0.0
+        for p, k in chances:
+            step = self._step_parts(running, max(least, k))
+            seconds = none * estimate.seconds(step, after_quiet) + (1.0 - none) * estimate.seconds(step, after_prompt)
+            steps.append((p, k, seconds))
+        return steps
 
-    def _step(self, running: float, prompts: float) -> float:
-        return self._step_parts(running, prompts).seconds
+    def _alone_s(self, running: float, prompts: float) -> float:
+        """A step where others like it follow."""
+        return self.estimate.seconds(self._step_parts(running, prompts))
 
     def _step_of(self, running: float, prompts: float) -> StepParts:
         """One step with this many prompts of mean length, as many steps as the budget makes of them."""
@@ -247,7 +286,8 @@ class Engine:
         running = self._running(arrivals)
         rounds = self._rounds(running, steps, arrivals, mean)
         sent = running * self.estimate.sent_token_s  # tokens of others that the API server sends first
-        sent += sent * min(1.0, sent / mean) / 2
+        busy = min(_FRONT_FILL, arrivals / mean * _FRONT_FILL / self._front_rate)
+        sent += sent * busy / (1.0 - busy) / 2
         result: list[tuple[float, float]] = []
         for share, prefill, prompt in self._lengths:
             more = self.estimate.front_s(prompt) + sent
@@ -279,7 +319,7 @@ class Engine:
 
 _Z95 = 1.645
 """95th percentile of the normal distribution."""
-_NO_STEP = StepParts(gpu_s=0.0, host_s=0.0, seconds=0.0)
+_NO_STEP = StepParts(gpu_s=0.0, host_s=0.0)
 _ROUNDS = 30
 _CLOSE = 1e-4
 """Share of a rate to which it is hit."""
