@@ -75,13 +75,12 @@ def run_pull(
 
 def _asked(text: str, revision: str | None) -> Asked:
     source = parse_source(text)
-    if revision is not None and source.revision not in (None, revision):
+    asked = source.at(revision)
+    if source.revision not in (None, asked.revision) or source.digest not in (None, asked.digest):
         raise UsageError(
             f"{text} names revision {source.revision}, and --revision {revision}", hint="keep one of the two"
         )
-    if revision is not None and source.scheme is Scheme.OCI and revision.startswith("sha256:"):
-        return Asked(source=parse_source(f"{text.partition('@')[0]}@{revision}"), models=())
-    return Asked(source=source.at(revision), models=())
+    return Asked(source=asked, models=())
 
 
 def _without_folders(asked: Sequence[Asked]) -> Iterator[Asked]:

@@ -70,6 +70,7 @@ def test_a_key_in_a_url_is_refused_and_not_repeated() -> None:
 def test_a_revision_can_be_put_over_the_one_of_the_text() -> None:
     assert parse_source("org/name@main").at("v2").revision == "v2"
     assert parse_source("org/name@main").at(None).revision == "main"
+    assert parse_source("oci://r.io/a:v1").at(DIGEST) == parse_source(f"oci://r.io/a:v1@{DIGEST}")
 
 
 def test_a_source_is_shown_as_it_is_written() -> None:

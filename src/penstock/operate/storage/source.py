@@ -86,7 +86,9 @@ class ModelSource:
         return f"{self.scheme}://{self.location}"
 
     def at(self, revision: str | None) -> ModelSource:
-        """The same place at another revision; itself where none is given."""
+        """The same place at another revision; itself where none is given. A digest pins an artifact beside its tag."""
+        if self.scheme is Scheme.OCI and revision is not None and _DIGEST.match(revision):
+            return replace(self, digest=revision)
         return replace(self, revision=revision) if revision else self
 
     def __str__(self) -> str:
