@@ -52,7 +52,7 @@ def bounds(deployment: Json) -> tuple[int, int]:
     def of(value: int | str, *, is_up: bool) -> int:
         if isinstance(value, int):
             return value
-        share = spec["replicas"] * int(value.rstrip("%")) / 100
+        share: float = spec["replicas"] * int(value.rstrip("%")) / 100
         return math.ceil(share) if is_up else math.floor(share)
 
     surge, unavailable = of(rolling.get("maxSurge", 0), is_up=True), of(rolling.get("maxUnavailable", 0), is_up=False)
