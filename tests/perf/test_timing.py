@@ -162,6 +162,14 @@ def test_interval_holds_its_figure_and_is_wider_for_kinds_that_nobody_measured()
     assert widths[0] < widths[1] < widths[2]
 
 
+def test_where_the_host_decides_a_step_may_take_much_longer() -> None:
+    small, large = StepTime(find_model("Llama-3.2-1B"), H200), LLAMA
+    assert (small.waits_for_host, large.waits_for_host) == (True, False)
+    assert StepTime(LLAMA.model, H200, is_eager=True).waits_for_host
+    assert small.interval(2e-3, "decode").high > 1.5 * 2e-3 > large.interval(2e-3, "decode").high
+    assert small.interval(2e-3, "prefill").high == large.interval(2e-3, "prefill").high
+
+
 @NEEDS_H200
 @pytest.mark.parametrize("kind", ["decode", "prefill"])
 def test_stated_interval_holds_85_to_97_percent_of_models_that_the_fit_never_saw(kind: str) -> None:
