@@ -32,6 +32,7 @@ class Repo:
     needs: str | None = None
     """Token that may read it."""
     is_gated: bool = False
+    """Whether its files ask for consent; what it holds is public all the same, as on the hub."""
     wrong_hash: str | None = None
     """A file whose stated hash is not its own."""
 
@@ -95,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def _refused(self, name: str) -> bool:
+    def _refused(self, name: str, *, is_file: bool = True) -> bool:
         repo = self.hub.repos.get(name)
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
         if token == "expired":
@@ -104,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(
                 404 if token else 401, {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}
             )
-        elif repo.is_gated and token != repo.needs:
+        elif is_file and repo.is_gated and token != repo.needs:
             self._send(403 if token else 401, {"X-Error-Code": "GatedRepo"})
         else:
             return False
@@ -112,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _model(self, path: str) -> None:
         name, _, revision = path.partition("/revision/")
-        if self._refused(name):
+        if self._refused(name, is_file=False):
             return
         repo = self.hub.repos[name]
         if revision and revision not in (*repo.branches, repo.commit):

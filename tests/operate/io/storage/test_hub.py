@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -87,11 +88,11 @@ def test_the_token_goes_to_the_hub_and_not_to_where_it_redirects(
 @pytest.mark.parametrize(
     ("token", "repo", "said"),
     [
-        (None, Repo(files={}, is_gated=True, needs="good"), "is gated: HF_TOKEN is not set"),
-        ("hf_other", Repo(files={}, is_gated=True, needs="good"), "has not been granted access"),
-        ("expired", Repo(files={}, needs="good"), "has expired, was revoked"),
-        (None, Repo(files={}, needs="good"), "or it is private and HF_TOKEN is not set"),
-        ("hf_other", Repo(files={}, needs="good"), "HF_TOKEN's account may not see it"),
+        (None, Repo(files=small_model(), is_gated=True, needs="good"), "is gated: HF_TOKEN is not set"),
+        ("hf_other", Repo(files=small_model(), is_gated=True, needs="good"), "has not been granted access"),
+        ("expired", Repo(files=small_model(), needs="good"), "has expired, was revoked"),
+        (None, Repo(files=small_model(), needs="good"), "or it is private and HF_TOKEN is not set"),
+        ("hf_other", Repo(files=small_model(), needs="good"), "HF_TOKEN's account may not see it"),
     ],
 )
 def test_each_refusal_has_its_words_and_holds_no_token(
@@ -102,7 +103,7 @@ def test_each_refusal_has_its_words_and_holds_no_token(
         monkeypatch.setenv("HF_TOKEN", token)
 
     with pytest.raises(UsageError) as refusal:
-        HubRemote(parse_source("org/closed")).listing()
+        pulled("org/closed", Path(os.environ["HOME"]))
 
     assert said in str(refusal.value)
     assert refusal.value.exit_code == 2

@@ -7,7 +7,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from penstock.errors import PenstockError, UsageError
@@ -118,7 +118,8 @@ class FolderVault:
                             shutil.copyfileobj(original, file, _CHUNK)
                     file.flush()
                     os.fsync(file.fileno())
-                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # read back from the disk, not memory
+                    with suppress(OSError):  # some network file systems know no such advice
+                        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # read back from the disk
                 os.replace(aside, place)
             finally:
                 aside.unlink(missing_ok=True)

@@ -41,7 +41,9 @@ class HubRemote:
 
     def __init__(self, source: ModelSource) -> None:
         self._source = source
-        self._endpoint = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+        self._endpoint = (
+            os.environ.get("HF_ENDPOINT") or constants.ENDPOINT or constants.HUGGINGFACE_CO_URL_HOME
+        ).rstrip("/")
         self._token = get_token()
         if self._token is not None and not (self._token.isascii() and self._token.isprintable()):
             raise UsageError(
