@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from operate.testing.api import config_map
 from penstock.operate.testing.kinds import BUILT_IN
 from penstock.operate.testing.status import Refusal
-from penstock.operate.testing.store import HISTORY_MAX, Store
+from penstock.operate.testing.store import Store
 
 MAPS = next(resource for resource in BUILT_IN if resource.plural == "configmaps")
 
@@ -35,8 +35,8 @@ def test_the_history_leads_from_any_revision_to_now(writes: list[tuple[str, bool
 
 
 def test_old_history_is_compacted_by_itself() -> None:
-    store = Store()
-    for _ in range(HISTORY_MAX + 2):
+    store = Store(history_max=100)
+    for _ in range(102):
         store.put(MAPS, config_map())
 
     with pytest.raises(Refusal, match="too old resource version"):

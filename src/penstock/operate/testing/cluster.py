@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -23,6 +24,7 @@ from penstock.operate.testing.discovery import aggregated, api_groups, api_resou
 from penstock.operate.testing.faults import LOG_MAX, Faults, Logged
 from penstock.operate.testing.kinds import Resource
 from penstock.operate.testing.managed import MANAGER_LENGTH_MAX
+from penstock.operate.testing.merge import clone
 from penstock.operate.testing.openapi import index_of, openapi_v2, openapi_v3
 from penstock.operate.testing.requests import BODY_BYTES_MAX, Address, Answer, Options, Request, address_of
 from penstock.operate.testing.special import Special
@@ -82,9 +84,11 @@ class Cluster:
             answer = self._answer(request, user, now, warnings)
         except Refusal as refusal:
             answer = Answer(code=refusal.code, body=refusal.body(), headers=refusal.headers)
+        if answer.body is not None:
+            answer = replace(answer, body=clone(answer.body))
         if warnings:
             shown = ", ".join(f'299 - "{_escaped(each)}"' for each in dict.fromkeys(warnings))
-            answer = _with_header(answer, "Warning", shown)
+            answer = replace(answer, headers={**answer.headers, "Warning": shown})
         self._log(request, answer.code, user)
         if self.store.revision != revision:
             self._settle(now)
@@ -326,7 +330,7 @@ class Cluster:
         namespace = obj.get("metadata", {}).get("namespace", "default") if resource.is_namespaced else ""
         created = self._verbs.create(resource, namespace, obj, self._call(now, manager))
         self._settle(now)
-        return created
+        return self._copy(created)
 
     def apply(
         self, obj: dict[str, Any], *, now: float = 0.0, manager: str = "test", is_forced: bool = False
@@ -337,7 +341,7 @@ class Cluster:
         call = self._call(now, manager, is_forced=is_forced)
         applied, _ = self._verbs.patch(resource, namespace, obj["metadata"]["name"], obj, content_type=APPLY, call=call)
         self._settle(now)
-        return applied
+        return self._copy(applied)
 
     def update(
         self, obj: dict[str, Any], *, now: float = 0.0, manager: str = "test", subresource: str = ""
@@ -348,16 +352,22 @@ class Cluster:
         call = self._call(now, manager, subresource=subresource)
         updated = self._verbs.update(resource, metadata.get("namespace", ""), metadata["name"], obj, call)
         self._settle(now)
-        return updated
+        return self._copy(updated)
 
     def get(self, api_version: str, kind: str, name: str, namespace: str = "default") -> dict[str, Any] | None:
-        """An object, or None."""
+        """A copy of an object, or None."""
         resource = self._resource_of(api_version, kind)
-        return self.store.get(resource, namespace if resource.is_namespaced else "", name)
+        found = self.store.get(resource, namespace if resource.is_namespaced else "", name)
+        return None if found is None else self._copy(found)
 
     def list(self, api_version: str, kind: str, namespace: str | None = None) -> list[dict[str, Any]]:
-        """The objects of a kind, of one namespace or of all."""
-        return self.store.all(self._resource_of(api_version, kind), namespace)
+        """Copies of the objects of a kind, of one namespace or of all."""
+        return [self._copy(obj) for obj in self.store.all(self._resource_of(api_version, kind), namespace)]
+
+    @staticmethod
+    def _copy(obj: dict[str, Any]) -> dict[str, Any]:
+        copied: dict[str, Any] = clone(obj)
+        return copied
 
     def delete(
         self, api_version: str, kind: str, name: str, namespace: str = "default", *, now: float = 0.0, policy: str = ""
@@ -402,15 +412,3 @@ def _logged_body(body: bytes) -> Any:
 
 def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
-
-
-def _with_header(answer: Answer, name: str, value: str) -> Answer:
-    return Answer(
-        code=answer.code,
-        body=answer.body,
-        text=answer.text,
-        content_type=answer.content_type,
-        headers={**answer.headers, name: value},
-        watch=answer.watch,
-        timeout_s=answer.timeout_s,
-    )

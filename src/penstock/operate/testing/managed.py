@@ -114,6 +114,11 @@ def _bare(obj: dict[str, Any]) -> dict[str, Any]:
     return rest | {"metadata": metadata}
 
 
+def _may_own(path: FieldPath, manager: Manager, *, has_status: bool) -> bool:
+    """A status that has a path of its own is owned through that alone, and nothing else is."""
+    return not has_status or (path[0] == "f:status") is (manager.subresource == "status")
+
+
 def _base_of(obj: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
     """The nodes of `base` that `obj` has."""
     found: dict[str, Any] = {}
@@ -136,16 +141,31 @@ def _kept_time(entry: Entry, before: Sequence[Entry]) -> Entry:
 
 
 def record_update(
-    live: dict[str, Any] | None, new: dict[str, Any], manager: Manager, shape: Shape, at: str, *, is_custom: bool
+    live: dict[str, Any] | None,
+    new: dict[str, Any],
+    manager: Manager,
+    shape: Shape,
+    at: str,
+    *,
+    is_custom: bool,
+    has_status: bool,
 ) -> dict[str, Any]:
-    """`new`, written by an update (or create or patch), with its owners."""
+    """`new`, written by an update (or create or patch), with its owners.
+
+    `has_status`: the status is written by its own path, so that no other path owns it.
+    """
     if live is None:
         before: list[Entry] = []
         base = _bare({"metadata": {}} if is_custom else _base_of(new, _BASE))
     else:
         before, base = entries_of(live), _bare(live)
     change = compare(base, _bare(new), shape)
-    written = frozenset(path for path in change.added | change.modified if path not in _UNOWNED)
+    written = frozenset(
+        path
+        for path in change.added | change.modified
+        if path not in _UNOWNED
+        and not (has_status and (path[0] == "f:status") is not (manager.subresource == "status"))
+    )
     gone = change.removed
     mine = next((entry for entry in before if entry.manager == manager), None)
     others = [

@@ -39,12 +39,13 @@ class Change:
 class Store:
     """Objects by resource, namespace and name. Owned by one `Cluster`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, history_max: int = HISTORY_MAX) -> None:
         self.revision = 1
         self.compacted = 0
         """Changes up to this revision cannot be read any more."""
         self._objects: dict[tuple[str, str], dict[Key, dict[str, Any]]] = {}
         self._history: list[Change] = []
+        self._history_max = history_max
 
     def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any] | None:
         return self._objects.get(resource.group_plural, {}).get((namespace, name))
@@ -98,8 +99,8 @@ class Store:
                 last=last,
             )
         )
-        if len(self._history) > HISTORY_MAX:
-            self.compact(self._history[HISTORY_MAX // 2].revision)
+        if len(self._history) > self._history_max:
+            self.compact(self._history[self._history_max // 2].revision)
 
     def since(self, revision: int) -> list[Change]:
         """Changes after `revision`, oldest first.

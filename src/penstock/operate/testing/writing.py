@@ -122,6 +122,7 @@ class Writer:
                 self._catalog.shape(resource),
                 rfc3339(call.now),
                 is_custom=bool(resource.crd),
+                has_status="status" in resource.subresources,
             )
         new = _ordered(new)
         return new if call.options.is_dry_run else self._store.put(resource, new)
@@ -155,6 +156,7 @@ class Writer:
                 self._catalog.shape(resource),
                 rfc3339(call.now),
                 is_custom=bool(resource.crd),
+                has_status="status" in resource.subresources,
             )
         new = _ordered(new)
         if _same(new, live) or call.options.is_dry_run:
