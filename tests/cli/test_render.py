@@ -112,3 +112,47 @@ def test_the_namespace_of_the_command_line_holds(fleet: Path, capsys: pytest.Cap
 
     spaces = {body["metadata"].get("namespace") for body in json.loads(capsys.readouterr().out)}
     assert spaces <= {"other", None}
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ("yaml", {"eu/gateway.yaml", "us/demo-embed/engine.yaml"}),
+        ("kustomize", {"base/gateway.yaml", "overlays/us/demo-embed/engine.yaml", "overlays/eu/kustomization.yaml"}),
+        ("helm", {"eu/Chart.yaml", "us/values.yaml", "us/templates/gateway.yaml"}),
+    ],
+)
+def test_every_format_has_a_folder_and_stays_the_same(
+    shape: str, expected: set[str], fleet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet.write_text(FLEET + CLUSTERS, encoding="utf-8")
+    out = tmp_path / "out"
+    assert main(["render", str(fleet), "-f", shape, "-o", str(out)]) == 0
+    assert expected <= {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    capsys.readouterr()
+
+    assert main(["render", str(fleet), "-f", shape, "-o", str(out)]) == 0
+    assert "added" not in capsys.readouterr().err
+
+
+def test_a_change_of_format_takes_the_former_away(fleet: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(["render", str(fleet), "-f", "helm", "-o", str(out)]) == 0
+    assert main(["render", str(fleet), "-f", "kustomize", "-o", str(out)]) == 0
+
+    assert sorted(path.name for path in out.iterdir()) == ["base", "overlays"]
+
+
+@pytest.mark.parametrize("shape", ["kustomize", "helm"])
+def test_a_folder_is_needed_for_a_format_of_files(shape: str, fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render", str(fleet), "-f", shape]) == 2
+    assert "-o FOLDER" in capsys.readouterr().err
+
+
+def test_definitions_and_sync_waves_are_added_when_asked_for(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render", str(fleet), "--include-crds", "--sync-waves", "--output", "json"]) == 0
+    objects = json.loads(capsys.readouterr().out)
+
+    waves = {body["kind"]: body["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"] for body in objects}
+    assert waves["CustomResourceDefinition"] == "0"
+    assert waves["Service"] == "5"

@@ -5,6 +5,8 @@ Exit codes: 0 rendered, 1 the folder could not be written, 2 the file is wrong o
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,18 +22,41 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 
+class Format(StrEnum):
+    """The shape of the output."""
+
+    YAML = "yaml"
+    KUSTOMIZE = "kustomize"
+    HELM = "helm"
+
+
 _Option = typer.Option
 _File = Annotated[str, typer.Argument(metavar="FILE", help="Fleet file; `-` reads stdin.")]
 _Out = Annotated[
     Path | None,
     _Option("--out", "-o", metavar="FOLDER", help="Write files there; stale ones of a former render go. Else stdout."),
 ]
+_Format = Annotated[Format, _Option("--format", "-f", help="Plain YAML, a kustomization or a Helm chart.")]
 _Cluster = Annotated[str | None, _Option(metavar="NAME", help="One of `spec.clusters`. Default: all of them.")]
 _Namespace = Annotated[
     str | None, _Option("--namespace", "-n", metavar="NAME", help="Namespace. Default: the file's, else `default`.")
 ]
 _Models = Annotated[list[str] | None, _Option("--model", metavar="NAME", help="Only what belongs to this model.")]
+_Crds = Annotated[bool, _Option("--include-crds", help="Also the definition of the Fleet resource.")]
+_Waves = Annotated[bool, _Option("--sync-waves", help="Annotate objects with the order in which Argo CD applies them.")]
 _Output = Annotated[Output, _Option("--output", help="On stdout: YAML for people and kubectl, or the objects as JSON.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rendered:
+    """A fleet in one cluster."""
+
+    site: Site
+    bundle: Bundle
+
+    @property
+    def cluster(self) -> str | None:
+        return self.site.cluster.name if self.site.cluster is not None else None
 
 
 def register(app: typer.Typer) -> None:
@@ -43,9 +68,12 @@ def render(
     file: _File,
     *,
     out: _Out = None,
+    format: _Format = Format.YAML,
     cluster: _Cluster = None,
     namespace: _Namespace = None,
     model: _Models = None,
+    include_crds: _Crds = False,
+    sync_waves: _Waves = False,
     output: _Output = Output.TABLE,
 ) -> None:
     """Print a fleet as Kubernetes objects, each number with its reason.
@@ -54,6 +82,8 @@ def render(
     """
     from penstock.cli.rendering import load_sites  # noqa: PLC0415 — start-up time
 
+    if format is not Format.YAML and out is None:
+        raise UsageError(f"--format {format.value} is a folder of files", hint="name one: -o FOLDER")
     sites = load_sites(file, cluster=cluster, namespace=namespace)
     if len(sites) > 1 and out is None:
         names = ", ".join(site.cluster.name for site in sites if site.cluster is not None)
@@ -61,26 +91,30 @@ def render(
             f"the fleet runs in {len(sites)} clusters, and stdout holds one",
             hint=f"choose one with --cluster ({names}), or a folder with -o",
         )
-    bundles = [(site, _only(site, model or [])) for site in sites]
-    for site, bundle in bundles:
-        for note in bundle.notes:
-            warn(f"{site.cluster.name}: {note}" if site.cluster is not None else note)
+    rendered = [_rendered(site, model or [], with_crds=include_crds, has_waves=sync_waves) for site in sites]
+    for found in rendered:
+        for note in found.bundle.notes:
+            warn(f"{found.cluster}: {note}" if found.cluster is not None else note)
     if out is not None:
-        _write(out, bundles, is_whole=not model)
+        _write(out, format, rendered, is_whole=not model)
     elif output is Output.JSON:
-        print_json([made for _, bundle in bundles for made in bundle.objects])
+        print_json(rendered[0].bundle.objects)
     else:
-        _print(bundles[0][1])
+        _print(rendered[0].bundle)
 
 
-def _only(site: Site, models: list[str]) -> Bundle:
-    """The bundle, or what of it belongs to some models."""
-    from penstock.plan.manifests import Bundle  # noqa: PLC0415 — start-up time
+def _rendered(site: Site, models: list[str], *, with_crds: bool, has_waves: bool) -> _Rendered:
+    from penstock.plan.manifests.formats import with_sync_waves  # noqa: PLC0415 — start-up time
     from penstock.plan.manifests.render import render as render_site  # noqa: PLC0415 — start-up time
 
-    bundle = render_site(site)
-    if not models:
-        return bundle
+    bundle = render_site(site, with_crds=with_crds)
+    if models:
+        bundle = _only(site, bundle, models)
+    return _Rendered(site=site, bundle=with_sync_waves(bundle) if has_waves else bundle)
+
+
+def _only(site: Site, bundle: Bundle, models: list[str]) -> Bundle:
+    """What of a bundle belongs to some models."""
     unknown = [name for name in models if name not in site.needs]
     if unknown:
         hint = f"it has {', '.join(site.needs)}" if site.needs else "all its models run elsewhere"
@@ -88,7 +122,7 @@ def _only(site: Site, models: list[str]) -> Bundle:
     wanted = {site.names[name] for name in models}
     label = "penstock.dev/model"
     kept = tuple(m for m in bundle.manifests if m.object["metadata"].get("labels", {}).get(label) in wanted)
-    return Bundle(manifests=kept, notes=bundle.notes)
+    return replace(bundle, manifests=kept)
 
 
 def _print(bundle: Bundle) -> None:
@@ -97,17 +131,33 @@ def _print(bundle: Bundle) -> None:
     print_text(stream(bundle.manifests).rstrip("\n"))
 
 
-def _write(out: Path, bundles: list[tuple[Site, Bundle]], *, is_whole: bool) -> None:
+def _write(out: Path, format: Format, rendered: list[_Rendered], *, is_whole: bool) -> None:
     from penstock.cli.folder import write_folder  # noqa: PLC0415 — start-up time
-    from penstock.plan.manifests.formats import HEADER, plain_files  # noqa: PLC0415 — start-up time
+    from penstock.plan.manifests.formats import HEADER  # noqa: PLC0415 — start-up time
 
-    files: dict[str, str] = {}
-    for site, bundle in bundles:
-        prefix = f"{site.cluster.name}/" if site.cluster is not None else ""
-        files |= {f"{prefix}{path}": text for path, text in plain_files(bundle).items()}
+    files = _files(format, rendered)
     change = write_folder(out, files, header=HEADER, removes_others=is_whole)
-    count = sum(len(bundle.manifests) for _, bundle in bundles)
     for sign, paths in (("+", change.added), ("~", change.changed), ("-", change.removed)):
         for path in paths:
             say(f"  {sign} {out / path}")
+    count = sum(len(found.bundle.manifests) for found in rendered)
     say(f"{count} objects in {len(files)} files: {change}")
+
+
+def _files(format: Format, rendered: list[_Rendered]) -> dict[str, str]:
+    """Text of each file by its path; a folder for each cluster where there are several."""
+    from penstock.plan.manifests.formats import (  # noqa: PLC0415 — start-up time
+        DEFAULT_OVERLAY,
+        helm_files,
+        kustomize_files,
+        plain_files,
+    )
+
+    if format is Format.KUSTOMIZE:
+        return kustomize_files({found.cluster or DEFAULT_OVERLAY: found.bundle for found in rendered})
+    files: dict[str, str] = {}
+    for found in rendered:
+        made = plain_files(found.bundle) if format is Format.YAML else helm_files(found.site, found.bundle)
+        prefix = f"{found.cluster}/" if found.cluster is not None else ""
+        files |= {f"{prefix}{path}": text for path, text in made.items()}
+    return files

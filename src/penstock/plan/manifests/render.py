@@ -18,7 +18,7 @@ from penstock.plan.manifests.engine import render_engines
 from penstock.plan.manifests.expose import expose_notes, render_expose
 from penstock.plan.manifests.findings import cluster_findings
 from penstock.plan.manifests.gateway import render_gateway
-from penstock.plan.manifests.manifest import Bundle, Manifest
+from penstock.plan.manifests.manifest import Bundle, Manifest, Wave
 from penstock.plan.manifests.monitoring import monitoring
 from penstock.plan.manifests.namespace import render_namespace
 from penstock.plan.manifests.needs import needs_of
@@ -29,6 +29,7 @@ from penstock.plan.manifests.secrets import render_secrets, secret_notes
 from penstock.plan.manifests.site import Site, site_of
 from penstock.spec import ClusterSpec, Fleet, ModelSpec
 from penstock.spec.base import Finding
+from penstock.spec.crd import fleet_crd
 
 __all__ = ["Settled", "render", "settle"]
 
@@ -85,10 +86,13 @@ def settle(
     return Settled(site=None if findings else site, findings=tuple(findings))
 
 
-def render(site: Site) -> Bundle:
-    """Everything that the fleet is in one cluster."""
+def render(site: Site, *, with_crds: bool = False) -> Bundle:
+    """Everything that the fleet is in one cluster. `with_crds`: also the definition of fleets themselves."""
     manifests = [manifest for renderer in _RENDERERS for manifest in renderer(site)]
     manifests += render_controller_access(site, manifests)
+    if with_crds:
+        heading = "What a Fleet is. It belongs to the cluster and to all its fleets: it is never pruned with one."
+        manifests.append(Manifest(body=fleet_crd(), wave=Wave.CLUSTER, file="crd", heading=heading))
     manifests.sort(key=lambda manifest: manifest.wave)
     notes = tuple(note for noter in _NOTES for note in noter(site))
     return Bundle(manifests=tuple(manifests), notes=notes)
