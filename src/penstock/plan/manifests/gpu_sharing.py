@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from penstock.facts import MigProfile, find_gpu, mig_profiles
+from penstock.plan.manifests.emit import emit
 from penstock.plan.manifests.manifest import Manifest, Wave
 from penstock.plan.manifests.names import dns_name
 from penstock.plan.manifests.needs import ModelNeeds
@@ -111,11 +112,11 @@ def operator_values(site: Site) -> Iterator[Manifest]:
         data = {"version": "v1", "mig-configs": configs}
         values["mig"] = {"strategy": "mixed"}
         values["migManager"] = {
-            "config": {"name": "penstock-mig-parted", "create": True, "data": {"config.yaml": _json(data)}}
+            "config": {"name": "penstock-mig-parted", "create": True, "data": {"config.yaml": _yaml(data)}}
         }
     slices = {e.gpu: e for e in site.fleet.spec.hardware.classes if e.time_slices is not None}
     if slices:
-        plugin = {f"penstock-{dns_name(name)}": _json(_turns(e.resource, e.time_slices)) for name, e in slices.items()}
+        plugin = {f"penstock-{dns_name(name)}": _yaml(_turns(e.resource, e.time_slices)) for name, e in slices.items()}
         values["devicePlugin"] = {"config": {"name": "penstock-device-plugin", "create": True, "data": plugin}}
     if not values:
         return
@@ -124,7 +125,7 @@ def operator_values(site: Site) -> Iterator[Manifest]:
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": site.fleet_metadata(dns_name(site.name, "gpu-operator")),
-            "data": {"values.yaml": _json(values) + "\n"},
+            "data": {"values.yaml": _yaml(values)},
         },
         wave=Wave.STORE,
         file="gpu-operator",
@@ -179,9 +180,9 @@ def _turns(resource: str, slices: int | None) -> dict[str, Any]:
     }
 
 
-def _json(value: Any) -> str:
-    """YAML that is JSON: no writer of YAML is needed in the pure core."""
-    return json.dumps(value, indent=2)
+def _yaml(value: dict[str, Any]) -> str:
+    """A file inside a ConfigMap."""
+    return emit(Manifest(body=value, wave=Wave.STORE, file=""))
 
 
 def gpu_share(site: Site, needs: ModelNeeds) -> float | None:

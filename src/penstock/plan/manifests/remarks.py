@@ -88,9 +88,12 @@ def _of_counts(site: Site, needs: ModelNeeds) -> Iterator[Finding]:
 
 
 def engine_notes(site: Site) -> Iterator[str]:
-    """In the order of the file; what concerns the whole cluster last."""
+    """In the order of the file, what several models share once; what concerns the whole cluster last."""
+    models: dict[str, list[str]] = {}
     for needs in site.needs.values():
-        yield from (f"{needs.spec.name}: {note}" for note in _notes(site, needs))
+        for note in _notes(site, needs):
+            models.setdefault(note, []).append(needs.spec.name)
+    yield from (f"{', '.join(names)}: {note}" for note, names in models.items())
     yield from _of_cluster(site)
 
 
@@ -98,18 +101,13 @@ def _notes(site: Site, needs: ModelNeeds) -> Iterator[str]:
     yield from command_of(site, needs, files_of(site, needs)).notes
     if needs.is_simulated:
         return
-    loose = [folder.source for folder in fetched(site, needs) if not folder.is_pinned]
-    if loose:
-        words = " and ".join(loose)
-        yield (
-            f"no commit of {words} is pinned: two pulls may bring two contents. `revision: COMMIT` makes it one that "
-            "was tried."
-        )
+    if any(not folder.is_pinned for folder in fetched(site, needs)):
+        yield "no commit is pinned, so two pulls may differ. `revision: COMMIT` names the one that was tried."
     rolling = rolling_of(site, needs)
     if rolling.has_gap:
         yield (
-            "its only replica is replaced in place, as no GPUs are spare: a gap of "
-            f"about {needs.host.cold.total_s / 60:.0f} minutes in each rollout. Two replicas or `spareGpus` close it."
+            "a gap of a cold start in each rollout, as the only replica is replaced in place and no GPUs are spare. "
+            "Two replicas or `spareGpus` close it."
         )
     image = site.engine_image(needs)
     if "@" not in image and (":" not in image.rpartition("/")[2] or image.endswith(":latest")):
