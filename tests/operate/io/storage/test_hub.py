@@ -175,6 +175,19 @@ def test_a_token_with_letters_that_none_has_is_refused_without_showing_it(monkey
     assert "cret" not in str(refusal.value)
 
 
+def test_a_file_too_large_for_one_answer_is_asked_for_in_pieces(
+    the_hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.operate.io.storage.hub._PIECE", 200)
+    content = the_hub.repos["org/tiny"].files[SHARD]
+
+    done = pulled("org/tiny", tmp_path)
+
+    assert (Path(done.path) / SHARD).read_bytes() == content
+    asked = [r for place, path, r, _ in the_hub.asked if place == "cdn" and path.endswith(SHARD)]
+    assert asked == ["bytes=0-199", "bytes=200-399", f"bytes=400-{len(content) - 1}"]
+
+
 def test_only_what_serving_needs_is_asked_for(the_hub: FakeHub, tmp_path: Path) -> None:
     copies = {"pytorch_model.bin": b"x", "original/consolidated.00.pth": b"x", "README.md": b"x"}
     the_hub.repos["org/tiny"] = Repo(files={**small_model(), **copies})

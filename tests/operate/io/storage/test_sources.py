@@ -25,3 +25,17 @@ def test_backups_are_kept_in_folders_and_buckets(the_bucket: FakeS3, tmp_path: P
     assert open_vault(parse_source("s3://models/x")).shown == "s3://models/x"
     with pytest.raises(UsageError, match="cannot hold a backup"):
         open_vault(parse_source("org/name"))
+
+
+@pytest.mark.parametrize("text", ["gs://bucket/qwen", "az://container/qwen"])
+def test_other_clouds_are_opened_without_a_request(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+
+    assert open_vault(parse_source(text)).shown == text
+
+
+def test_a_cloud_that_lacks_a_setting_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+
+    with pytest.raises(UsageError, match="az://container/qwen cannot be opened"):
+        open_vault(parse_source("az://container/qwen"))

@@ -95,14 +95,15 @@ def test_a_sign_that_is_no_longer_renewed_does_not_count(store: Path) -> None:
 
 def test_a_process_that_names_the_folder_uses_it(store: Path) -> None:
     folder = store / "org--tiny" / "r1"
-    engine = subprocess.Popen(
-        [sys.executable, "-c", "import sys; sys.stdin.read()", "--model", str(folder)], stdin=subprocess.PIPE
-    )
+    words = [sys.executable, "-c", "print(flush=True); input()", "--model", str(folder)]
+    engine = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert engine.stdout is not None
+    engine.stdout.readline()  # it runs
     try:
         assert found(store)["org--tiny/r1"].used_by == (f"process {engine.pid}",)
         assert found(store)["org--tiny/r2"].used_by == ()
     finally:
-        engine.communicate()
+        engine.communicate("\n")
 
 
 def test_a_lock_counts_while_its_owner_beats(store: Path) -> None:
