@@ -9,6 +9,7 @@ Tests that use it skip where `promtool` is not installed (Debian: the package `p
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import tempfile
@@ -63,25 +64,32 @@ def assert_answers(
     *,
     at: str = "5m",
     step: str = "15s",
+    every: str | None = None,
     groups: Iterable[Mapping[str, Any]] = (),
 ) -> None:
-    """Holds a query's whole answer to what is expected. `series` are values by selector, one each `step`."""
+    """Holds a query's whole answer to what is expected.
+
+    `series` are values by selector, one each `step`; rules are evaluated as often, or `every` so long.
+    """
     check = {"expr": expr, "eval_time": at, "exp_samples": [sample.body for sample in expected]}
-    _run(series, [check], step=step, groups=groups)
+    _run(series, [check], step=step, every=every, groups=groups)
 
 
-def assert_firing(site: Site, series: Mapping[str, str], expected: set[str], *, at: str, step: str = "15s") -> None:
-    """Holds the set of all alerts that fire at a time to what is expected."""
+def assert_firing(
+    site: Site, series: Mapping[str, str], expected: set[str], *, at: str, step: str = "1m", only: str = ""
+) -> None:
+    """Holds the set of all alerts that fire at a time to what is expected; `only` is a pattern of groups' names."""
     check = {
         "expr": 'count by (alertname) (ALERTS{alertstate="firing"}) > bool 0',
         "eval_time": at,
         "exp_samples": [Sample(1, {"alertname": name}).body for name in sorted(expected)],
     }
-    _run(series, [check], step=step, groups=groups_of(site))
+    groups = [group for group in groups_of(site) if re.search(only, group["name"])]
+    _run(series, [check], step=step, groups=groups)
 
 
 def recorded_with(
-    site: Site, series: Mapping[str, str], answers: Mapping[str, list[Sample]], *, at: str, step: str = "15s"
+    site: Site, series: Mapping[str, str], answers: Mapping[str, list[Sample]], *, at: str, step: str = "1m"
 ) -> None:
     """Holds several answers over a site's recorded series at once."""
     checks = [
@@ -92,14 +100,19 @@ def recorded_with(
 
 
 def _run(
-    series: Mapping[str, str], checks: list[dict[str, Any]], *, step: str, groups: Iterable[Mapping[str, Any]]
+    series: Mapping[str, str],
+    checks: list[dict[str, Any]],
+    *,
+    step: str,
+    groups: Iterable[Mapping[str, Any]],
+    every: str | None = None,
 ) -> None:
     plain = [{key: value for key, value in group.items() if key != "interval"} for group in groups]
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "rules.json").write_text(json.dumps({"groups": plain}))
         test = {
             "rule_files": ["rules.json"] if plain else [],
-            "evaluation_interval": step,
+            "evaluation_interval": every or step,
             "tests": [
                 {
                     "interval": step,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from penstock.plan.manifests.law import behavior, scale_target, target_of
+from penstock.plan.manifests.law import behavior, bounds_of, scale_target, target_of
 from penstock.plan.manifests.manifest import Because, Manifest, Wave
 from penstock.plan.manifests.names import dns_name
 from penstock.plan.manifests.needs import ModelNeeds
@@ -31,7 +31,7 @@ POD_QUERY = (
 def autoscaler(site: Site, needs: ModelNeeds, spec: AutoscalingSpec) -> Manifest:
     """`via: hpa`."""
     name = site.names[needs.spec.name]
-    target = target_of(needs)
+    target, bounds = target_of(needs), bounds_of(site, needs, spec)
     metric = {
         "type": "Pods",
         "pods": {
@@ -46,8 +46,8 @@ def autoscaler(site: Site, needs: ModelNeeds, spec: AutoscalingSpec) -> Manifest
             "metadata": site.metadata("engine", name, name),
             "spec": {
                 "scaleTargetRef": scale_target(site, needs),
-                "minReplicas": spec.min_replicas,
-                "maxReplicas": spec.max_replicas,
+                "minReplicas": max(1, bounds.least),
+                "maxReplicas": bounds.most,
                 "metrics": [metric],
                 "behavior": behavior(spec),
             },

@@ -11,7 +11,16 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from penstock.plan.manifests.law import Target, behavior, scale_target, start_budget_s, target_of
+from penstock.plan.manifests.law import (
+    Target,
+    behavior,
+    bounds_of,
+    floor_of,
+    scale_target,
+    sleeps,
+    start_budget_s,
+    target_of,
+)
 from penstock.plan.manifests.manifest import Because, Manifest, Wave
 from penstock.plan.manifests.names import dns_name
 from penstock.plan.manifests.needs import ModelNeeds
@@ -31,7 +40,7 @@ _FAILURES = 3
 def scaled_object(site: Site, needs: ModelNeeds, spec: AutoscalingSpec) -> Manifest:
     """`via: keda` and `via: penstock`."""
     name = site.names[needs.spec.name]
-    sleeps = spec.min_replicas == 0
+    bounds = bounds_of(site, needs, spec)
     return Manifest(
         body={
             "apiVersion": "keda.sh/v1alpha1",
@@ -40,10 +49,10 @@ def scaled_object(site: Site, needs: ModelNeeds, spec: AutoscalingSpec) -> Manif
             "spec": {
                 "scaleTargetRef": scale_target(site, needs),
                 "pollingInterval": _POLL_S,
-                **({"cooldownPeriod": _cooldown(needs, spec)} if sleeps else {}),
-                "minReplicaCount": spec.min_replicas,
-                "maxReplicaCount": spec.max_replicas,
-                "fallback": _fallback(needs, spec),
+                **({"cooldownPeriod": _cooldown(site, needs, spec)} if bounds.least == 0 else {}),
+                "minReplicaCount": _beside(bounds.least, bounds.floor),
+                "maxReplicaCount": _beside(bounds.most, bounds.floor),
+                "fallback": _fallback(needs, spec, bounds.floor),
                 "advanced": {"horizontalPodAutoscalerConfig": {"behavior": behavior(spec)}},
                 "triggers": list(_triggers(site, needs, spec)),
             },
@@ -54,7 +63,15 @@ def scaled_object(site: Site, needs: ModelNeeds, spec: AutoscalingSpec) -> Manif
     )
 
 
-def _cooldown(needs: ModelNeeds, spec: AutoscalingSpec) -> Because:
+def _beside(replicas: int, floor: int) -> Any:
+    if not floor:
+        return replicas
+    return Because(replicas, f"Beside the {floor} that always run (`onDemandReplicas`).")
+
+
+def _cooldown(site: Site, needs: ModelNeeds, spec: AutoscalingSpec) -> Because:
+    if not sleeps(site, needs):
+        return Because(spec.scale_down_window_s, "For the step to 0 only, beside those that always run.")
     start_s = start_budget_s(needs)
     if start_s > spec.idle_s:
         reason = f"For the step to 0 only. `idleS` is {spec.idle_s}, less than a start may take, which would end it."
@@ -62,8 +79,8 @@ def _cooldown(needs: ModelNeeds, spec: AutoscalingSpec) -> Because:
     return Because(spec.idle_s, "For the step to 0 only: so long nobody asked (`idleS`).")
 
 
-def _fallback(needs: ModelNeeds, spec: AutoscalingSpec) -> Because:
-    replicas = min(spec.max_replicas, max(1, spec.min_replicas, needs.replicas))
+def _fallback(needs: ModelNeeds, spec: AutoscalingSpec, floor: int) -> Because:
+    replicas = max(0, min(spec.max_replicas, max(1, spec.min_replicas, needs.replicas)) - floor)
     reason = (
         f"When Prometheus does not answer {_FAILURES} times: the replicas that run stay, and there are at least "
         f"{replicas}. An outage of the monitoring must not become one of the service."
@@ -79,11 +96,14 @@ def _triggers(site: Site, needs: ModelNeeds, spec: AutoscalingSpec) -> Iterator[
             _external(site, model),
             "The controller's forecast. While it is away its last word stays, and the trigger below goes on alone.",
         )
-    yield _by_requests(site, model, target_of(needs))
-    if spec.min_replicas == 0:
+    floor = floor_of(site, needs)
+    yield _by_requests(site, model, target_of(needs), floor)
+    if sleeps(site, needs):
         yield _by_asking(site, model)
     names: set[str] = set()
     for entry in spec.schedule:
+        if entry.replicas <= floor:
+            continue
         yield {
             "type": "cron",
             "name": _unique(entry.name, names),
@@ -91,14 +111,16 @@ def _triggers(site: Site, needs: ModelNeeds, spec: AutoscalingSpec) -> Iterator[
                 "timezone": entry.timezone,
                 "start": entry.start,
                 "end": entry.end,
-                "desiredReplicas": str(entry.replicas),
+                "desiredReplicas": str(entry.replicas - floor),
             },
         }
 
 
-def _by_requests(site: Site, model: str, target: Target) -> Because:
+def _by_requests(site: Site, model: str, target: Target, floor: int) -> Because:
     is_whole = target.requests == int(target.requests)
     query = in_flight(site, model)
+    if floor:
+        query = f"clamp_min({query} - {floor * target.requests:g}, 0)"
     threshold = str(int(target.requests)) if is_whole else str(round(target.requests * 1000))
     scaled = "" if is_whole else " Both in thousandths: KEDA's fallback reckons with whole targets only."
     trigger = {
@@ -113,7 +135,8 @@ def _by_requests(site: Site, model: str, target: Target) -> Because:
         },
     }
     reason = "Requests running and waiting, of all replicas: one number, or an error where neither engines nor gateway "
-    return Because(trigger, reason + "are heard.")
+    without = f" Without what the {floor} that always run are meant to have." if floor else ""
+    return Because(trigger, f"{reason}are heard.{without}")
 
 
 def _by_asking(site: Site, model: str) -> Because:

@@ -10,12 +10,25 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from penstock.plan.manifests.gpu_sharing import pods_of_replica
 from penstock.plan.manifests.manifest import Because
 from penstock.plan.manifests.needs import ModelNeeds
 from penstock.plan.manifests.site import Site
 from penstock.spec import AutoscalingSpec
 
-__all__ = ["TOLERANCE", "Target", "behavior", "scale_target", "start_budget_s", "target_of"]
+__all__ = [
+    "TOLERANCE",
+    "Bounds",
+    "Target",
+    "behavior",
+    "bounds_of",
+    "floor_of",
+    "is_group",
+    "scale_target",
+    "sleeps",
+    "start_budget_s",
+    "target_of",
+]
 
 TOLERANCE = 0.1
 """Of the HPA: by so much a replica's load may be over its target before one is added (its documented default)."""
@@ -31,6 +44,15 @@ class Target:
 
     requests: float
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Replicas of what is scaled, at least and at most, beside a floor that is not."""
+
+    floor: int
+    least: int
+    most: int
 
 
 def target_of(needs: ModelNeeds) -> Target:
@@ -81,7 +103,25 @@ def scale_target(site: Site, needs: ModelNeeds) -> dict[str, str]:
 
 def is_group(site: Site, needs: ModelNeeds) -> bool:
     """Whether a replica spans nodes."""
-    return needs.gpus > site.gpu_class(needs).gpus_per_node
+    return pods_of_replica(site, needs) > 1
+
+
+def floor_of(site: Site, needs: ModelNeeds) -> int:
+    """Replicas that always run, off spot nodes, in a Deployment of their own: they are part of the whole that the file
+    bounds, and not of what is scaled."""
+    return 0 if is_group(site, needs) else needs.spec.scheduling.on_demand_replicas
+
+
+def sleeps(site: Site, needs: ModelNeeds) -> bool:
+    """Whether the model has no replica at all when nobody asks for it."""
+    spec = needs.spec.autoscaling
+    return spec is not None and spec.min_replicas == 0 and floor_of(site, needs) == 0
+
+
+def bounds_of(site: Site, needs: ModelNeeds, spec: AutoscalingSpec) -> Bounds:
+    """The file's bounds, without the floor."""
+    floor = floor_of(site, needs)
+    return Bounds(floor=floor, least=max(0, spec.min_replicas - floor), most=max(1, spec.max_replicas - floor))
 
 
 def start_budget_s(needs: ModelNeeds) -> int:

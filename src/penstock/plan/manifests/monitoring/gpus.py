@@ -77,7 +77,7 @@ _IDLE = Page(
     name="PenstockGpuIdle",
     summary="GPU {{ $labels.gpu }} of {{ $labels.pod }}{{ $labels.exported_pod }} has done nothing for 6 hours",
     description="It is paid for and does not compute.",
-    meaning="Mean activity of its engines below 1 % over six hours. A matter of cost, not of health.",
+    meaning="Its engines were active less than 1 % of the time, for six hours. A matter of cost, not of health.",
     first="kubectl -n NAMESPACE get hpa,pods -l penstock.dev/fleet=FLEET",
     causes=(
         Cause("Nobody uses the model.", "`autoscaling: {minReplicas: 0}` lets it sleep."),
@@ -110,5 +110,5 @@ def gpu_alerts(site: Site) -> Iterator[Alert]:
     worn = gpu(site, "DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS", window_name(site, 3600), "increase")
     failed = gpu(site, "DCGM_FI_DEV_ROW_REMAP_FAILURE")
     yield Alert(page=_ROWS, expr=f"{failed} > 0\nor {worn} > 0", severity="warning", labels=labels)
-    active = gpu(site, "DCGM_FI_PROF_GR_ENGINE_ACTIVE", "6h", "avg_over_time")
-    yield Alert(page=_IDLE, expr=f"{active} < {_IDLE_SHARE:g}", severity="info", for_s=1800, labels=labels)
+    active = gpu(site, "DCGM_FI_PROF_GR_ENGINE_ACTIVE", window_name(site, 1800), "avg_over_time")
+    yield Alert(page=_IDLE, expr=f"{active} < {_IDLE_SHARE:g}", severity="info", for_s=6 * 3600, labels=labels)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 
-from penstock.plan.manifests.law import target_of
+from penstock.plan.manifests.law import sleeps, target_of
 from penstock.plan.manifests.monitoring.rule import Record
 from penstock.plan.manifests.signals import duration, quoted, scope, window_s
 from penstock.plan.manifests.site import Site
@@ -50,8 +50,7 @@ def models_of(site: Site) -> list[ModelSpec]:
 
 def sleepers(site: Site) -> list[str]:
     """Models that have no replica when nobody asks for them: their first requests are refused by design."""
-    found = (n.spec for n in site.needs.values())
-    return [m.name for m in found if m.autoscaling is not None and m.autoscaling.min_replicas == 0]
+    return [needs.spec.name for needs in site.needs.values() if sleeps(site, needs)]
 
 
 def window_name(site: Site, seconds: int) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from penstock.plan.manifests.law import is_group, start_budget_s
+from penstock.plan.manifests.law import bounds_of, is_group, start_budget_s
 from penstock.plan.manifests.monitoring.rule import Alert, Cause, Page
 from penstock.plan.manifests.needs import ModelNeeds
 from penstock.plan.manifests.signals import in_flight, quoted, scope
@@ -151,8 +151,8 @@ def _scaler(site: Site, needs: ModelNeeds, labels: dict[str, str]) -> Iterator[A
         for_s=300,
         labels=labels,
     )
-    assert needs.spec.autoscaling is not None
-    if needs.spec.autoscaling.min_replicas > 0:  # asleep, an HPA is not active by design
+    if needs.spec.autoscaling is not None and bounds_of(site, needs, needs.spec.autoscaling).least > 0:
+        # at 0 replicas an HPA is not active by design
         states = f'kube_horizontalpodautoscaler_status_condition{{{hpa},condition="ScalingActive",status="false"}}'
         yield Alert(
             page=_STUCK,
@@ -169,9 +169,9 @@ def _missing(site: Site, needs: ModelNeeds) -> str:
         where = f"namespace={quoted(site.namespace)},statefulset={quoted(name)}"
         wanted, ready = "kube_statefulset_replicas", "kube_statefulset_status_replicas_ready"
     else:
-        where = f"namespace={quoted(site.namespace)},deployment={quoted(name)}"
+        where = f"namespace={quoted(site.namespace)},deployment=~{quoted(f'{name}(-on-demand)?')}"
         wanted, ready = "kube_deployment_spec_replicas", "kube_deployment_status_replicas_ready"
-    return f"max({wanted}{{{where}}}) - max({ready}{{{where}}}) > 0"
+    return f"sum({wanted}{{{where}}}) - sum({ready}{{{where}}}) > 0"
 
 
 def _hpa(site: Site, needs: ModelNeeds) -> str:
@@ -185,5 +185,5 @@ def _hpa(site: Site, needs: ModelNeeds) -> str:
 def _pods(site: Site, needs: ModelNeeds) -> str:
     """The model's pods and no other's whose name begins alike."""
     name = site.names[needs.spec.name]
-    tail = "[0-9]+" if is_group(site, needs) else "[a-z0-9]+-[a-z0-9]{5}"
+    tail = "[0-9]+" if is_group(site, needs) else "(on-demand-)?[a-z0-9]+-[a-z0-9]{5}"
     return f"namespace={quoted(site.namespace)},pod=~{quoted(f'{name}-{tail}')}"

@@ -1,0 +1,37 @@
+"""All alerts together: none is there twice, every one has a page."""
+
+from __future__ import annotations
+
+from penstock.plan.manifests.monitoring.alerts import PAGES, alerts
+from plan.manifests.monitoring.worlds import healthy, site
+from plan.manifests.promtool import assert_firing, needs_promtool
+
+SITE = site()
+
+
+def test_every_alert_has_one_page_and_every_page_an_alert() -> None:
+    names = [page.name for page in PAGES]
+    assert len(set(names)) == len(names)
+    assert {alert.page.name for group in alerts(SITE).values() for alert in group} == set(names)
+
+
+def test_only_what_hurts_users_wakes_somebody() -> None:
+    critical = {a.page.name for group in alerts(SITE).values() for a in group if a.severity == "critical"}
+
+    assert critical == {
+        "PenstockEngineStalled",
+        "PenstockErrorBudgetBurn",
+        "PenstockGatewayDown",
+        "PenstockModelDown",
+        "PenstockTtftBudgetBurn",
+    }
+
+
+@needs_promtool
+def test_a_healthy_fleet_fires_nothing_at_all() -> None:
+    assert_firing(SITE, healthy(), set(), at="100m")
+
+
+@needs_promtool
+def test_where_nothing_is_scraped_that_is_what_is_told() -> None:
+    assert_firing(SITE, {"somebody_elses": "1x120"}, {"PenstockGatewayDown", "PenstockScalerBlind"}, at="60m")
