@@ -104,8 +104,8 @@ def _virtual_service(site: Site, expose: ExposeSpec) -> dict[str, Any]:
     rule: dict[str, Any] = {"match": [{"uri": {"prefix": f"{prefix}/"}}]}
     if prefix:
         rule["rewrite"] = Because({"uri": "/"}, "The gateway's own paths begin with /v1.")
-    rule["route"] = [{"destination": {"host": host, "port": {"number": GATEWAY_PORT}}}]
-    rule["timeout"] = Because("0s", _NO_LIMIT)
+    reason = "No `timeout` beside it: Istio has none unless it is said, and its API takes no 0s."
+    rule["route"] = Because([{"destination": {"host": host, "port": {"number": GATEWAY_PORT}}}], reason)
     rule["retries"] = {"attempts": Because(0, "The gateway retries, and never what a client has seen a part of.")}
     return {"hosts": [expose.host], "gateways": [expose.gateway], "http": [rule]}
 
