@@ -39,6 +39,8 @@ def test_the_first_pod_answers_and_the_others_lend_their_gpus() -> None:
     place = ["--nnodes=$(LWS_GROUP_SIZE)", "--node-rank=$(LWS_WORKER_INDEX)", "--master-addr=$(LWS_LEADER_ADDRESS)"]
     assert leader["args"][-3:] == place
     assert worker["args"][-4:] == [*place, "--headless"]
+    assert any(word.startswith("--shutdown-timeout=") for word in leader["args"])
+    assert not any(word.startswith("--shutdown-timeout=") for word in worker["args"])
     assert {"--tensor-parallel-size=8", "--pipeline-parallel-size=2"} <= set(leader["args"]) & set(worker["args"])
     assert "startupProbe" in leader
     assert not {"startupProbe", "readinessProbe", "livenessProbe", "ports"} & set(worker)

@@ -37,6 +37,23 @@ def test_what_cannot_be_is_found_at_its_place(fields: str, more: str, at: tuple[
     assert words in found.message
 
 
+@pytest.mark.parametrize(
+    ("fields", "at", "hint"),
+    [
+        (", engine: {env: {HF_TOKEN: hf_x}}", ("env", "HF_TOKEN"), "kubernetes.huggingFaceToken"),
+        (", engine: {env: {AWS_SECRET_ACCESS_KEY: x}}", ("env", "AWS_SECRET_ACCESS_KEY"), "revoke"),
+        (", engine: {args: {api_key: x}}", ("args", "api_key"), "take it out"),
+    ],
+)
+def test_a_secret_in_the_file_is_refused_as_the_file_is_kept_in_the_cluster(
+    fields: str, at: tuple[str, ...], hint: str
+) -> None:
+    site = site_from(f"{{name: m, source: Qwen/Qwen3-8B, hardware: {{gpu: H100}}{fields}}}")
+    (found,) = engine_findings(site)
+    assert found.at == ("spec", "models", 0, "engine", *at)
+    assert hint in (found.hint or "")
+
+
 def test_copies_of_an_engine_do_not_span_nodes() -> None:
     model = "{name: m, source: Qwen/Qwen3-32B, hardware: {gpu: H100, count: 8, tensorParallel: 4, dataParallel: 2}}"
     (found,) = engine_findings(site_from(model, more="hardware: {classes: [{gpu: H100, gpusPerNode: 4}]}"))

@@ -21,7 +21,7 @@ from penstock.plan.manifests.site import ENGINE_PORT, Site
 from penstock.plan.manifests.sources import folder_of, is_path
 from penstock.plan.manifests.volumes import Files
 
-__all__ = ["CACHE", "Command", "command_of"]
+__all__ = ["CACHE", "SECRET_VARIABLES", "Command", "command_of"]
 
 CACHE = "/cache"
 """What the engine compiles and keeps: the one place beside /tmp that it can write."""
@@ -41,6 +41,8 @@ _OURS = {
     "headless": "it follows from `hardware` and `gpusPerNode`",
 }
 """Flags that a cluster sets, and why a file's value is not taken."""
+SECRET_VARIABLES = (*TOKEN_VARIABLES, "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "VLLM_API_KEY", "WANDB_API_KEY")
+"""Variables whose value is a secret: never taken from a file, which is kept in the cluster for all to read."""
 _HERE_ONLY = ("calibration",)
 """Flags of the simulated engine that name files of the machine the file was written for."""
 _LORAS_MAX = 4
@@ -198,14 +200,10 @@ _CACHES = {
 
 
 def _given(needs: ModelNeeds) -> tuple[dict[str, str], list[str]]:
-    """The file's variables, tokens apart."""
-    given = {name: value for name, value in sorted(needs.spec.engine.env.items()) if name not in TOKEN_VARIABLES}
-    tokens = sorted(set(needs.spec.engine.env) & set(TOKEN_VARIABLES))
-    notes = [
-        f"{name} is not taken from engine.env: it would stand readable in the object; name its Secret in "
-        "kubernetes.huggingFaceToken"
-        for name in tokens
-    ]
+    """The file's variables, secrets apart."""
+    given = {name: value for name, value in sorted(needs.spec.engine.env.items()) if name not in SECRET_VARIABLES}
+    secrets = sorted(set(needs.spec.engine.env) & set(SECRET_VARIABLES))
+    notes = [f"{name} is not taken from engine.env: it would stand readable in the object" for name in secrets]
     return given, notes
 
 
@@ -218,7 +216,8 @@ def _simulated(site: Site, needs: ModelNeeds) -> Command:
     names = [spec.name, *(adapter.name for adapter in spec.adapters)] if spec.adapters else []
     args: list[Any] = ["engine", f"--model={spec.name}", f"--source={spec.source_or_name}", f"--gpu={gpu}"]
     args += [f"--served-model-name={name}" for name in names]
-    args += [f"--task={spec.task}", "--host=0.0.0.0", f"--port={ENGINE_PORT}", f"--speed={spec.engine.speed:g}"]
+    args += [f"--task={spec.task}"] if spec.task != "auto" else []
+    args += ["--host=0.0.0.0", f"--port={ENGINE_PORT}", f"--speed={spec.engine.speed:g}"]
     args += _explained(flags, {"shutdown-timeout": ending.stop_reason})
     given, notes = _given(needs)
     env = [{"name": name, "value": value} for name, value in {"HOME": "/tmp", **given}.items()]  # noqa: S108

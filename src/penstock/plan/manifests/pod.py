@@ -151,7 +151,7 @@ def _container(site: Site, needs: ModelNeeds, role: Role, files: Files, command:
         "image": _image(site, needs),
         "imagePullPolicy": "IfNotPresent",
         **({"command": command.command} if command.command else {}),
-        "args": [*command.args, *role.words],
+        "args": [*_args(command, role), *role.words],
         "env": [*command.env, *role.env],
         **serving,
         "lifecycle": {"preStop": {"sleep": {"seconds": sleep}}},
@@ -159,6 +159,13 @@ def _container(site: Site, needs: ModelNeeds, role: Role, files: Files, command:
         "securityContext": container_security(),
         "volumeMounts": [*files.mounts, *_scratch_mounts(needs)],
     }
+
+
+def _args(command: Command, role: Role) -> list[Any]:
+    """What only concerns requests is left to the pod that gets them."""
+    if role.answers:
+        return command.args
+    return [word for word in command.args if not str(plain(word)).startswith("--shutdown-timeout=")]
 
 
 def _resources(site: Site, needs: ModelNeeds, files: Files) -> dict[str, Any]:
@@ -174,11 +181,11 @@ def _resources(site: Site, needs: ModelNeeds, files: Files) -> dict[str, Any]:
     if resource is not None:
         count = str(pod_gpus(site, needs))
         sizes = (("tensor", needs.tensor), ("pipeline", needs.pipeline), ("data", needs.data))
-        product = " × ".join(f"{size} ({name})" for name, size in sizes if size > 1) or "one"
+        product = " × ".join(f"{name} {size}" for name, size in sizes if size > 1) or "one"
         pods = pods_of_replica(site, needs)
         over = f", over {pods} pods" if pods > 1 else ""
         requests[resource] = count
-        limits[resource] = Because(count, f"{product}{over}, as the engine is told.")
+        limits[resource] = Because(count, f"{product[0].upper()}{product[1:]}{over}, as the engine is told.")
     claims = {"claims": [{"name": CLAIM}]} if claim_template_name(site, needs) else {}
     return {"requests": requests, "limits": limits, **claims}
 

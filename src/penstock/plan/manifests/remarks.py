@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from penstock.plan.manifests.command import command_of
-from penstock.plan.manifests.fetch import job_name
+from penstock.plan.manifests.command import SECRET_VARIABLES, command_of
+from penstock.plan.manifests.fetch import TOKEN_VARIABLES, job_name
 from penstock.plan.manifests.gpu_sharing import gpu_share, pod_gpus, pods_of_replica
 from penstock.plan.manifests.needs import ModelNeeds
 from penstock.plan.manifests.quantities import canonical
@@ -24,8 +24,28 @@ def engine_findings(site: Site) -> Iterator[Finding]:
     places = {model.name: place for place, model in enumerate(site.fleet.spec.models)}
     for name, needs in site.needs.items():
         at: FieldPath = ("spec", "models", places[name])
-        for found in (*_of_storage(site, needs), *_of_hardware(site, needs), *_of_counts(site, needs)):
+        for found in (
+            *_of_secrets(needs),
+            *_of_storage(site, needs),
+            *_of_hardware(site, needs),
+            *_of_counts(site, needs),
+        ):
             yield Finding(at=(*at, *found.at), message=found.message, hint=found.hint)
+
+
+def _of_secrets(needs: ModelNeeds) -> Iterator[Finding]:
+    """The file itself is kept in the cluster, for the gateway."""
+    message = "is a secret in the file, and the file is kept in the cluster for all to read"
+    for name in needs.spec.engine.env:
+        if name in TOKEN_VARIABLES:
+            hint = "name its Secret in `kubernetes.huggingFaceToken`, and revoke this one"
+            yield Finding(at=("engine", "env", name), message=message, hint=hint)
+        elif name in SECRET_VARIABLES:
+            yield Finding(at=("engine", "env", name), message=message, hint="take it out, and revoke it")
+    for name in needs.spec.engine.args:
+        if name.replace("_", "-") == "api-key":
+            hint = "take it out: network policies keep all but the gateway away from engines"
+            yield Finding(at=("engine", "args", name), message=message, hint=hint)
 
 
 def _of_storage(site: Site, needs: ModelNeeds) -> Iterator[Finding]:
