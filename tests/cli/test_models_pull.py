@@ -97,3 +97,15 @@ def test_a_name_of_ones_own_is_the_folder(tmp_path: Path) -> None:
 
     assert main(["models", "pull", str(source), "--name", "mine", "--revision", "v1", f"--to={tmp_path / 's'}"]) == 0
     assert (tmp_path / "s" / "mine" / "v1" / "config.json").exists()
+
+
+def test_a_folder_that_reads_like_a_hub_name_is_pointed_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(small_model(), tmp_path / "org" / "tiny")
+    monkeypatch.chdir(tmp_path)
+    with hub.serving(FakeHub()) as running:
+        monkeypatch.setenv("HF_ENDPOINT", running.url)
+        assert main(["models", "pull", "org/tiny"]) == 2
+
+    assert "the folder org/tiny here is written ./org/tiny" in capsys.readouterr().err

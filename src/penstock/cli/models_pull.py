@@ -80,6 +80,8 @@ def _asked(text: str, revision: str | None) -> Asked:
         raise UsageError(
             f"{text} names revision {source.revision}, and --revision {revision}", hint="keep one of the two"
         )
+    if source.is_hub and Path(text, "config.json").is_file():
+        warn(f"{text} is taken for a name on the hub; the folder {text} here is written ./{text}")
     return Asked(source=asked, models=())
 
 

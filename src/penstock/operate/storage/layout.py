@@ -20,6 +20,7 @@ from enum import StrEnum
 from penstock.errors import UsageError
 
 __all__ = [
+    "CONTENT",
     "DRILL",
     "IN_USE",
     "LOCK",
@@ -38,6 +39,9 @@ __all__ = [
 ]
 
 MARKER = ".penstock-model.json"
+CONTENT = ".penstock-content"
+"""In a partial folder: the digest of the listing that it is filled from, where the source has no revisions."""
+_OURS = ".penstock-"
 PARTIAL, LOCK, IN_USE, TRASH, DRILL = ".partial-", ".lock-", ".in-use-", ".trash-", ".drill-"
 PART_SUFFIX = ".part"
 _PATH_CHARS_MAX = 1024
@@ -111,7 +115,7 @@ def path_trouble(path: str) -> str | None:
         return "is absolute, or leads out of the model's folder"
     if any(len(part.encode()) > _PART_BYTES_MAX for part in parts):
         return f"has a component of more than {_PART_BYTES_MAX} bytes"
-    if any(part.startswith((MARKER, PARTIAL, LOCK, TRASH, IN_USE)) for part in parts) or path.endswith(PART_SUFFIX):
+    if any(part.startswith((_OURS, PARTIAL, LOCK, TRASH, IN_USE)) for part in parts) or path.endswith(PART_SUFFIX):
         return "is a name that Penstock keeps for itself"
     return None
 

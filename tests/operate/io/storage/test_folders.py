@@ -63,6 +63,18 @@ def test_a_named_content_that_changed_is_not_mixed_with_the_old(tmp_path: Path) 
         pulled(folder, tmp_path / "s", revision="v1")
 
 
+def test_a_named_content_that_changed_while_it_was_pulled_is_begun_again(tmp_path: Path) -> None:
+    folder = write({**FILES, "config.json": b"?" * len(FILES["config.json"])}, tmp_path / "m")
+    with pytest.raises(UsageError, match="cannot be served"):
+        pulled(folder, tmp_path / "s", revision="v1")
+    write(FILES, folder)
+
+    done = pulled(folder, tmp_path / "s", revision="v1")
+
+    assert (Path(done.path) / "config.json").read_bytes() == FILES["config.json"]
+    assert not list(Path(done.path).glob(".penstock-content"))
+
+
 @pytest.mark.parametrize(("make", "said"), [("none", "does not exist"), ("file", "is a file"), ("empty", "is empty")])
 def test_what_is_no_models_folder_is_told(tmp_path: Path, make: str, said: str) -> None:
     place = tmp_path / "m"

@@ -53,7 +53,7 @@ from penstock.operate.storage import (
     shown_bytes,
     verify_record,
 )
-from penstock.operate.storage.layout import safe_revision
+from penstock.operate.storage.layout import CONTENT, safe_revision
 
 __all__ = ["Pull", "PullOptions", "Pulled", "utc_now"]
 
@@ -227,9 +227,15 @@ class Pull:
         final, partial = self._final(listing.revision), self._folder / partial_name(listing.revision)
         if final.exists():
             self._take_back(final, partial, wanted)
+        elif partial.exists() and _content_of(partial) != (listing.content or ""):
+            self._progress.say(f"{self._source} has changed since {partial} was begun: beginning again")
+            remove_tree(partial)
         partial.mkdir(exist_ok=True)
+        put_text(partial / CONTENT, listing.content or "")
         (partial / MARKER).unlink(missing_ok=True)
-        plan = plan_fetches(wanted.files, tree_sizes(partial))
+        present = tree_sizes(partial)
+        del present[CONTENT]
+        plan = plan_fetches(wanted.files, present)
         for path in plan.stale:
             (partial / path).unlink(missing_ok=True)
         self._check_disk(plan.bytes_left)
@@ -238,6 +244,7 @@ class Pull:
             remote, plan.fetches, partial, workers=self._options.workers, stop=self._stop, progress=self._progress
         )
         self._fetched = plan.bytes_left
+        (partial / CONTENT).unlink()
         record = self._record(listing, wanted.files, partial, hashes)
         found = verify_record(record, snapshot(partial, revision=safe_revision(listing.revision), with_hashes=False))
         if has_errors(found):
@@ -324,6 +331,14 @@ def _origin(source: ModelSource) -> str:
     if source.scheme is Scheme.PATH:
         return f"file://{Path(source.location).expanduser().absolute()}"
     return source.location if source.is_hub else source.url
+
+
+def _content_of(partial: Path) -> str:
+    """What the partial folder is filled from; "" where the revision's name says it all."""
+    try:
+        return (partial / CONTENT).read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
 def _hash_of(path: Path) -> str | None:
