@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from penstock.facts import GONE_FLAGS
+from penstock.facts.flag_names import is_serve_flag
 from penstock.plan.manifests.command import command_of
+from penstock.plan.manifests.engine import render_engines
 from penstock.plan.manifests.manifest import plain
 from penstock.plan.manifests.volumes import files_of
-from plan.manifests.engines import objects_of, one, site_from
+from plan.manifests.engines import objects_of, one, site_from, site_of_text
+from plan.manifests.test_engine import FLEETS
+from plan.manifests.validation import pod_templates
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
@@ -49,6 +54,37 @@ def test_flags_of_the_plan_stand_and_the_files_stand_over_them() -> None:
     assert {"--max-model-len=8192", "--tensor-parallel-size=2"} <= set(planned)
     said = container(", engine: {args: {gpu-memory-utilization: 0.8, enforce-eager: true}}")["args"]
     assert {"--gpu-memory-utilization=0.8", "--enforce-eager"} <= set(said)
+
+
+def test_the_parallel_sizes_are_those_that_the_pod_asks_gpus_for_whatever_the_file_leaves_out() -> None:
+    args = container(", engine: {args: {tensor-parallel-size: null}}", gpu="gpu: H100, count: 4")["args"]
+    assert "--tensor-parallel-size=4" in args
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_ahead"),
+    [
+        ("", True),
+        (", storage: {mode: readOnlyMany}", True),
+        (", storage: {mode: node}", False),
+        (", storage: {mode: none}", False),
+        (", engine: {version: 0.31.0}", False),
+        (", engine: {args: {load-format: runai_streamer}}", False),
+        (", engine: {args: {safetensors-load-strategy: null}}", False),
+    ],
+)
+def test_files_on_a_network_volume_are_read_ahead_unless_the_file_says_how(fields: str, is_ahead: bool) -> None:
+    assert ("--safetensors-load-strategy=prefetch" in container(fields)["args"]) == is_ahead
+
+
+@pytest.mark.parametrize("path", FLEETS, ids=lambda path: path.stem)
+def test_every_flag_is_one_that_vllm_has(path: Path) -> None:
+    for manifest in render_engines(site_of_text(path.read_text(encoding="utf-8"))):
+        for _, template in pod_templates(manifest.object):
+            (engine, *_) = template["spec"]["containers"]
+            if engine.get("command") == ["vllm", "serve"]:
+                flags = [word.partition("=")[0].removeprefix("--") for word in engine["args"] if word.startswith("--")]
+                assert [flag for flag in flags if not is_serve_flag(flag)] == []
 
 
 def test_each_flag_stands_there_once() -> None:

@@ -45,6 +45,19 @@ def test_a_replica_is_aimed_at_a_load_that_holds_the_objectives() -> None:
     assert 1 <= strict.concurrency < loose.concurrency
 
 
+def test_the_longest_answer_is_a_chats_or_four_times_the_mean_and_never_over_the_context() -> None:
+    assert needs("hardware: {gpu: H100}").answer_tokens == 4096
+    assert needs("hardware: {gpu: H100}, demand: {outputTokens: 2000}").answer_tokens == 8000
+    assert needs("hardware: {gpu: H100}, contextLength: 2048").answer_tokens == 2048
+    assert needs("hardware: {gpu: L4}", source="Qwen/Qwen3-Embedding-0.6B").answer_tokens == 0
+
+
+def test_a_longer_answer_takes_longer() -> None:
+    short, long = (needs(f"hardware: {{gpu: H100}}, demand: {{outputTokens: {tokens}}}") for tokens in (500, 4000))
+
+    assert 0 < short.answer_s < long.answer_s
+
+
 def test_the_context_is_the_models_own_longest_where_the_file_says_nothing() -> None:
     found = needs("hardware: {gpu: H100}")
 

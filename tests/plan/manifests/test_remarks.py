@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.plan.manifests.remarks import engine_findings, engine_notes
-from plan.manifests.engines import site_from
+from plan.manifests.engines import site_from, site_of_text
 
 SHA = "a" * 40
 
@@ -52,6 +52,15 @@ def test_a_secret_in_the_file_is_refused_as_the_file_is_kept_in_the_cluster(
     (found,) = engine_findings(site)
     assert found.at == ("spec", "models", 0, "engine", *at)
     assert hint in (found.hint or "")
+
+
+def test_a_fleet_whose_name_begins_with_a_digit_has_no_names_for_its_services() -> None:
+    text = (
+        "apiVersion: penstock.dev/v1alpha1\nkind: Fleet\nmetadata: {name: 70b}\nspec:\n"
+        "  models: [{name: m, source: Qwen/Qwen3-8B, hardware: {gpu: H100}}]\n"
+    )
+    (found,) = engine_findings(site_of_text(text))
+    assert found.at == ("metadata", "name")
 
 
 def test_copies_of_an_engine_do_not_span_nodes() -> None:

@@ -41,10 +41,10 @@ _KEYWORDS = (
     *("maxProperties", "required", "multipleOf", "format", "uniqueItems"),
 )
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 _DNS_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-_SHORT_NAMED = {"Service"}
 Check = Callable[[dict[str, Any]], Iterator[str]]
 
 
@@ -265,7 +265,7 @@ def _words(error: Any) -> str:
 def _names_and_labels(body: dict[str, Any]) -> Iterator[str]:
     metadata = body.get("metadata", {})
     name = str(metadata.get("name", ""))
-    form = _DNS_LABEL if body["kind"] in _SHORT_NAMED else _DNS_NAME
+    form = _SERVICE_NAME if body["kind"] == "Service" else _DNS_NAME
     if not form.fullmatch(name) or len(name) > 253:
         yield f"metadata.name: {name!r} is no name"
     for holder in (metadata, *(template.get("metadata", {}) for _, template in pod_templates(body))):

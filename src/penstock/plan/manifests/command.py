@@ -13,7 +13,7 @@ from typing import Any
 from penstock.facts.flags import version_key
 from penstock.plan.engine_command import joined_words, merged_flags, simulated_flags
 from penstock.plan.manifests.fetch import TOKEN_VARIABLES, token_env
-from penstock.plan.manifests.gpu_sharing import gpu_share
+from penstock.plan.manifests.gpu_sharing import gpu_share, pods_of_replica
 from penstock.plan.manifests.manifest import Because
 from penstock.plan.manifests.needs import ModelNeeds
 from penstock.plan.manifests.probes import ending_of
@@ -51,8 +51,8 @@ _TTFT_BUCKETS = (
     *(160.0, 640.0, 2560.0),
 )
 """Of `vllm:time_to_first_token_seconds`, from `/metrics` of vLLM 0.32."""
-_BUCKETS_SINCE = "0.32.0"
-"""First version that was seen with `--custom-histogram-buckets`."""
+_SEEN_IN = "0.32.0"
+"""First version that was seen with the flags that `_of_pods` and `_add_bucket` set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +73,9 @@ def command_of(site: Site, needs: ModelNeeds, files: Files) -> Command:
 
 def _vllm(site: Site, needs: ModelNeeds, files: Files) -> Command:
     spec, ending = needs.spec, ending_of(site, needs)
-    merged = merged_flags(spec, needs.flags, owned=_OURS, version=spec.engine.version)
-    flags = merged.flags
+    defaults = {**needs.flags, **_of_pods(site, needs, files)}
+    merged = merged_flags(spec, defaults, owned=_OURS, version=spec.engine.version)
+    flags = {**merged.flags, **_parallel(needs)}
     reasons = _reasons(needs)
     _add_share(site, needs, flags, reasons)
     if files.downloads and (revision := folder_of(spec.source_or_name, spec.revision).revision) is not None:
@@ -86,13 +87,28 @@ def _vllm(site: Site, needs: ModelNeeds, files: Files) -> Command:
     if ending.stop_s:
         flags["shutdown-timeout"] = [str(ending.stop_s)]
         reasons["shutdown-timeout"] = ending.stop_reason
-    if "disable-access-log-for-endpoints" not in flags and _is_at_least(needs, _BUCKETS_SINCE):
-        flags["disable-access-log-for-endpoints"] = ["/health,/metrics"]
     args: list[Any] = [files.model, f"--served-model-name={spec.name}", "--host=0.0.0.0", f"--port={ENGINE_PORT}"]
     env, notes = _environment(site, needs, files)
     return Command(
         command=["vllm", "serve"], args=args + _explained(flags, reasons), env=env, notes=(*merged.notes, *notes)
     )
+
+
+def _of_pods(site: Site, needs: ModelNeeds, files: Files) -> dict[str, str]:
+    """What is better where an engine is a pod; the file's word stands over it."""
+    if not _is_at_least(needs, _SEEN_IN):
+        return {}
+    found = {"disable-access-log-for-endpoints": "/health,/metrics"}
+    reads_network = bool(files.markers) and "load-format" not in {n.replace("_", "-") for n in needs.spec.engine.args}
+    if reads_network and pods_of_replica(site, needs) == 1:
+        found["safetensors-load-strategy"] = "prefetch"
+    return found
+
+
+def _parallel(needs: ModelNeeds) -> dict[str, list[str]]:
+    """Sizes above one, whatever the file left out: the pod asks for GPUs by them."""
+    sizes = {"tensor": needs.tensor, "pipeline": needs.pipeline, "data": needs.data}
+    return {f"{name}-parallel-size": [str(size)] for name, size in sizes.items() if size > 1}
 
 
 def _explained(flags: dict[str, list[str]], reasons: dict[str, str]) -> list[Any]:
@@ -113,6 +129,9 @@ def _reasons(needs: ModelNeeds) -> dict[str, str]:
         "max-num-seqs": f"More wait: beyond it answers would come slower than promised, or not fit; {per_request}.",
         "gpu-memory-utilization": "What is left over is for graphs and what others hold on the GPU.",
         "tensor-parallel-size": f"{needs.tensor} GPUs share each layer; the pod must ask for as many.",
+        "disable-access-log-for-endpoints": "Probes and scrapes would be most of the log.",
+        "safetensors-load-strategy": "Reads the files ahead and in order, which the engine does by itself on NFS "
+        "only: page by page is slow on any volume over a network.",
         "quantization": "As the plan sized the weights.",
         "kv-cache-dtype": "Half the bytes of a token, twice the tokens.",
     }
@@ -147,7 +166,7 @@ def _add_adapters(flags: dict[str, list[str]], reasons: dict[str, str], files: F
 def _add_bucket(needs: ModelNeeds, flags: dict[str, list[str]], reasons: dict[str, str]) -> None:
     """A bucket at the objective, so that the share of requests that met it is counted, not interpolated."""
     objective = needs.spec.objectives.ttft_ms
-    if objective is None or objective / 1000 in _TTFT_BUCKETS or not _is_at_least(needs, _BUCKETS_SINCE):
+    if objective is None or objective / 1000 in _TTFT_BUCKETS or not _is_at_least(needs, _SEEN_IN):
         return
     if "custom-histogram-buckets" in flags:
         return

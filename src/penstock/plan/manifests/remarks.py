@@ -21,6 +21,10 @@ __all__ = ["engine_findings", "engine_notes"]
 
 def engine_findings(site: Site) -> Iterator[Finding]:
     """Everything that is wrong at once, each with its place in the fleet file."""
+    if site.needs and not site.name[0].isalpha():
+        hint = "begin it with a letter, as in `fleet-" + site.name + "`"
+        message = f"is {site.name}: Services are named after it, and their names begin with a letter"
+        yield Finding(at=("metadata", "name"), message=message, hint=hint)
     places = {model.name: place for place, model in enumerate(site.fleet.spec.models)}
     for name, needs in site.needs.items():
         at: FieldPath = ("spec", "models", places[name])
