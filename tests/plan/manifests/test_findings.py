@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from penstock.facts import find_model
 from penstock.plan.manifests.findings import TEXT_BYTES_MAX
+from penstock.plan.manifests.render import settle
+from penstock.spec.loader import load_fleet
 from plan.manifests.sites import CHAT, OPEN, findings_of
 
 
@@ -21,6 +24,12 @@ def test_a_gateway_open_to_all_is_refused_unless_it_is_meant() -> None:
 def test_files_of_this_machine_are_refused(gateway: str, field: str) -> None:
     findings = findings_of(f"{CHAT}  gateway: {{auth: {{anonymous: true}}, {gateway}}}\n")
     assert [finding.at for finding in findings] == [("spec", "gateway", field)]
+
+
+def test_a_fleet_whose_name_begins_with_a_digit_is_refused_once() -> None:
+    text = f"apiVersion: penstock.dev/v1alpha1\nkind: Fleet\nmetadata: {{name: 1st}}\nspec:\n{CHAT}{OPEN}"
+    found = settle(load_fleet(text, "fleet.yaml"), text, architecture_of=find_model).findings
+    assert [finding.at for finding in found] == [("metadata", "name")]
 
 
 def test_what_cannot_be_planned_is_told_beside_what_cannot_be_rendered() -> None:

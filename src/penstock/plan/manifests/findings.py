@@ -60,6 +60,10 @@ def _not_in_a_pod(fleet: Fleet) -> Iterator[Finding]:
 
 def _names(fleet: Fleet) -> Iterator[Finding]:
     metadata = fleet.metadata
+    if not metadata.name[0].isalpha():
+        message = f"is {metadata.name}: Services are named after it, and their names begin with a letter"
+        hint = f"begin it with a letter, as in `fleet-{metadata.name}`"
+        yield Finding(at=("metadata", "name"), message=message, hint=hint)
     if metadata.namespace is not None and not _NAMESPACE.fullmatch(metadata.namespace):
         hint = "at most 63 lower-case letters, digits and `-`"
         yield Finding(at=("metadata", "namespace"), message="is no name that a namespace may have", hint=hint)

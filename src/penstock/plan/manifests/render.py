@@ -77,12 +77,10 @@ def settle(
     findings = list(cluster_findings(fleet, text))
     sized = size_fleet(fleet, architecture_of=architecture_of, demand_of=demand_of)
     findings += [Finding(at=r.at, message=r.message, hint=r.hint or None) for r in sized.refusals]
-    if findings:
-        return Settled(site=None, findings=tuple(findings))
     by_name = {model.name: model for model in fleet.spec.models}
     needs = {name: needs_of(by_name[name], plan) for name, plan in sized.plans.items()}
     site = site_of(fleet, text, needs, namespace=namespace, cluster=cluster)
-    findings += engine_findings(site)
+    findings += [finding for finding in engine_findings(site) if finding not in findings]
     return Settled(site=None if findings else site, findings=tuple(findings))
 
 

@@ -1,7 +1,7 @@
-"""A bundle as a kustomization: a base, and an overlay for each cluster in which a person makes changes. Pure.
+"""A bundle as a kustomization: a base, and an overlay for each cluster. Pure.
 
     base/                  what is the same in every cluster
-    overlays/CLUSTER/      what is that cluster's own; images and patches are changed there
+    overlays/CLUSTER/      what is that cluster's own, and every image once; one's own folders begin from it
 
 Objects keep their order, so that a volume is there before what is mounted from it.
 """
@@ -20,11 +20,12 @@ __all__ = ["DEFAULT_OVERLAY", "images_of", "kustomize_files"]
 DEFAULT_OVERLAY = "default"
 """Name of the overlay of a fleet that runs in one cluster."""
 _PATCHES = """\
-# Changes of one's own go here, as in
-# patches:
-#   - target: {kind: Deployment, name: NAME}
-#     patch: |
-#       - {op: replace, path: /spec/revisionHistoryLimit, value: 1}
+# Changes of your own go into a folder of your own, whose kustomization.yaml begins from this one:
+#   resources: [../overlays/NAME]
+#   patches:
+#     - target: {kind: Deployment, name: NAME}
+#       patch: |
+#         - {op: replace, path: /spec/revisionHistoryLimit, value: 1}
 """
 
 
@@ -35,7 +36,7 @@ def kustomize_files(bundles: Mapping[str, Bundle]) -> dict[str, str]:
     files = _folder("base", base, resources=[], more={})
     for cluster, bundle in bundles.items():
         own = Bundle(manifests=tuple(m for m in bundle.manifests if repr(m) not in shared))
-        reason = "Every image at one place: a new tag or a digest here holds over the base's."
+        reason = "Every image once, as it is."
         images = {"images": Because(images_of(bundle.manifests), reason)}
         files |= _folder(f"overlays/{cluster}", own, resources=["../../base"], more=images)
     return dict(sorted(files.items()))
