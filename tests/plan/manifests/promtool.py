@@ -110,8 +110,9 @@ def _run(
     plain = [{key: value for key, value in group.items() if key != "interval"} for group in groups]
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "rules.json").write_text(json.dumps({"groups": plain}))
-        test = {
+        test: dict[str, Any] = {
             "rule_files": ["rules.json"] if plain else [],
+            "group_eval_order": [group["name"] for group in plain],  # else in any order
             "evaluation_interval": every or step,
             "tests": [
                 {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from penstock.plan.manifests.monitoring.alerts import PAGES, alerts
+from penstock.plan.manifests.monitoring.replicas import replica_alerts
 from plan.manifests.monitoring.worlds import healthy, site
 from plan.manifests.promtool import assert_firing, needs_promtool
 
@@ -12,7 +13,9 @@ SITE = site()
 def test_every_alert_has_one_page_and_every_page_an_alert() -> None:
     names = [page.name for page in PAGES]
     assert len(set(names)) == len(names)
-    assert {alert.page.name for group in alerts(SITE).values() for alert in group} == set(names)
+    told = {alert.page.name for group in alerts(SITE).values() for alert in group}
+    told |= {alert.page.name for alert in replica_alerts(SITE, SITE.needs["chat"])}
+    assert told == set(names)
 
 
 def test_only_what_hurts_users_wakes_somebody() -> None:

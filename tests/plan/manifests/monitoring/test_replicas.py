@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from penstock.plan.manifests import Site
 from penstock.plan.manifests.law import start_budget_s
 from penstock.plan.manifests.monitoring.replicas import PAGES, replica_alerts, start_seconds
 from plan.manifests.monitoring.worlds import World, engine, healthy, kubernetes, site, steady
@@ -21,6 +22,11 @@ def pod(name: str, started_s: float, ready_s: float) -> World:
         f"kube_pod_start_time{{{where}}}": steady(started_s),
         f"kube_pod_status_ready_time{{{where}}}": steady(ready_s),
     }
+
+
+def expression(where: Site, page: str) -> str:
+    (needs,) = where.needs.values()
+    return next(alert.expr for alert in replica_alerts(where, needs) if alert.page.name == page)
 
 
 def blind() -> World:
@@ -79,7 +85,11 @@ def test_a_group_of_several_nodes_is_watched_by_its_leaders() -> None:
         "  models: [{name: big, source: Qwen/Qwen3-32B, hardware: {gpu: H100, count: 4}}]\n" + OPEN
     )
 
-    missing = next(alert.expr for alert in replica_alerts(found) if alert.page.name == "PenstockReplicasMissing")
+    missing = next(
+        alert.expr
+        for alert in replica_alerts(found, *found.needs.values())
+        if alert.page.name == "PenstockReplicasMissing"
+    )
     assert 'kube_statefulset_replicas{namespace="default",statefulset="demo-big"}' in missing
 
 
@@ -89,9 +99,11 @@ def test_an_hpa_of_ours_is_watched_by_its_own_name() -> None:
         "autoscaling: {via: hpa, maxReplicas: 3}}]\n" + OPEN
     )
 
-    stuck = next(alert.expr for alert in replica_alerts(found) if alert.page.name == "PenstockScalerStuck")
+    stuck = next(
+        alert.expr for alert in replica_alerts(found, *found.needs.values()) if alert.page.name == "PenstockScalerStuck"
+    )
     assert 'horizontalpodautoscaler="demo-a"' in stuck
 
 
 def test_every_page_has_an_alert() -> None:
-    assert {alert.page.name for alert in replica_alerts(SITE)} == {page.name for page in PAGES}
+    assert {alert.page.name for alert in replica_alerts(SITE, SITE.needs["chat"])} == {page.name for page in PAGES}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
 
 from penstock.plan.manifests.keda import scaled_object
+from penstock.plan.manifests.monitoring import monitoring
 from penstock.plan.manifests.monitoring.gpus import GPU_METRICS
 from penstock.plan.manifests.monitoring.rules import rules
 from plan.manifests.monitoring.names import RECORDED, engine_series, gateway_series, selectors
@@ -120,6 +122,18 @@ def test_labels_by_which_prometheus_finds_its_rules_are_on_them() -> None:
     found = site(FLEET.replace("monitoring: {}", "monitoring: {labels: {release: prom}}"))
 
     assert {manifest.object["metadata"]["labels"]["release"] for manifest in rules(found)} == {"prom"}
+
+
+def test_no_object_is_too_large_for_prometheus_operator_or_kubectl_however_many_models() -> None:
+    """The operator takes 512 KiB in one; `kubectl apply` keeps a copy of 256 KiB at most in an annotation."""
+    models = "".join(
+        f"    - {{name: m{n}, source: Qwen/Qwen3-8B, hardware: {{gpu: H100}}, objectives: {{ttftMs: 300, itlMs: 50}}, "
+        "autoscaling: {maxReplicas: 8}}\n"
+        for n in range(100)
+    )
+    many = site_from(f"  monitoring: {{}}\n  models:\n{models}{OPEN}")
+
+    assert max(len(json.dumps(manifest.object)) for manifest in monitoring(many)) < 100_000
 
 
 @needs_promtool

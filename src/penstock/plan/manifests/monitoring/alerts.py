@@ -14,12 +14,11 @@ PAGES: tuple[Page, ...] = (*promises.PAGES, *gateways.PAGES, *engines.PAGES, *re
 
 
 def alerts(site: Site) -> dict[str, list[Alert]]:
-    """Alerts by group."""
+    """Alerts on all models together, by group; those on one model's replicas are `replica_alerts`."""
     groups = {
         "promises": list(promises.promise_alerts(site)),
         "gateway": list(gateways.gateway_alerts(site)),
         "engines": list(engines.engine_alerts(site)),
-        "replicas": list(replicas.replica_alerts(site)),
     }
     if monitoring_of(site).gpu_metrics:
         groups["gpus"] = list(gpus.gpu_alerts(site))

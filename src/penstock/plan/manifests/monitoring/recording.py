@@ -15,7 +15,18 @@ from penstock.plan.manifests.signals import duration, quoted, scope, window_s
 from penstock.plan.manifests.site import Site
 from penstock.spec import ModelSpec
 
-__all__ = ["BURN_WINDOWS_S", "BY", "FAILED", "JUDGED", "models_of", "records", "sleepers", "slow_share", "window_name"]
+__all__ = [
+    "BURN_WINDOWS_S",
+    "BY",
+    "FAILED",
+    "JUDGED",
+    "model_records",
+    "models_of",
+    "records",
+    "sleepers",
+    "slow_share",
+    "window_name",
+]
 
 BY = "by (namespace, fleet, model)"
 FAILED = 'outcome=~"shed|timeout|upstream_error"'
@@ -59,13 +70,19 @@ def window_name(site: Site, seconds: int) -> str:
 
 
 def records(site: Site) -> dict[str, list[Record]]:
-    """Recorded series by group: each group is evaluated in order."""
-    burn = [record for w in BURN_WINDOWS_S for record in _burn(site, w)]
+    """Recorded series of all models together, by group: each group is evaluated in order."""
     return {
         "load": [*_load(site), *_traffic(site), *_saturation(site)],
         "latency": list(_latency(site)),
-        "objectives": [*burn, *_goodput(site)],
+        "objectives": [record for w in BURN_WINDOWS_S for record in _burn(site, w)],
     }
+
+
+def model_records(site: Site, model: ModelSpec) -> list[Record]:
+    """Recorded series that depend on a model's own objectives."""
+    objective_ms = model.objectives.ttft_ms
+    slow = [] if objective_ms is None else [r for w in BURN_WINDOWS_S for r in _slow(site, model, objective_ms, w)]
+    return [*slow, *_goodput(site, model)]
 
 
 def _load(site: Site) -> Iterator[Record]:
@@ -135,9 +152,6 @@ def _burn(site: Site, seconds: int) -> Iterator[Record]:
     if seconds in LONG_WINDOWS_S:
         count = f"({_failed(site, gateway, w)}) * {window_s(site, seconds)}"
         yield Record(name=f"penstock:errors:increase{w}", expr=count)
-    for model in models_of(site):
-        if model.objectives.ttft_ms is not None:
-            yield from _slow(site, model, model.objectives.ttft_ms / 1000, seconds)
 
 
 def _failed(site: Site, gateway: str, w: str) -> str:
@@ -151,9 +165,9 @@ def _failed(site: Site, gateway: str, w: str) -> str:
     return f"clamp_min({failed} - sum {BY} (rate({refused}[{w}])), 0)\nor {failed}"
 
 
-def _slow(site: Site, model: ModelSpec, objective_s: float, seconds: int) -> Iterator[Record]:
+def _slow(site: Site, model: ModelSpec, objective_ms: float, seconds: int) -> Iterator[Record]:
     w = window_name(site, seconds)
-    share = slow_share(site, model.name, "penstock_ttft_seconds", objective_s, w)
+    share = slow_share(site, model.name, "penstock_ttft_seconds", objective_ms / 1000, w)
     yield Record(name=f"penstock:ttft_slow:ratio_rate{w}", expr=share, labels={"model": model.name})
     if seconds in LONG_WINDOWS_S:
         where = scope(site, component="gateway", model=model.name)
@@ -192,20 +206,19 @@ def _le(bound: float) -> str:
     return quoted(text.replace(".", "\\.") if "." in text else f"{text}(\\.0)?")
 
 
-def _goodput(site: Site) -> Iterator[Record]:
+def _goodput(site: Site, model: ModelSpec) -> Iterator[Record]:
     """Per objective the share of requests that met it, and requests per second that met them all, at most."""
-    w = window_name(site, _SHORT_S)
-    for model in models_of(site):
-        limits = model.objectives
-        for objective, limit_ms, series in (
-            ("ttft", limits.ttft_ms, "penstock_ttft_seconds"),
-            ("itl", limits.itl_ms, "penstock_time_per_output_token_seconds"),
-            ("e2e", limits.e2e_ms, "penstock_request_duration_seconds"),
-        ):
-            if limit_ms is not None:
-                share = slow_share(site, model.name, series, limit_ms / 1000, w)
-                name = f"penstock:objective_met:ratio_rate{w}"
-                yield Record(name=name, expr=f"1 - {share}", labels={"objective": objective, "model": model.name})
-    ok = f'sum {BY} (rate(penstock_requests_total{{{scope(site, component="gateway")},outcome="ok",model!=""}}[{w}]))'
-    met = f"min {BY} (penstock:objective_met:ratio_rate{w}{{{scope(site)}}})"
-    yield Record(name=f"penstock:goodput:rate{w}", expr=f"{ok}\n* {met}\nor {ok}")
+    w, limits, labels = window_name(site, _SHORT_S), model.objectives, {"model": model.name}
+    for objective, limit_ms, series in (
+        ("ttft", limits.ttft_ms, "penstock_ttft_seconds"),
+        ("itl", limits.itl_ms, "penstock_time_per_output_token_seconds"),
+        ("e2e", limits.e2e_ms, "penstock_request_duration_seconds"),
+    ):
+        if limit_ms is not None:
+            share = slow_share(site, model.name, series, limit_ms / 1000, w)
+            name = f"penstock:objective_met:ratio_rate{w}"
+            yield Record(name=name, expr=f"1 - {share}", labels={"objective": objective, **labels})
+    where = scope(site, component="gateway", model=model.name)
+    ok = f'sum {BY} (rate(penstock_requests_total{{{where},outcome="ok"}}[{w}]))'
+    met = f"min {BY} (penstock:objective_met:ratio_rate{w}{{{scope(site, **labels)}}})"
+    yield Record(name=f"penstock:goodput:rate{w}", expr=f"{ok}\n* {met}\nor {ok}", labels=labels)

@@ -98,28 +98,27 @@ _STUCK = Page(
 PAGES = (_MISSING, _START, _AT_MAX, _BLIND, _STUCK)
 
 
-def replica_alerts(site: Site) -> Iterator[Alert]:
-    """Alerts on the number of replicas, for each model that Penstock runs."""
-    for needs in site.needs.values():
-        labels = {"namespace": site.namespace, "fleet": site.name, "model": needs.spec.name}
-        yield Alert(
-            page=_MISSING,
-            expr=_missing(site, needs),
-            severity="warning",
-            for_s=start_budget_s(needs) + 300,
-            labels=labels,
-        )
-        budget_s = start_budget_s(needs)
-        started = f"kube_pod_start_time{{{_pods(site, needs)}}}"
-        yield Alert(
-            page=_START,
-            expr=f"max({start_seconds(site, needs)} and on (namespace, pod) time() - {started} < {2 * budget_s + 3600})"
-            f" > {_START_SHARE * budget_s:g}",
-            severity="warning",
-            labels=labels,
-        )
-        if needs.spec.autoscaling is not None:
-            yield from _scaler(site, needs, labels)
+def replica_alerts(site: Site, needs: ModelNeeds) -> Iterator[Alert]:
+    """Alerts on the number of a model's replicas."""
+    labels = {"namespace": site.namespace, "fleet": site.name, "model": needs.spec.name}
+    yield Alert(
+        page=_MISSING,
+        expr=_missing(site, needs),
+        severity="warning",
+        for_s=start_budget_s(needs) + 300,
+        labels=labels,
+    )
+    budget_s = start_budget_s(needs)
+    started = f"kube_pod_start_time{{{_pods(site, needs)}}}"
+    yield Alert(
+        page=_START,
+        expr=f"max({start_seconds(site, needs)} and on (namespace, pod) time() - {started} < {2 * budget_s + 3600})"
+        f" > {_START_SHARE * budget_s:g}",
+        severity="warning",
+        labels=labels,
+    )
+    if needs.spec.autoscaling is not None:
+        yield from _scaler(site, needs, labels)
 
 
 def start_seconds(site: Site, needs: ModelNeeds) -> str:
