@@ -23,6 +23,12 @@ class GoneFlag:
 
 
 _SEEN_WITHOUT = "0.32.0"
+_SEEN_GOING = {
+    "--disable-log-requests": "0.12.0",
+    "--num-scheduler-steps": "0.10.2",
+    "--multi-step-stream-outputs": "0.10.2",
+}
+"""Flags whose removal is on record: vLLM pull requests 29402 (November 2025), 22138 and 22779 (August 2025)."""
 _INSTEAD = {
     "--disable-log-requests": "nothing: logging is off by default, --enable-log-requests turns it on",
     "--num-scheduler-steps": "nothing: async scheduling is on by default; tune --max-num-batched-tokens",
@@ -58,7 +64,10 @@ _INSTEAD = {
     "--num-redundant-experts": "--eplb-config",
 }
 GONE_FLAGS: tuple[GoneFlag, ...] = (
-    *(GoneFlag(name=name, gone_in=_SEEN_WITHOUT, instead=instead) for name, instead in _INSTEAD.items()),
+    *(
+        GoneFlag(name=name, gone_in=_SEEN_GOING.get(name, _SEEN_WITHOUT), instead=instead)
+        for name, instead in _INSTEAD.items()
+    ),
     GoneFlag(name="--log-config-file", gone_in="0.33.0", instead="--logging-config.pylogging_config_file"),
     GoneFlag(name="--disable-cascade-attn", gone_in="0.33.0", instead=""),
 )

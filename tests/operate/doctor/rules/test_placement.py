@@ -1,0 +1,34 @@
+"""Spot machines, priorities, drivers."""
+
+from __future__ import annotations
+
+import pytest
+
+from operate.doctor.faults import PLACEMENT, Fault, assert_found_alone, codes, examined, read
+
+
+@pytest.mark.parametrize("fault", PLACEMENT, ids=lambda fault: fault.name)
+def test_each_fault_is_found_alone_and_at_its_line(fault: Fault) -> None:
+    assert_found_alone(fault)
+
+
+@pytest.mark.parametrize("key", ["node.kubernetes.io/not-ready", "cloud.google.com/gke-spot", "example.com/own"])
+def test_taints_that_exist_are_tolerated_without_a_word(key: str) -> None:
+    text = read("stack.yaml").replace("karpenter.sh/capacity-type", key)
+
+    assert codes(examined(text, "stack.yaml")) == []
+
+
+def test_an_image_for_cuda_12_runs_on_an_older_driver() -> None:
+    text = read("cluster.yaml").replace('"580"', '"550"').replace("v0.32.0", "v0.32.0-cu129")
+
+    assert codes(examined(text, "cluster.yaml")) == []
+
+
+def test_spot_for_some_with_a_floor_on_demand_is_right() -> None:
+    text = read("stack.yaml")
+    start = text.index("apiVersion: apps/v1")
+    spot = text[start : text.index("---", start)].replace("name: llama-70b\n  namespace", "name: spot\n  namespace")
+    spot = spot.replace("nodeSelector:", 'nodeSelector:\n        karpenter.sh/capacity-type: "spot"')
+
+    assert codes(examined(f"{text}---\n{spot}", "stack.yaml")) == []
