@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from penstock.facts import find_model
@@ -10,7 +11,7 @@ from penstock.plan.manifests import Manifest, Site, needs_of, site_of
 from penstock.plan.manifests.engine import render_engines
 from penstock.spec.loader import load_fleet
 
-__all__ = ["manifests_of", "objects_of", "one", "site_from", "site_of_text"]
+__all__ = ["manifests_of", "objects_of", "one", "site_from", "site_of_text", "with_source"]
 
 HEAD = "apiVersion: penstock.dev/v1alpha1\nkind: Fleet\nmetadata: {name: f, namespace: llm}\nspec:\n"
 
@@ -28,6 +29,14 @@ def site_from(*models: str, more: str = "") -> Site:
     """A fleet `f` in namespace `llm` of these models, each a flow mapping; `more` are lines of `spec`, unindented."""
     rest = "".join(f"  {line}\n" for line in more.splitlines())
     return site_of_text(f"{HEAD}{rest}  models:\n" + "".join(f"    - {model}\n" for model in models))
+
+
+def with_source(site: Site, source: str) -> Site:
+    """The same with every model's files somewhere else: a folder that this machine does not have to have."""
+    needs = {
+        name: replace(need, spec=need.spec.model_copy(update={"source": source})) for name, need in site.needs.items()
+    }
+    return replace(site, needs=needs)
 
 
 def manifests_of(*models: str, more: str = "") -> list[Manifest]:

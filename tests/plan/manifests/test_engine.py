@@ -85,6 +85,16 @@ def test_a_rollout_is_called_stuck_only_after_a_start_and_an_end() -> None:
     assert spec["progressDeadlineSeconds"] > start + pod["terminationGracePeriodSeconds"] + spec["minReadySeconds"]
 
 
+def test_why_there_is_no_budget_is_said() -> None:
+    def heading(fields: str) -> str:
+        model = f"{{name: m, source: Qwen/Qwen3-8B, hardware: {{gpu: H100}}{fields}}}"
+        (found,) = (m for m in manifests_of(model) if m.kind == "Deployment")
+        return found.heading
+
+    assert "No disruption budget" in heading("")
+    assert "No disruption budget" not in heading(", replicas: 2")
+
+
 def test_a_pull_of_the_pods_own_counts_in_a_rollout() -> None:
     own = deployment(", storage: {mode: node}")["spec"]["progressDeadlineSeconds"]
     assert own > deployment()["spec"]["progressDeadlineSeconds"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.plan.manifests.remarks import engine_findings, engine_notes
-from plan.manifests.engines import site_from, site_of_text
+from plan.manifests.engines import site_from, site_of_text, with_source
 
 SHA = "a" * 40
 
@@ -52,6 +52,21 @@ def test_a_secret_in_the_file_is_refused_as_the_file_is_kept_in_the_cluster(
     (found,) = engine_findings(site)
     assert found.at == ("spec", "models", 0, "engine", *at)
     assert hint in (found.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("source", "storage", "at", "words"),
+    [
+        ("./tiny", "{}", ("source",), "a folder of this machine"),
+        ("/srv/qwen", "{claim: ours}", ("source",), "mounted at /models"),
+        ("s3://bucket/qwen", "{mode: none}", ("storage", "mode"), "downloads from the hub only"),
+    ],
+)
+def test_files_that_a_pod_could_not_reach_are_found(source: str, storage: str, at: tuple[str, ...], words: str) -> None:
+    model = f"{{name: m, source: Qwen/Qwen3-8B, hardware: {{gpu: H100}}, storage: {storage}}}"
+    (found,) = engine_findings(with_source(site_from(model), source))
+    assert found.at == ("spec", "models", 0, *at)
+    assert words in found.message
 
 
 def test_a_fleet_whose_name_begins_with_a_digit_has_no_names_for_its_services() -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from penstock.plan.manifests.engine import render_engines
 from penstock.plan.manifests.manifest import Wave
 from penstock.plan.manifests.volumes import files_of
-from plan.manifests.engines import manifests_of, objects_of, one, site_from
+from plan.manifests.engines import manifests_of, objects_of, one, site_from, with_source
 
 GIB = 1 << 30
 
@@ -119,9 +120,19 @@ def test_a_claim_that_exists_gets_a_job_only_and_several_models_may_name_it() ->
     assert kinds(model("{claim: ours}"), second) == ["Job", "Job"]
 
 
-def test_files_that_are_there_already_are_not_pulled() -> None:
-    site = site_from("{name: m, source: Qwen/Qwen3-8B, hardware: {gpu: H100}, storage: {claim: ours}}")
-    assert files_of(site, site.needs["m"]).markers == ("/models/Qwen--Qwen3-8B/current/.penstock-model.json",)
+def test_a_folder_of_a_claim_is_served_as_it_is_and_nothing_is_pulled() -> None:
+    site = with_source(site_from(model("{claim: ours}")), "/models/qwen")
+    files = files_of(site, site.needs["m"])
+    assert (files.model, files.markers, files.pulled) == ("/models/qwen", (), ())
+    assert files.volumes[0]["persistentVolumeClaim"]["claimName"] == "ours"
+    assert "Job" not in {manifest.kind for manifest in render_engines(site)}
+
+
+def test_a_folder_without_a_claim_is_in_the_image() -> None:
+    site = with_source(site_from(model("{}")), "/opt/qwen")
+    files = files_of(site, site.needs["m"])
+    assert (files.model, files.volumes, files.downloads) == ("/opt/qwen", (), False)
+    assert not {"Job", "PersistentVolumeClaim"} & {manifest.kind for manifest in render_engines(site)}
 
 
 def test_a_simulated_engine_has_no_files() -> None:

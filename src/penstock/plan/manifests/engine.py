@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from penstock.plan.manifests.budget import render_budget
+from penstock.plan.manifests.budget import most_replicas, render_budget
 from penstock.plan.manifests.fetch import render_fetch
 from penstock.plan.manifests.gpu_sharing import operator_values, pods_of_replica, render_gpu_claims
 from penstock.plan.manifests.group import render_group
@@ -66,6 +66,8 @@ def _deployments(site: Site, needs: ModelNeeds) -> Iterator[Manifest]:
         yield _deployment(site, needs, Role(pool="on-demand"), {"replicas": replicas}, heading)
     what = "Simulated engines" if needs.is_simulated else "Engines"
     heading = f"{what} of {needs.spec.name}: {_hardware(needs)} each."
+    if most_replicas(needs) < 2:
+        heading += " No disruption budget: with one replica it could only keep nodes from being drained, for ever."
     if needs.spec.autoscaling is not None:
         heading += (
             " The number of replicas is left out, as the autoscaler sets it: it starts with one and is then scaled to "
@@ -114,6 +116,7 @@ def _deadline(site: Site, needs: ModelNeeds) -> tuple[int, str]:
     pull = 2 * pull_s(needs) if files_of(site, needs).pulled else 0
     parts = [f"{_IMAGE_PULL_S} s for a node and the image", f"{start} s to start", f"{grace} s for an old one to end"]
     parts += [f"{pull} s to pull the model"] if pull else []
+    parts.append(f"{_READY_S} s to stay ready")
     total = _IMAGE_PULL_S + start + grace + pull + _READY_S
     return total, f"{', '.join(parts)}: a rollout that takes longer is stuck, and is reported so."
 
