@@ -17,6 +17,7 @@ from penstock import __version__
 from penstock.cli import (
     bench,
     calibrate,
+    doctor,
     engine,
     gateway,
     importing,
@@ -67,6 +68,7 @@ _COMMANDS = (  # the order of `penstock --help`
     simulate,
     calibrate,
     importing,
+    doctor,
     engine,
     smoke,
     bench,
