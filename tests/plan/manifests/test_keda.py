@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from penstock.plan.manifests.emit import emit
 from penstock.plan.manifests.keda import scaled_object
 from penstock.plan.manifests.law import start_budget_s, target_of
 from penstock.plan.manifests.signals import asked, in_flight
+from plan.manifests.promtool import Sample, assert_answers, needs_promtool
 from plan.manifests.sites import OPEN, site_from
 from plan.manifests.validation import problems_of
 
@@ -144,3 +147,38 @@ def test_the_yaml_says_why() -> None:
 
     for words in ("ceil(sum over all replicas", "at the objectives", "no thrash", "The only thing that sets them"):
         assert words in text
+
+
+FLOOR = ", scheduling: {spot: allowed, onDemandReplicas: 2}"
+
+
+def test_replicas_that_always_run_are_part_of_the_whole_and_not_of_what_is_scaled() -> None:
+    times = "start: '0 8 * * *', end: '0 18 * * *'"
+    schedule = f"schedule: [{{name: day, {times}, replicas: 5}}, {{name: night, {times}, replicas: 2}}]"
+    body = scaled(f"minReplicas: 3, maxReplicas: 8, targetConcurrency: 10, {schedule}", FLOOR)
+
+    spec = body["spec"]
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"], spec["fallback"]["replicas"]) == (1, 6, 1)
+    assert triggers(body)["at-day"]["metadata"]["desiredReplicas"] == "3"
+    assert "at-night" not in triggers(body)
+    query = triggers(body)["requests"]["metadata"]["query"]
+    assert query.startswith("clamp_min(max(")
+    assert query.endswith(") - 20, 0)")
+
+
+def test_beside_a_floor_nothing_sleeps_and_nobody_must_wake_it() -> None:
+    body = scaled("minReplicas: 0, maxReplicas: 8", FLOOR)
+
+    assert body["spec"]["minReplicaCount"] == 0
+    assert body["spec"]["cooldownPeriod"] == 600
+    assert "asked" not in triggers(body)
+
+
+@needs_promtool
+@pytest.mark.parametrize(("running", "beyond"), [(15, 0), (20, 0), (47, 27)])
+def test_only_what_the_floor_cannot_hold_asks_for_more(running: int, beyond: int) -> None:
+    query = triggers(scaled("maxReplicas: 8, targetConcurrency: 10", FLOOR))["requests"]["metadata"]["query"]
+    labels = '{namespace="llm",fleet="demo",model="chat"}'
+
+    series = {f"penstock_in_flight_requests{labels}": f"{running}x40"}
+    assert_answers(query, series, [Sample(beyond)])

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.plan.manifests.law import behavior, is_group, scale_target, start_budget_s, target_of
+from penstock.plan.manifests.law import (
+    behavior,
+    bounds_of,
+    floor_of,
+    is_group,
+    scale_target,
+    sleeps,
+    start_budget_s,
+    target_of,
+)
 from penstock.plan.manifests.manifest import plain
 from penstock.spec import AutoscalingSpec
 from plan.manifests.hpa_law import SYNC_S, Hpa, replay
@@ -134,3 +143,19 @@ def test_a_slow_start_does_not_ask_for_more() -> None:
     replicas = replay(hpa(20, replicas=2), lambda _: 100.0, 1800)
 
     assert max(replicas) == 5
+
+
+@pytest.mark.parametrize(
+    ("said", "floor", "bounds"),
+    [("minReplicas: 3", 0, (0, 3, 40)), ("minReplicas: 3", 2, (2, 1, 38)), ("minReplicas: 0", 2, (2, 0, 38))],
+)
+def test_bounds_are_the_files_without_what_always_runs(said: str, floor: int, bounds: tuple[int, int, int]) -> None:
+    scheduling = f", scheduling: {{spot: allowed, onDemandReplicas: {floor}}}"
+    site = site_from(SCALED % (f", {said}", scheduling) + OPEN)
+    needs = site.needs["chat"]
+    assert needs.spec.autoscaling is not None
+
+    found = bounds_of(site, needs, needs.spec.autoscaling)
+    assert (found.floor, found.least, found.most) == bounds
+    assert floor_of(site, needs) == floor
+    assert sleeps(site, needs) == (said == "minReplicas: 0" and floor == 0)

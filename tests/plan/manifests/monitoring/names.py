@@ -16,7 +16,7 @@ from penstock.serve.record import RequestRecord
 from penstock.serve.routing.endpoints import EndpointAddress, EndpointTable
 from penstock.serve.telemetry import ModelProfile, Telemetry
 
-__all__ = ["RECORDED", "engine_series", "gateway_series", "selectors"]
+__all__ = ["RECORDED", "engine_series", "gateway_page", "gateway_series", "selectors"]
 
 RECORDED = Path(__file__).resolve().parents[4].parent / "shared" / "reference" / "vllm-api"
 _SELECTOR = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\{([^{}]*)\}")
@@ -33,16 +33,20 @@ def engine_series() -> dict[str, set[str]]:
 @cache
 def gateway_series() -> dict[str, set[str]]:
     """Labels by series name."""
+    return _series(gateway_page().decode())
+
+
+def gateway_page() -> bytes:
+    """What a gateway says that serves `chat`, whose requests end well and badly, and knows `nap`, which sleeps."""
     table = EndpointTable()
     table.set_pool("chat", [EndpointAddress(id="e1", host="127.0.0.1", port=1)])
-    telemetry = Telemetry({"chat": ModelProfile()}, "demo", "1", 0.0)
+    telemetry = Telemetry({"chat": ModelProfile(), "nap": ModelProfile()}, "demo", "1", 0.0)
     for outcome, reason in (("ok", ""), ("upstream_error", "no_endpoint")):
         telemetry.begin("chat", 0.0)
         record = RequestRecord(model="chat", tenant="acme", outcome=outcome, reason=reason)  # type: ignore[arg-type]
         record.is_stream, record.ttft_ms, record.total_ms, record.output_tokens = True, 5.0, 9.0, 3
         telemetry.end(record, 0.0)
-    page = MetricsPage(telemetry, table, now=lambda: 0.0, connections=lambda: 0)
-    return _series(page.render().decode())
+    return MetricsPage(telemetry, table, now=lambda: 0.0, connections=lambda: 0).render()
 
 
 def selectors(expr: str) -> list[tuple[str, set[str]]]:
