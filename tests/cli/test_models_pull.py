@@ -30,6 +30,16 @@ def test_each_source_of_a_fleet_is_asked_for_once(tmp_path: Path) -> None:
     assert (str(asked.source), asked.models) == ("org/tiny@r1", ("chat", "chat-again"))
 
 
+def test_adapters_are_asked_for_too(tmp_path: Path) -> None:
+    adapters = "\n      adapters: [{name: law, source: org/law, revision: v2}]"
+    file = fleet_file(tmp_path, FLEET.replace("revision: r1", f"revision: r1{adapters}", 1))
+
+    assert [(str(a.source), a.models) for a in fleet_sources(file)] == [
+        ("org/law@v2", ("chat",)),
+        ("org/tiny@r1", ("chat", "chat-again")),
+    ]
+
+
 def test_one_model_of_a_fleet_is_chosen_and_another_name_is_told(tmp_path: Path) -> None:
     file = fleet_file(tmp_path)
 

@@ -9,7 +9,7 @@ import pytest
 
 from cli.models_place import filled, fleet_file
 from fakes.models import small_model, write
-from fakes.stores import flip
+from fakes.stores import Memory, flip, pull
 from penstock.cli.main import main
 from penstock.cli.models_verify import find_stored
 from penstock.errors import UsageError
@@ -61,6 +61,15 @@ def test_a_name_a_source_a_folder_and_a_fleet_mean_the_same(tmp_path: Path, caps
         capsys.readouterr()
         assert main(["models", "verify", what, f"--to={store}", "--revision", "r1"]) == 0
         assert capsys.readouterr().out == "ok       org--tiny r1: all as published\n"
+
+
+def test_a_fleets_model_is_found_under_whatever_name_it_was_pulled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pull(Memory(), tmp_path / "s", name="org--tiny--prod")
+
+    assert main(["models", "verify", fleet_file(tmp_path), f"--to={tmp_path / 's'}"]) == 0
+    assert "org--tiny--prod r1" in capsys.readouterr().out
 
 
 def test_a_store_may_be_named_instead_of_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,6 +59,7 @@ def pull(
     check_hashes: Annotated[
         bool, _Option("--check-hashes", help="Read what is there in full before it counts.")
     ] = False,
+    current: Annotated[bool, _Option("--current", help="Point the link DIR/NAME/current at the revision.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Fetch models, verify them, and publish them in a store: DIR/NAME/REVISION.
@@ -74,6 +75,7 @@ def pull(
         allows_pickle=allow_pickle,
         workers=workers,
         checks_hashes=check_hashes,
+        sets_current=current,
     )
     run_pull(source, to, revision=revision, models=model or (), name=name, options=options, output=output)
 

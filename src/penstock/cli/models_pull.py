@@ -31,7 +31,7 @@ def is_fleet_file(text: str) -> bool:
 
 
 def fleet_sources(file: str, only: Sequence[str] = ()) -> list[Asked]:
-    """The sources of a fleet file's models, each once. Engines that run elsewhere have none to pull.
+    """The sources of a fleet file's models and their adapters, each once. Engines that run elsewhere have none.
 
     Raises:
         UsageError: the file is wrong, `only` names a model that it does not have, or a source cannot be read.
@@ -42,9 +42,11 @@ def fleet_sources(file: str, only: Sequence[str] = ()) -> list[Asked]:
         raise UsageError(f"{file} has no model {unknown[0]!r}", hint=f"it has {', '.join(sorted(known))}")
     found: dict[ModelSource, list[str]] = {}
     for model in models:
-        if model.endpoints is None and (not only or model.name in only):
-            source = parse_source(model.source_or_name)
-            found.setdefault(source.at(model.revision), []).append(model.name)
+        if model.endpoints is not None or (only and model.name not in only):
+            continue
+        places = [(a.source, a.revision) for a in model.adapters] + [(model.source_or_name, model.revision)]
+        for text, revision in places:
+            found.setdefault(parse_source(text).at(revision), []).append(model.name)
     return [Asked(source=source, models=tuple(names)) for source, names in found.items()]
 
 

@@ -101,9 +101,8 @@ def run_gc(
 
 
 def _wish(file: str) -> list[Wish]:
-    return [
-        Wish(model=a.source.name, revision=a.source.digest or a.source.revision, by=file) for a in fleet_sources(file)
-    ]
+    sources = [asked.source for asked in fleet_sources(file)]
+    return [Wish(model=s.name, source=s.origin, revision=s.digest or s.revision, by=file) for s in sources]
 
 
 def _remove(gone: Sequence[Verdict], root: Path) -> list[str]:

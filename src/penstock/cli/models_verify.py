@@ -119,7 +119,8 @@ def _of_fleet(file: str, store: Path) -> list[Path]:
         if asked.source.scheme is Scheme.PATH:
             folders.append(Path(asked.source.location).expanduser().absolute())
         else:
-            folders.append(find_stored(store, asked.source.name, asked.source.revision)[0].folder)
+            pinned = asked.source.digest or asked.source.revision
+            folders.append(find_stored(store, asked.source.origin, pinned)[0].folder)
     return folders
 
 

@@ -55,6 +55,13 @@ def test_a_branch_wants_what_was_pulled_for_it() -> None:
     assert removed(entry("x", requested="prod"), NEW, wishes=(wish("prod"),)) == ["new"]
 
 
+def test_a_model_under_another_name_is_known_by_its_source() -> None:
+    named = entry("x", model="org--m--prod", source="org/m", requested="prod")
+    by_source = Wish(model="org--m", source="org/m", revision="prod", by="fleet.yaml")
+
+    assert removed(named, entry("y", model="org--n", source="org/n"), wishes=(by_source,)) == ["y"]
+
+
 def test_a_short_commit_and_a_digest_are_known() -> None:
     digest = "sha256:" + "b" * 64
     folder = entry(digest.replace(":", "-"), revision=digest)

@@ -46,7 +46,7 @@ def test_a_revision_names_its_folder_its_partial_and_its_lock() -> None:
     assert lock_name("abc") == ".lock-abc"
 
 
-@pytest.mark.parametrize("revision", ["", ".", "..", "a/b", ".hidden", "x" * 129])
+@pytest.mark.parametrize("revision", ["", ".", "..", "a/b", ".hidden", "x" * 129, "current"])
 def test_a_revision_that_cannot_name_a_folder_is_refused(revision: str) -> None:
     with pytest.raises(UsageError, match="cannot name a folder"):
         safe_revision(revision)

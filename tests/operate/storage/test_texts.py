@@ -68,5 +68,13 @@ def test_a_damaged_generation_config_is_an_error() -> None:
     assert [(e, f) for e, f, _ in found({**GOOD, "generation_config.json": "{"})] == [(True, "generation_config.json")]
 
 
+def test_an_adapter_needs_no_config_and_no_tokenizer_of_its_own() -> None:
+    good = {"adapter_config.json": '{"peft_type": "LORA", "base_model_name_or_path": "org/base"}'}
+
+    assert found(good) == []
+    for text in ("{}", "{", None):
+        assert [(e, f) for e, f, _ in found({"adapter_config.json": text})] == [(True, "adapter_config.json")]
+
+
 def test_a_list_of_modules_is_what_sentence_transformers_has() -> None:
     assert found({**GOOD, "modules.json": "[]"}) == []

@@ -20,7 +20,9 @@ class Wish:
     """A model that a fleet file names."""
 
     model: str
-    """Its folder in the store."""
+    """Its folder in the store, where the pull was given no other name."""
+    source: str = ""
+    """Where it comes from, as records have it: knows it under any name."""
     revision: str | None
     """As the file has it: a commit, a branch, or None."""
     by: str
@@ -40,6 +42,8 @@ class Entry:
     """Seconds since it last changed, by the file server's own clock; of a revision since it was published."""
     revision: str | None = None
     """Of a published revision, by its record; of a lock or partial, by its name."""
+    source: str | None = None
+    """Of a published revision: where it came from."""
     requested: str | None = None
     """The branch that the revision was pulled for."""
     is_published: bool = False
@@ -121,7 +125,7 @@ def _reason_to_keep(entry: Entry, policy: _Policy) -> str | None:
         return "`current` points at it"
     place = policy.places[entry.model, entry.name]
     for wish in policy.wishes:
-        if wish.model == entry.model and _wants(wish, entry, place):
+        if (wish.model == entry.model or wish.source == entry.source) and _wants(wish, entry, place):
             return f"wanted by {wish.by}"
     if policy.keep is not None and place < policy.keep:
         return f"among the newest {policy.keep}"

@@ -6,6 +6,7 @@
     DIR/<name>/.lock-<revision>                     who pulls it now
     DIR/<name>/.in-use-<anything>                   somebody serves from here: see `gc`
     DIR/<name>/.trash-<anything>                    removed by `gc`, not yet deleted
+    DIR/<name>/current                              a link to one revision, where `pull --current` was asked for
     DIR/.drill-<anything>/…                         a restore drill
 
 Pure: names only. Guarantees that no name from outside leaves its folder.
@@ -21,6 +22,7 @@ from penstock.errors import UsageError
 
 __all__ = [
     "CONTENT",
+    "CURRENT",
     "DRILL",
     "IN_USE",
     "LOCK",
@@ -39,6 +41,8 @@ __all__ = [
 ]
 
 MARKER = ".penstock-model.json"
+CURRENT = "current"
+"""Link to a revision, for engines that are told a branch; `pull --current` sets it."""
 CONTENT = ".penstock-content"
 """In a partial folder: the digest of the listing that it is filled from, where the source has no revisions."""
 _OURS = ".penstock-"
@@ -83,7 +87,7 @@ def safe_revision(revision: str) -> str:
         UsageError: it cannot name a folder.
     """
     name = revision.replace(":", "-")
-    if not _REVISION.match(name):
+    if not _REVISION.match(name) or name == CURRENT:
         hint = "at most 128 letters, digits, `.`, `_` and `-`, a letter or digit first"
         raise UsageError(f"the revision {revision!r} cannot name a folder", hint=hint)
     return name

@@ -85,6 +85,11 @@ class ModelSource:
         """The place as a URL, without the revision."""
         return f"{self.scheme}://{self.location}"
 
+    @property
+    def origin(self) -> str:
+        """The source as records have it: without a revision, which they have apart."""
+        return self.location if self.is_hub else self.url
+
     def at(self, revision: str | None) -> ModelSource:
         """The same place at another revision; itself where none is given. A digest pins an artifact beside its tag."""
         if self.scheme is Scheme.OCI and revision is not None and _DIGEST.match(revision):

@@ -13,8 +13,9 @@ from penstock.errors import UsageError
 from penstock.facts import architecture_from_config
 from penstock.operate.storage.shards import INDEX_SUFFIX, Found
 
-__all__ = ["text_findings"]
+__all__ = ["ADAPTER", "text_findings"]
 
+ADAPTER = "adapter_config.json"
 _OTHER_TOKENIZERS = (
     "tokenizer.model",
     "tekken.json",
@@ -37,6 +38,9 @@ _PARSED = (
 
 def text_findings(texts: Mapping[str, str | None], paths: Sequence[str]) -> Iterator[Found]:
     """Config, tokenizer and the small JSON files beside them."""
+    if ADAPTER in paths and "config.json" not in paths:
+        yield from _adapter(texts.get(ADAPTER))
+        return
     is_pipeline = "model_index.json" in paths
     if "config.json" in paths:
         yield from _config(texts.get("config.json"))
@@ -80,6 +84,15 @@ def _config(text: str | None) -> Iterator[Found]:
     except (UsageError, ValueError, TypeError, ArithmeticError, AttributeError) as error:
         said = error.message if isinstance(error, UsageError) else repr(error)
         yield False, "config.json", "architecture", f"Penstock cannot size this model, an engine may serve it: {said}"
+
+
+def _adapter(text: str | None) -> Iterator[Found]:
+    """A LoRA adapter has a description of its own, and the tokenizer of its base."""
+    config, trouble = _object(text)
+    if trouble is None and not config.get("base_model_name_or_path") and not config.get("peft_type"):
+        trouble = "names neither peft_type nor base_model_name_or_path: it is not an adapter's"
+    if trouble is not None:
+        yield True, ADAPTER, "config", trouble
 
 
 def _tokenizer(texts: Mapping[str, str | None], paths: Sequence[str]) -> Iterator[Found]:

@@ -16,7 +16,7 @@ from penstock.operate.storage.headers import Header, read_header
 from penstock.operate.storage.layout import MARKER
 from penstock.operate.storage.record import FileRecord, ModelRecord
 from penstock.operate.storage.shards import index_findings, shard_findings
-from penstock.operate.storage.texts import text_findings
+from penstock.operate.storage.texts import ADAPTER, text_findings
 
 __all__ = ["Finding", "Seen", "Severity", "Snapshot", "has_errors", "verify_record"]
 
@@ -163,6 +163,6 @@ def _template(record: ModelRecord | None, seen: Snapshot) -> Iterator[Finding]:
         if seen.template_trouble is not None:
             message = f"the chat template {seen.template_trouble}; /v1/chat/completions would fail"
             yield _error(seen.template_file, "chat-template", message)
-    elif record is not None and _INSTRUCT.search(record.source):
+    elif record is not None and ADAPTER not in seen.files and _INSTRUCT.search(record.source):
         message = "there is no chat template, and the model's name says that it chats: clients of chat get an error"
         yield _warning("tokenizer_config.json", "chat-template", message)

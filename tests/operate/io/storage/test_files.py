@@ -14,6 +14,7 @@ from penstock.operate.io.storage.files import (
     free_bytes,
     put_text,
     remove_tree,
+    set_link,
     sync_folder,
     sync_tree,
     tree_sizes,
@@ -56,6 +57,23 @@ def test_a_text_replaces_the_old_one_and_leaves_nothing_beside(tmp_path: Path) -
 
     assert (tmp_path / "x").read_text() == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_link_moves_from_one_target_to_the_next(tmp_path: Path) -> None:
+    set_link(tmp_path / "current", "r1")
+    set_link(tmp_path / "current", "r2")
+
+    assert (tmp_path / "current").readlink() == Path("r2")
+    assert [p.name for p in tmp_path.iterdir()] == ["current"]
+
+
+def test_what_is_no_link_is_not_made_one(tmp_path: Path) -> None:
+    (tmp_path / "current").mkdir()
+
+    with pytest.raises(FileExistsError):
+        set_link(tmp_path / "current", "r1")
+
+    assert (tmp_path / "current").is_dir()
 
 
 def test_sizes_are_of_plain_files_only(tmp_path: Path) -> None:

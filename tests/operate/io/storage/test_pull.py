@@ -184,6 +184,31 @@ def test_of_two_pulls_at_once_one_works_and_the_other_finds_it(tmp_path: Path) -
     assert entries(tmp_path) == ["r1"]
 
 
+def test_current_points_at_what_was_pulled_last_and_only_when_asked_for(tmp_path: Path) -> None:
+    link = tmp_path / "org--tiny" / "current"
+    pull(Memory(), tmp_path)
+    assert not link.exists()
+
+    for revision in ("r2", "r1"):
+        pull(Memory(revision=revision), tmp_path, sets_current=True)
+        assert (link / "config.json").read_bytes() == FILES["config.json"]
+        assert link.readlink() == Path(revision)
+
+
+def test_current_that_is_a_folder_is_left_alone_in_words(tmp_path: Path) -> None:
+    (tmp_path / "org--tiny" / "current").mkdir(parents=True)
+
+    with pytest.raises(PenstockError, match="something that is no link has that name"):
+        pull(Memory(), tmp_path, sets_current=True)
+
+
+def test_an_adapter_is_pulled(tmp_path: Path) -> None:
+    config = b'{"peft_type": "LORA", "base_model_name_or_path": "org/base-instruct"}'
+    files = {"adapter_config.json": config, "adapter_model.safetensors": safetensors({"a": 4})}
+
+    assert pull(Memory(files), tmp_path, source="org/my-chat-lora").warnings == ()
+
+
 def test_a_lock_that_a_dead_pull_left_does_not_hold_up(tmp_path: Path) -> None:
     folder = tmp_path / "org--tiny"
     folder.mkdir()

@@ -23,6 +23,7 @@ __all__ = [
     "free_bytes",
     "put_text",
     "remove_tree",
+    "set_link",
     "sync_folder",
     "sync_tree",
     "tree_sizes",
@@ -95,6 +96,20 @@ def put_text(path: Path, text: str) -> None:
     finally:
         aside.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def set_link(link: Path, target: str) -> None:
+    """Points a link at `target` beside it: from one moment to the next, also where it pointed elsewhere.
+
+    Raises:
+        OSError: something that is no link has that name, or the file system has no links.
+    """
+    if link.exists() and not link.is_symlink():
+        raise FileExistsError(errno.EEXIST, "something that is no link has that name", str(link))
+    aside = link.with_name(f".penstock-{uuid.uuid4().hex}.tmp")
+    aside.symlink_to(target)
+    os.replace(aside, link)
+    sync_folder(link.parent)
 
 
 def tree_sizes(folder: Path) -> dict[str, int]:

@@ -25,6 +25,7 @@ from penstock.operate.io.storage.files import (
     free_bytes,
     put_text,
     remove_tree,
+    set_link,
     sync_folder,
     sync_tree,
     tree_sizes,
@@ -53,7 +54,7 @@ from penstock.operate.storage import (
     shown_bytes,
     verify_record,
 )
-from penstock.operate.storage.layout import CONTENT, safe_revision
+from penstock.operate.storage.layout import CONTENT, CURRENT, safe_revision
 
 __all__ = ["Pull", "PullOptions", "Pulled", "utc_now"]
 
@@ -74,6 +75,8 @@ class PullOptions:
     """Files at once: enough to fill a 25 Gbit/s line from a delivery network, few enough for one core to hash."""
     checks_hashes: bool = False
     """Whether a revision that is there is read in full before it counts as valid."""
+    sets_current: bool = False
+    """Whether the link `current` beside the revisions is set to this one, once it is whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,12 +130,19 @@ class Pull:
         self._fetched = 0
 
     def run(self) -> Pulled:
-        """Pulls.
+        """Pulls, and sets `current` where that is asked for.
 
         Raises:
             UsageError: it cannot work however often it is tried: no such model, no access, no weights.
             PenstockError: it failed, and another run may end it: network, full disk.
         """
+        pulled = self._run()
+        if self._options.sets_current:
+            with disk_words(f"setting {self._folder / CURRENT}"):
+                set_link(self._folder / CURRENT, Path(pulled.path).name)
+        return pulled
+
+    def _run(self) -> Pulled:
         if (known := self._known_revision()) is not None and (there := self._present(known)) is not None:
             return there
         remote = self._make_remote()
@@ -330,7 +340,7 @@ def _origin(source: ModelSource) -> str:
     """The source as records have it: without the revision, which they have apart."""
     if source.scheme is Scheme.PATH:
         return f"file://{Path(source.location).expanduser().absolute()}"
-    return source.location if source.is_hub else source.url
+    return source.origin
 
 
 def _content_of(partial: Path) -> str:

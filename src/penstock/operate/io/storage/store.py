@@ -133,6 +133,7 @@ def _entries(model: Path, now: float, commands: Sequence[tuple[int, str]]) -> It
             size=sum(tree_sizes(child).values()) if child.is_dir() else child.stat().st_size,
             age_s=max(0.0, now - _changed_at(child, record)),
             revision=record.revision if record is not None else bare,
+            source=record.source if record is not None else None,
             requested=record.requested if record is not None else None,
             is_published=record is not None,
             is_current=bool(current) and Path(current).name == child.name,
