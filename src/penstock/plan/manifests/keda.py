@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from penstock.plan.manifests.controller import SCALER_PORT
 from penstock.plan.manifests.law import (
     Target,
     behavior,
@@ -28,10 +29,8 @@ from penstock.plan.manifests.signals import asked, in_flight, monitoring_of
 from penstock.plan.manifests.site import Site
 from penstock.spec import AutoscalingSpec
 
-__all__ = ["SCALER_PORT", "scaled_object"]
+__all__ = ["scaled_object"]
 
-SCALER_PORT = 6000
-"""Where the controller answers KEDA."""
 _POLL_S = 15
 """As often as an HPA looks; KEDA's own 30 s would double the wait for a model that sleeps."""
 _FAILURES = 3

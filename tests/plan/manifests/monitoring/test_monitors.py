@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from penstock.plan.manifests import Site
+from penstock.plan.manifests.controller import render_controller
 from penstock.plan.manifests.engine import render_engines
 from penstock.plan.manifests.gateway import render_gateway
 from penstock.plan.manifests.monitoring.monitors import DROPPED, monitors
@@ -76,6 +77,16 @@ def test_the_controller_is_scraped_where_there_is_one() -> None:
 
     assert names == ["demo-engines", "demo-gateway", "demo-controller"]
     assert [m.name for m in monitors(SITE)] == ["demo-engines", "demo-gateway"]
+
+
+def test_the_controllers_pod_has_the_port_that_is_scraped() -> None:
+    where = site(FLEET + "  kubernetes: {controller: true}\n")
+    pod = found(list(render_controller(where)), "Deployment")["spec"]["template"]
+    spec = monitor("PodMonitor", "demo-controller", where)
+
+    assert selects(spec["selector"]["matchLabels"], pod["metadata"]["labels"])
+    (endpoint,) = spec["podMetricsEndpoints"]
+    assert endpoint["port"] in [port["name"] for port in pod["spec"]["containers"][0]["ports"]]
 
 
 def relabelled(target: dict[str, str], endpoint: dict[str, Any]) -> dict[str, str]:

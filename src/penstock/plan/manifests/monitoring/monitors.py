@@ -31,7 +31,7 @@ def monitors(site: Site) -> Iterator[Manifest]:
 
 
 def _pods(site: Site, component: str, name: str, heading: str) -> Manifest:
-    endpoint = _endpoint(site, component, "http" if component == "engine" else "admin")
+    endpoint = _endpoint(site, component, "http" if component == "engine" else "metrics")
     if component == "engine":
         endpoint["relabelings"] = [*endpoint["relabelings"], *_model_labels(site)]
     return Manifest(
