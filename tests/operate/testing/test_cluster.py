@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operate.testing.api import DEPLOYMENTS, MAPS, MERGE, T0, Api, config_map, deployment
@@ -69,6 +69,7 @@ def test_methods_that_a_path_does_not_have_are_refused() -> None:
     assert api.refused("GET", f"{MAPS}/a/scale")["code"] == 404
 
 
+@settings(deadline=None)  # a cluster for each example
 @given(st.lists(st.tuples(st.sampled_from(["POST", "PUT", "PATCH", "DELETE"]), st.sampled_from("ab")), max_size=12))
 def test_a_watcher_knows_what_a_reader_sees(writes: list[tuple[str, str]]) -> None:
     """Whoever lists once and then follows the watch has, after any writes, what a list shows."""

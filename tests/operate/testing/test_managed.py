@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operate.testing.api import APPLY, DEPLOYMENTS, MAPS, MERGE, Api, Json, config_map, deployment, needs_schemas
@@ -204,6 +204,7 @@ keys = st.sampled_from("abcd")
 configs = st.dictionaries(keys, st.sampled_from("12"), max_size=4)
 
 
+@settings(deadline=None)  # a cluster for each example
 @given(st.lists(st.tuples(st.sampled_from(["one", "two", "three"]), configs), max_size=8))
 def test_a_forced_apply_always_wins_and_fields_live_while_owned(steps: list[tuple[str, dict[str, str]]]) -> None:
     """After any history, the object has exactly the fields that its managers' last applies say."""
