@@ -25,6 +25,8 @@ _MARGIN_S = 30
 """To free GPUs and end processes; and vLLM goes a little after its time, never before it."""
 _STOP_MIN_S, _STOP_MAX_S = 30, 600
 """Beyond ten minutes a rollout or a node's drain would wait for one answer longer than for a new engine."""
+_STOP_STEP_S = 30
+"""Coarse on purpose: what is predicted a little differently must not restart every engine."""
 _DEAD_GRACE_S = 30
 PULL_BYTES_PER_S = 100_000_000
 """From the hub or an object store onto a node's disk: 100 MB/s, a tenth of what a good line does."""
@@ -76,7 +78,7 @@ def _stop(site: Site, needs: ModelNeeds) -> tuple[int, str]:
         return math.ceil(needs.spec.engine.stop_timeout_s), "As `engine.stopTimeoutS` says."
     timeouts = site.fleet.spec.gateway.timeouts
     longest = min(_STOP_MAX_S, math.ceil(timeouts.first_byte_s + timeouts.read_s))
-    wanted = math.ceil(needs.answer_s / 10) * 10
+    wanted = math.ceil(needs.answer_s / _STOP_STEP_S) * _STOP_STEP_S
     seconds = max(min(_STOP_MIN_S, longest), min(wanted, longest))
     if not needs.answer_tokens:
         return seconds, f"Its longest request takes about {needs.answer_s:.0f} s."
