@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from penstock.cli.main import app
 from penstock.facts import GONE_FLAGS
 from penstock.facts.flag_names import is_serve_flag
 from penstock.plan.manifests.command import command_of
@@ -191,6 +193,16 @@ def test_a_simulated_engine_is_our_image_with_what_it_understands() -> None:
     )
     assert {"--host=0.0.0.0", "--port=8000", "--startup-delay-s=5"} <= set(found["args"])
     assert not any("calibration" in word or "eager" in word for word in found["args"])
+
+
+def test_the_command_line_takes_what_a_simulated_engines_pod_says() -> None:
+    fields = (
+        ", task: generate, engine: {type: simulated, speed: 2.5, args: {seed: -1}}, adapters: [{name: a, source: x/a}]"
+    )
+    args = container(fields)["args"]
+    context = get_command(app).commands[args[0]].make_context("engine", list(args[1:]))  # type: ignore[attr-defined]
+    assert context.params["served_model_name"] == ["m", "a"]
+    assert (context.params["seed"], context.params["speed"], context.params["port"]) == (-1, 2.5, 8000)
 
 
 def test_the_slice_of_a_simulated_gpu_is_told_by_the_whole_ones_name() -> None:

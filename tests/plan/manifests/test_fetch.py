@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from typer.main import get_command
+
+from penstock.cli.main import app
 from penstock.operate.storage.layout import MARKER
 from penstock.plan.manifests.fetch import job_name
 from penstock.plan.manifests.volumes import files_of
@@ -42,6 +46,15 @@ def test_it_pulls_the_source_at_its_revision_into_the_volume() -> None:
             "json",
         ],
     ]
+
+
+@pytest.mark.parametrize("fields", ["", f", revision: '{'a' * 40}'", ", adapters: [{name: a, source: s3://x/a}]"])
+def test_the_command_line_takes_what_the_job_says(fields: str) -> None:
+    for args in pulls(job(fields)):
+        models = get_command(app).commands["models"]  # type: ignore[attr-defined]
+        context = models.commands["pull"].make_context("pull", list(args[2:]))
+        assert context.params["source"] == args[2]
+        assert context.params["current"] == ("--current" in args)
 
 
 def test_what_is_not_pinned_is_found_through_a_link_that_the_pull_sets() -> None:

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from penstock.facts import GPUS
-from penstock.facts.node_labels import SPOT_LABELS as KNOWN_SPOT_LABELS
-from penstock.facts.node_labels import gpu_of_label
-from penstock.plan.manifests.placement import PRODUCTS, SPOT_LABELS
+from penstock.facts.node_labels import SPOT_LABELS, gpu_of_label
+from penstock.plan.manifests.placement import PRODUCTS
 from plan.manifests.engines import objects_of, one
 
 REQUIRED, PREFERRED = (
@@ -35,10 +34,6 @@ def runs_on(spec: dict[str, Any], labels: dict[str, str]) -> bool:
 def _holds(rule: dict[str, Any], labels: dict[str, str]) -> bool:
     is_in = labels.get(rule["key"]) in rule["values"]
     return is_in if rule["operator"] == "In" else not is_in
-
-
-def test_the_spot_labels_are_those_that_are_known() -> None:
-    assert SPOT_LABELS.items() <= KNOWN_SPOT_LABELS.items()
 
 
 def stands(spec: dict[str, Any], key: str) -> bool:

@@ -8,22 +8,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from penstock.facts.node_labels import SPOT_LABELS
 from penstock.plan.manifests.manifest import Because
 from penstock.plan.manifests.needs import ModelNeeds
 from penstock.plan.manifests.site import Site
 from penstock.spec.placement import TolerationSpec
 
-__all__ = ["PRODUCTS", "SPOT_LABELS", "Spot", "placement", "spot_of"]
+__all__ = ["PRODUCTS", "Spot", "placement", "spot_of"]
 
 Spot = Literal["never", "allowed", "only"]
 
-SPOT_LABELS: dict[str, str] = {
-    "cloud.google.com/gke-spot": "true",
-    "eks.amazonaws.com/capacityType": "SPOT",
-    "karpenter.sh/capacity-type": "spot",
-    "kubernetes.azure.com/scalesetpriority": "spot",
-}
-"""Label of nodes that a cloud takes back at short notice, and its value: GKE, EKS node groups, Karpenter, AKS."""
 _SPOT_TAINTS = ("cloud.google.com/gke-spot", "karpenter.sh/capacity-type", "kubernetes.azure.com/scalesetpriority")
 """Taints that the clouds set on such nodes, or that Karpenter's users do: GKE and AKS by themselves."""
 PRODUCTS: dict[str, tuple[str, ...]] = {
