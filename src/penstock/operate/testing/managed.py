@@ -17,7 +17,7 @@ from penstock.operate.testing.merge import applied_fields, clone, compare, merge
 from penstock.operate.testing.schemas import Shape
 from penstock.operate.testing.status import Refusal
 
-__all__ = ["MANAGER_LENGTH_MAX", "Manager", "apply", "entries_of", "record_update", "with_entries"]
+__all__ = ["MANAGER_LENGTH_MAX", "Owner", "apply", "entries_of", "record_update", "with_entries"]
 
 MANAGER_LENGTH_MAX = 128
 """Longest name of a field manager (`metav1.FieldManagerMaxLength`)."""
@@ -40,7 +40,7 @@ _BASE: dict[str, Any] = {
 """What an empty built-in object already has, as Go writes it: these nodes are nobody's, only what is in them."""
 
 
-class Manager(NamedTuple):
+class Owner(NamedTuple):
     """Who writes: what tells one entry of `managedFields` from another."""
 
     name: str
@@ -55,7 +55,7 @@ class Manager(NamedTuple):
             text += f' with subresource "{self.subresource}"'
         return f"{text} using {self.api_version}" if self.operation == "Update" else text
 
-    def same_as(self, other: Manager) -> bool:
+    def same_as(self, other: Owner) -> bool:
         """An applier is the same whatever version it applied."""
         if self.operation == "Apply" == other.operation:
             return (self.name, self.subresource) == (other.name, other.subresource)
@@ -66,7 +66,7 @@ class Manager(NamedTuple):
 class Entry:
     """One entry of `managedFields`."""
 
-    manager: Manager
+    manager: Owner
     fields: FieldSet
     time: str
 
@@ -74,7 +74,7 @@ class Entry:
 def entries_of(obj: dict[str, Any]) -> list[Entry]:
     return [
         Entry(
-            manager=Manager(
+            manager=Owner(
                 row.get("manager", ""), row["operation"], row.get("apiVersion", ""), row.get("subresource", "")
             ),
             fields=decode_fields(row.get("fieldsV1") or {}),
@@ -114,7 +114,7 @@ def _bare(obj: dict[str, Any]) -> dict[str, Any]:
     return rest | {"metadata": metadata}
 
 
-def _may_own(path: FieldPath, manager: Manager, *, has_status: bool) -> bool:
+def _may_own(path: FieldPath, manager: Owner, *, has_status: bool) -> bool:
     """A status that has a path of its own is owned through that alone, and nothing else is."""
     return not has_status or (path[0] == "f:status") is (manager.subresource == "status")
 
@@ -143,7 +143,7 @@ def _kept_time(entry: Entry, before: Sequence[Entry]) -> Entry:
 def record_update(
     live: dict[str, Any] | None,
     new: dict[str, Any],
-    manager: Manager,
+    manager: Owner,
     shape: Shape,
     at: str,
     *,
@@ -179,7 +179,7 @@ def record_update(
 
 
 def apply(
-    live: dict[str, Any], applied: dict[str, Any], manager: Manager, shape: Shape, at: str, *, is_forced: bool
+    live: dict[str, Any], applied: dict[str, Any], manager: Owner, shape: Shape, at: str, *, is_forced: bool
 ) -> dict[str, Any]:
     """`live` with `applied` merged in, what the manager gave up removed, and the owners of both.
 
@@ -188,7 +188,7 @@ def apply(
     """
     before = entries_of(live)
     if live.get("metadata", {}).get("uid") and not before:
-        first = Manager("before-first-apply", "Update", manager.api_version, "")
+        first = Owner("before-first-apply", "Update", manager.api_version, "")
         before = [Entry(manager=first, fields=frozenset(_everything(live, shape)), time=at)]
     config = _bare(applied)
     fields = frozenset(path for path in applied_fields(config, shape) if path not in _UNOWNED)
@@ -250,7 +250,7 @@ def _refuse_conflicts(others: Sequence[Entry], written: FieldSet, *, is_forced: 
         who, path = found[0]
         words = f"Apply failed with 1 conflict: conflict with {who.described()}: {shown(path)}"
     else:
-        groups: dict[Manager, list[str]] = {}
+        groups: dict[Owner, list[str]] = {}
         for who, path in found:
             groups.setdefault(who, []).append(f"- {shown(path)}")
         each = [f"conflicts with {who.described()}:\n" + "\n".join(paths) for who, paths in groups.items()]

@@ -16,7 +16,7 @@ from typing import Any
 from penstock.operate.testing import managed
 from penstock.operate.testing.catalog import Catalog
 from penstock.operate.testing.kinds import Resource
-from penstock.operate.testing.managed import Manager
+from penstock.operate.testing.managed import Owner
 from penstock.operate.testing.merge import clone
 from penstock.operate.testing.names import generated_name, invalid_value, metadata_causes
 from penstock.operate.testing.requests import Options
@@ -69,8 +69,8 @@ class Writer:
         self._catalog = catalog
         self._random = random
 
-    def manager(self, resource: Resource, call: Call, operation: str) -> Manager:
-        return Manager(call.options.manager, operation, resource.api_version, call.subresource)
+    def manager(self, resource: Resource, call: Call, operation: str) -> Owner:
+        return Owner(call.options.manager, operation, resource.api_version, call.subresource)
 
     def checked_body(
         self, resource: Resource, namespace: str, body: Any, call: Call, *, patch: Any = None
