@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -16,9 +19,11 @@ import pytest
 from cli.fleet_command import KEY, Command, ended, running
 from fakes.engine import FakeEngine, serving
 from penstock.cli.discovering import choose_access
+from penstock.cli.rendering import load_sites
 from penstock.errors import UsageError
 from penstock.operate.testing import Cluster
 from penstock.operate.testing.io import running_api_server
+from penstock.plan.manifests.render import render
 from penstock.spec.loader import load_fleet
 
 PATIENCE_S = 30.0
@@ -169,6 +174,27 @@ def test_keys_are_read_from_mounted_secrets_and_a_new_one_holds_without_a_restar
             draft.write_text(KEY)
             draft.replace(mounted)
             until(lambda: gateway.ask() == " word" * 16)
+
+
+def test_the_rendered_command_line_is_one_that_the_gateway_takes(fleet: Path) -> None:
+    """Out of a cluster it goes as far as to miss the service account's token."""
+    (site,) = load_sites(str(_kept_in_a_secret(fleet)))
+    (deployment,) = [m.object for m in render(site).manifests if m.kind == "Deployment" and m.name == "demo-gateway"]
+    name, _, *options = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    command = [sys.executable, "-m", "penstock", name, str(fleet), *options]
+    outside = {name: value for name, value in os.environ.items() if name != "KUBERNETES_SERVICE_HOST"}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False, env=outside)
+
+    assert result.returncode == 2
+    assert "--discover kubernetes: this is no pod" in result.stderr
+
+
+def _kept_in_a_secret(fleet: Path) -> Path:
+    """The same fleet as one that may be rendered."""
+    text = FLEET.replace(f"value: {KEY}", "valueFrom: {secretKeyRef: {name: keys, key: acme}}")
+    other = fleet.with_name("rendered.yaml")
+    other.write_text(text.replace("name: chat", "name: chat, source: Qwen/Qwen3-8B"), encoding="utf-8")
+    return other
 
 
 def test_outside_of_a_cluster_it_is_said_that_there_is_none(fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:

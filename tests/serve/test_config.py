@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from penstock.errors import UsageError
-from penstock.serve.config import ANONYMOUS, digest_key
-from serve.gateways import KEY, OTHER_KEY, config
+from penstock.serve.config import ANONYMOUS, compile_gateway, digest_key
+from penstock.spec.loader import load_fleet
+from serve.gateways import KEY, OTHER_KEY, config, fleet_text
 
 ENV_KEY = """\
     tenants:
@@ -152,3 +153,11 @@ class TestListeners:
             config(listen=listen)
         with pytest.raises(UsageError, match="--admin"):
             config(admin=listen)
+
+
+def test_the_command_line_s_drain_holds_over_the_file_s() -> None:
+    fleet = load_fleet(fleet_text(), "fleet.yaml")
+
+    assert compile_gateway(fleet, {}).timeouts.drain_s == 30
+    longer = compile_gateway(fleet, {}, drain_s=240.0).timeouts
+    assert (longer.drain_s, longer.read_s) == (240.0, 300.0)

@@ -32,10 +32,12 @@ _SECRET_BYTES_MAX = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listeners:
-    """What the command line says about where to listen; None leaves it to the file."""
+    """What the command line says over the file; None leaves it to the file."""
 
     listen: str | None
     admin: str | None
+    drain_s: float | None = None
+    """How long requests in flight may finish at the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +90,14 @@ def load(path: str, listeners: Listeners) -> LoadedFleet:
     text = read_text(path)
     fleet = load_fleet(text, "<stdin>" if path == "-" else path)
     secret = _secret_reader(os.environ.get(SECRETS_VARIABLE))
-    config = compile_gateway(fleet, os.environ, listen=listeners.listen, admin=listeners.admin, secret=secret)
+    config = compile_gateway(
+        fleet,
+        os.environ,
+        listen=listeners.listen,
+        admin=listeners.admin,
+        drain_s=listeners.drain_s,
+        secret=secret,
+    )
     return LoadedFleet(path=path, text=text, fleet=fleet, config=config)
 
 

@@ -27,6 +27,10 @@ def gateway(
         str | None,
         typer.Option(metavar="HOST:PORT", help="Where metrics and the dashboard are. Default: the file's."),
     ] = None,
+    drain: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="SECONDS", help="Time for requests in flight at the end. Default: the file's."),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Take changes of the file while it runs.")] = True,
     discover: Annotated[
         str,
@@ -46,5 +50,5 @@ def gateway(
     from penstock.cli.front_door import Listeners  # noqa: PLC0415 — start-up time
     from penstock.cli.gateway_run import run_gateway  # noqa: PLC0415 — start-up time
 
-    listeners = Listeners(listen=listen, admin=admin)
+    listeners = Listeners(listen=listen, admin=admin, drain_s=drain)
     run_gateway(file, listeners, discover=discover, is_watching=watch, is_json=output is Output.JSON)

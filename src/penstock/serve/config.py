@@ -92,9 +92,10 @@ def compile_gateway(
     *,
     listen: str | None = None,
     admin: str | None = None,
+    drain_s: float | None = None,
     secret: SecretReader | None = None,
 ) -> GatewayConfig:
-    """Compiles the fleet's gateway. `listen` and `admin` override the file; `secret` reads Secrets, if any.
+    """Compiles the fleet's gateway. `listen`, `admin` and `drain_s` override the file; `secret` reads Secrets, if any.
 
     Raises:
         UsageError: a key can't be read from where the file says, two tenants share a key, a listener is malformed, or
@@ -116,7 +117,7 @@ def compile_gateway(
         callers=_callers(spec, names, env, secret),
         is_anonymous_served=_is_anonymous_served(spec, host),
         limits=spec.limits,
-        timeouts=spec.timeouts,
+        timeouts=spec.timeouts if drain_s is None else spec.timeouts.model_copy(update={"drain_s": drain_s}),
         tls=spec.tls,
         access_log=spec.access_log,
     )

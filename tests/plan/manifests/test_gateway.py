@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.plan.manifests.gateway import grace_s, render_gateway
+from penstock.plan.manifests.gateway import drain_s, gateway_notes, grace_s, render_gateway
 from plan.manifests.sites import CHAT, OPEN, TENANT, found, site_from
 
 SCALE = "  gateway: {auth: {anonymous: true}, scale: {%s}, timeouts: {drainS: %s}}\n"
@@ -35,6 +35,30 @@ def test_the_kill_comes_after_the_signal_delay_and_the_drain(drain: str, grace: 
     assert pod["terminationGracePeriodSeconds"] == grace_s(site) == grace
     sleep_s = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert sleep_s + float(drain) < grace
+
+
+ENGINE = "  models: [{name: chat, source: Qwen/Qwen3-8B, hardware: {gpu: H100}, engine: {stopTimeoutS: %s}}]\n"
+
+
+def test_a_gateway_drains_as_long_as_the_engines_behind_it() -> None:
+    """A stream needs both: one that its engine would finish must not be cut by its gateway."""
+    site = site_from(ENGINE % 240 + OPEN)
+    container = found(render_gateway(site), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+
+    assert container["args"][container["args"].index("--drain") + 1] == "240"
+    assert grace_s(site) == 260
+    assert list(gateway_notes(site)) == []
+
+
+def test_a_stated_drain_holds_and_what_it_cuts_is_told() -> None:
+    site = site_from(ENGINE % 240 + SCALE % ("minReplicas: 2", "60"))
+
+    assert drain_s(site) == (60, "as `timeouts.drainS` says")
+    assert "drainS: 240" in next(iter(gateway_notes(site)))
+
+
+def test_quick_engines_leave_the_default() -> None:
+    assert drain_s(site_from(ENGINE % 5 + OPEN))[0] == 30
 
 
 def test_a_roll_starts_one_before_it_ends_one() -> None:

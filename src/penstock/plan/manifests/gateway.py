@@ -15,11 +15,12 @@ from typing import Any
 from penstock.plan.manifests.keys import env_secret, keys_by_secret, keys_from_env
 from penstock.plan.manifests.manifest import Because, Manifest, Wave
 from penstock.plan.manifests.names import component_labels, dns_name
+from penstock.plan.manifests.probes import ending_of
 from penstock.plan.manifests.quantities import canonical
 from penstock.plan.manifests.site import ADMIN_PORT, GATEWAY_PORT, Site
 from penstock.plan.manifests.workload import container_security, pod_settings, probes, scratch_volume, spread
 
-__all__ = ["CONFIG_FOLDER", "SECRETS_FOLDER", "grace_s", "render_gateway"]
+__all__ = ["CONFIG_FOLDER", "SECRETS_FOLDER", "drain_s", "gateway_notes", "grace_s", "render_gateway"]
 
 CONFIG_FOLDER = "/etc/penstock"
 SECRETS_FOLDER = f"{CONFIG_FOLDER}/secrets"
@@ -30,9 +31,39 @@ _FLUSH_S = 10
 _FILE = "gateway"
 
 
+def drain_s(site: Site) -> tuple[int, str]:
+    """Seconds that requests in flight get when a gateway ends, and why: as the file says, else as long as any engine
+    lets them finish, because a stream needs both."""
+    timeouts = site.fleet.spec.gateway.timeouts
+    stated = math.ceil(timeouts.drain_s)
+    if "drain_s" in timeouts.model_fields_set:
+        return stated, "as `timeouts.drainS` says"
+    longest, model = _longest(site)
+    if longest <= stated:
+        return stated, "the default of `timeouts.drainS`"
+    return longest, f"as the engines of {model} give them; `timeouts.drainS` changes it"
+
+
 def grace_s(site: Site) -> int:
     """Seconds from the decision to end a gateway's pod to its kill."""
-    return _LEAVE_S + math.ceil(site.fleet.spec.gateway.timeouts.drain_s) + _FLUSH_S
+    return _LEAVE_S + drain_s(site)[0] + _FLUSH_S
+
+
+def gateway_notes(site: Site) -> Iterator[str]:
+    """A drain that cuts what engines would have finished."""
+    seconds, (longest, model) = drain_s(site)[0], _longest(site)
+    if seconds < longest:
+        yield (
+            f"a gateway that is replaced ends requests after {seconds} s, while those of {model} may take {longest} s: "
+            f"they are cut in each rollout of the gateway; say `timeouts: {{drainS: {longest}}}`"
+        )
+
+
+def _longest(site: Site) -> tuple[int, str]:
+    """Seconds that the most patient engines give running requests at their end, and whose they are."""
+    endings = [(ending_of(site, needs), model) for model, needs in site.needs.items()]
+    found = [(ending.stop_s or ending.sleep_s, model) for ending, model in endings]
+    return max(found, key=lambda entry: entry[0], default=(0, ""))
 
 
 def render_gateway(site: Site) -> Iterator[Manifest]:
@@ -117,8 +148,8 @@ def _pod_metadata(site: Site) -> dict[str, Any]:
 
 
 def _pod(site: Site) -> dict[str, Any]:
-    drain_s = site.fleet.spec.gateway.timeouts.drain_s
-    grace = f"{_LEAVE_S} s before the signal, `drainS` ({drain_s:g} s) for requests in flight, {_FLUSH_S} s to flush."
+    seconds, why = drain_s(site)
+    grace = f"{_LEAVE_S} s before the signal, {seconds} s for requests in flight, {why}; {_FLUSH_S} s to flush."
     return {
         **pod_settings(site, "gateway", reads_api=True),
         "terminationGracePeriodSeconds": Because(grace_s(site), grace),
@@ -134,7 +165,7 @@ def _container(site: Site) -> dict[str, Any]:
     return {
         "name": "gateway",
         "image": site.image,
-        "args": ["gateway", file, *listen, "--discover", "kubernetes"],
+        "args": ["gateway", file, *listen, "--drain", str(drain_s(site)[0]), "--discover", "kubernetes"],
         "env": _env(site),
         "ports": [
             {"name": "http", "containerPort": GATEWAY_PORT, "protocol": "TCP"},

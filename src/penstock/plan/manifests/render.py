@@ -17,7 +17,7 @@ from penstock.plan.manifests.controller import render_controller
 from penstock.plan.manifests.engine import render_engines
 from penstock.plan.manifests.expose import expose_notes, render_expose
 from penstock.plan.manifests.findings import cluster_findings
-from penstock.plan.manifests.gateway import render_gateway
+from penstock.plan.manifests.gateway import gateway_notes, render_gateway
 from penstock.plan.manifests.manifest import Bundle, Manifest, Wave
 from penstock.plan.manifests.monitoring import monitoring
 from penstock.plan.manifests.namespace import render_namespace
@@ -48,7 +48,13 @@ _RENDERERS: tuple[Renderer, ...] = (
     monitoring,
 )
 """Each gives its part of the objects; the waves put them in order."""
-_NOTES: tuple[Callable[[Site], Iterator[str]], ...] = (secret_notes, engine_notes, scaling_notes, expose_notes)
+_NOTES: tuple[Callable[[Site], Iterator[str]], ...] = (
+    secret_notes,
+    engine_notes,
+    gateway_notes,
+    scaling_notes,
+    expose_notes,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
