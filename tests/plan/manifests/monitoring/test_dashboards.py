@@ -97,6 +97,9 @@ def test_every_query_goes_to_the_source_that_is_chosen_and_to_this_fleet() -> No
             assert target["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
             for _, labels in selectors(target["expr"]):
                 assert "namespace" in labels
+    asked_for = json.dumps(dashboard(SITE)["templating"])
+    assert all(name in gateway_series() for name in ("penstock_build_info", "penstock_replicas_ready"))
+    assert "label_values(penstock_build_info, namespace)" in asked_for
     names = [variable["name"] for variable in dashboard(SITE)["templating"]["list"]]
     assert names == ["datasource", "namespace", "fleet", "model"]
 

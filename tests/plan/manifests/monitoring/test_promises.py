@@ -137,6 +137,13 @@ def test_a_model_that_sleeps_is_not_gone() -> None:
 
 
 @needs_promtool
+def test_a_model_that_was_switched_off_in_the_file_is_not_gone() -> None:
+    off = FLEET.replace("autoscaling: {maxReplicas: 4}", "replicas: 0")
+
+    assert_firing(site(off), gateway(chat_ready="1x25 0x90"), set(), at="40m")
+
+
+@needs_promtool
 def test_a_model_that_does_not_wake_is_told() -> None:
     asks = requests({"upstream_error": "_x10 1+1x110"}, "nap", reasons={"no_endpoint": "_x10 1+1x110"})
 

@@ -159,7 +159,9 @@ def promise_alerts(site: Site) -> Iterator[Alert]:
     if any(model.objectives.ttft_ms is not None for model in models_of(site)):
         yield from _burn(site, _TTFT, "penstock:ttft_slow", 1 - monitoring.ttft_share)
     asleep = sleepers(site)
-    awake = f",model!~{quoted('|'.join(name.replace('.', chr(92) + '.') for name in asleep))}" if asleep else ""
+    switched_off = [n.spec.name for n in site.needs.values() if n.spec.autoscaling is None and n.replicas == 0]
+    without = "|".join(name.replace(".", "\\.") for name in (*asleep, *switched_off))
+    awake = f",model!~{quoted(without)}" if without else ""
     ready = f"penstock_replicas_ready{{{here}{awake}}}"
     by = "max by (namespace, fleet, model)"
     yield Alert(
