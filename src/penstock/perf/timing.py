@@ -107,7 +107,7 @@ class StepTime:
         if tp > 1:
             self._fixed_s += model.layers * 2 * o.link_latency_s
             reduced = 2 * model.layers * model.hidden * 2 * 2 * (tp - 1) / tp
-            self._element_token_s += reduced / gpu.link_bytes_per_s
+            self._element_token_s += reduced / (gpu.link_bytes_per_s * o.link_share)
 
     def _set_attention(self) -> None:
         model, gpu, tp, o = self.model, self.gpu, self.tensor_parallel, self.calibration.overheads
