@@ -73,6 +73,8 @@ def _shape(schema: dict[str, Any]) -> Shape:
     if meta is not None and meta.raw:
         metadata |= {"$ref": f"#/$defs/{_META}"}
         definitions |= meta.definitions
+    else:  # the schema of metadata is not at hand
+        metadata["x-kubernetes-preserve-unknown-fields"] = True
     return Shape(schema | {"properties": properties | fixed | {"metadata": metadata}}, definitions)
 
 

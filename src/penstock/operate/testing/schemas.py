@@ -117,7 +117,8 @@ class Shape:
 
     def has_field(self, name: str) -> bool:
         """Whether `name` is a field of a struct, not a key of a map."""
-        return name in self.properties or (self._is_guess and name in ("metadata", "spec", "status", "template"))
+        is_guessed = self._around in ("", ".metadata") or name in ("metadata", "spec", "template")
+        return name in self.properties or (self._is_guess and is_guessed)
 
     @cached_property
     def item(self) -> Shape:
