@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.main import get_command
 
-from penstock.cli.main import app
+from fakes import hub
+from fakes.hub import COMMIT, FakeHub, Repo
+from fakes.models import small_model
+from penstock.cli.main import app, main
 from penstock.operate.storage.layout import MARKER
 from penstock.plan.manifests.fetch import job_name
 from penstock.plan.manifests.volumes import files_of
@@ -55,6 +59,23 @@ def test_the_command_line_takes_what_the_job_says(fields: str) -> None:
         context = models.commands["pull"].make_context("pull", list(args[2:]))
         assert context.params["source"] == args[2]
         assert context.params["current"] == ("--current" in args)
+
+
+@pytest.mark.parametrize("revision", ["", f", revision: '{COMMIT}'", ", revision: v1"])
+def test_what_the_job_pulls_is_where_the_engine_looks(
+    revision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields = f"{revision}, adapters: [{{name: a, source: Qwen/Qwen3-0.6B}}]"
+    site = site_from(model(fields))
+    files = files_of(site, site.needs["m"])
+    repos = {name: Repo(files=small_model()) for name in ("Qwen/Qwen3-8B", "Qwen/Qwen3-0.6B")}
+    with hub.serving(FakeHub(repos=repos)) as running:
+        monkeypatch.setenv("HF_ENDPOINT", running.url)
+        for args in pulls(job(fields)):
+            assert main([word.replace("/models", str(tmp_path)) for word in args]) == 0
+    capsys.readouterr()
+    for place in (*files.markers, f"{files.model}/config.json", *(f"{path}/config.json" for _, path in files.adapters)):
+        assert (tmp_path / place.removeprefix("/models/")).is_file(), place
 
 
 def test_what_is_not_pinned_is_found_through_a_link_that_the_pull_sets() -> None:

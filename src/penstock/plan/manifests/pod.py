@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from penstock.plan.manifests.budget import most_replicas
 from penstock.plan.manifests.command import CACHE, Command, command_of
 from penstock.plan.manifests.fetch import job_name, pull_containers
 from penstock.plan.manifests.gpu_sharing import CLAIM, claim_template_name, gpu_resource, pod_gpus, pods_of_replica
@@ -30,6 +31,7 @@ __all__ = ["POOL", "Role", "pod_labels", "pod_selector", "pod_template"]
 
 POOL = "penstock.dev/pool"
 """Label that tells a model's Deployments apart: `main`, and `on-demand` where some replicas stay off spot nodes."""
+_EVICTABLE = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
 _GIB = 1 << 30
 _PROCESS_BYTES = 4 * _GIB
 _CACHE_BYTES = 16 * _GIB
@@ -68,13 +70,21 @@ def pod_template(site: Site, needs: ModelNeeds, role: Role) -> dict[str, Any]:
     files = files_of(site, needs)
     command = command_of(site, needs, files)
     reason = "Names what the engine runs with: image, command, variables, files. Two pods with one value run the same."
-    return {
-        "metadata": {
-            "labels": pod_labels(site, needs, role.pool),
-            "annotations": {"penstock.dev/revision": Because(_revision(site, needs, command), reason)},
-        },
-        "spec": _pod(site, needs, role, files, command),
-    }
+    annotations = {"penstock.dev/revision": Because(_revision(site, needs, command), reason)}
+    spec = _pod(site, needs, role, files, command)
+    if needs.spec.autoscaling is not None and most_replicas(needs) > 1:
+        annotations[_EVICTABLE] = _evictable(spec["volumes"])
+    return {"metadata": {"labels": pod_labels(site, needs, role.pool), "annotations": annotations}, "spec": spec}
+
+
+def _evictable(volumes: list[dict[str, Any]]) -> Because:
+    """Volumes on the node's disk that nobody misses."""
+    names = [v["name"] for v in volumes if "emptyDir" in v and "medium" not in v["emptyDir"]]
+    reason = (
+        "Scratch only: cluster-autoscaler may empty a node that is mostly idle, one replica at a time. Without this it "
+        "would keep the node for ever."
+    )
+    return Because(",".join(names), reason)
 
 
 def _revision(site: Site, needs: ModelNeeds, command: Command) -> str:
