@@ -1,3 +1,4 @@
+# ruff: noqa: E501 — a table: one fault on one line
 """One fault each: a fixture in which nothing is wrong, and the change that plants exactly one mistake. Not a test.
 
 `fixture` names a file of `fixtures/`; `old` is replaced once by `new` (an empty `old` appends). `more` are further
@@ -374,7 +375,10 @@ LOGS = (
     _log("PS240", "llama  Deployment/llama  <unknown>/5  1  8  1  3d"),
 )  # fmt: skip
 
+FLEET = (Fault(rule="PS152", fixture="fleet.yaml", old="replicas: 2", new="replica: 2", at="replica: 2"),)
+
 ALL = (
+    *FLEET,
     *CLAIMS, *CLUSTER, *COMMANDS, *FLAGS, *LOGS, *MEMORY, *METRICS, *NETWORK, *PLACEMENT, *PROBES, *ROLLOUT, *SCALING,
     *STORAGE,
 )  # fmt: skip

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 — manifests in one text
 """What follows from the evidence."""
 
 from __future__ import annotations

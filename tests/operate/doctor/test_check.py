@@ -1,3 +1,4 @@
+# ruff: noqa: E501 — manifests in one text
 """Running rules: order, severities, comments, and rules that fail."""
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ def test_a_live_cluster_is_judged_by_the_same_rules() -> None:
 def test_the_same_input_gives_the_same_findings_whatever_the_hash_seed() -> None:
     program = (
         "from operate.doctor.faults import ALL, examined\n"
-        "print([(f.rule.id, str(f.where), f.message) for x in ALL[::6] for f in examined(x.text, x.fixture).findings])\n"
+        "print([(f.rule.id, str(f.where), f.message) for x in ALL[::6] for f in examined(x.text,"
+        " x.fixture).findings])\n"
     )
     outputs = {
         subprocess.run(

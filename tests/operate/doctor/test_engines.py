@@ -1,3 +1,4 @@
+# ruff: noqa: E501 — manifests in one text
 """Engines in every form that people start them in."""
 
 from __future__ import annotations

@@ -41,8 +41,8 @@ def test_the_version_is_the_tag_s_where_the_tag_is_vllm_s(text: str, version: st
 
 
 def test_floating_is_what_may_change() -> None:
-    floating = ["a", "a:latest", "a:nightly"]
-    fixed = ["a:1", f"a@{DIGEST}", f"a:latest@{DIGEST}", "a:${TAG}"]
+    floating = ["a", "a:latest", "a/b:nightly"]
+    fixed = ["a:dev", f"a@{DIGEST}", f"a:latest@{DIGEST}", "a:${TAG}"]
 
     assert [image_of(t).is_floating for t in (*floating, *fixed)] == [True] * 3 + [False] * 4
 

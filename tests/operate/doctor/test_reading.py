@@ -1,3 +1,4 @@
+# ruff: noqa: E501 — manifests in one text
 """What a file is, and what lies inside it."""
 
 from __future__ import annotations

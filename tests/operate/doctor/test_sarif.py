@@ -1,3 +1,4 @@
+# ruff: noqa: E501 — a schema reads better one property to a line
 """SARIF: the structure that code scanning wants."""
 
 from __future__ import annotations

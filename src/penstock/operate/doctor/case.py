@@ -9,7 +9,7 @@ from penstock.facts import VLLM_VERSION
 from penstock.operate.doctor.charts import chart_engines, fleet_engines
 from penstock.operate.doctor.engines import Engine, command_engines, container_engine, fragments
 from penstock.operate.doctor.evidence import Evidence, Node, Resource, Snippet
-from penstock.operate.doctor.pods import Container, Pod, owned, pods_of
+from penstock.operate.doctor.pods import Container, Pod, is_given_later, matches, owned, pods_of
 from penstock.operate.doctor.queries import AdapterRule, Query, adapter_rules, queries_of, recorded
 from penstock.operate.doctor.scalers import Scaler, scaler_of
 from penstock.operate.doctor.shell import Command, commands
@@ -165,6 +165,58 @@ class Case:
         found: dict[tuple[str, str, str], Pod] = {}
         for pod in self.pods:
             found.setdefault((pod.resource.namespace, pod.kind, pod.resource.name), pod)
+        return found
+
+    @cached_property
+    def _pods_by_label(self) -> dict[tuple[str, str], list[Pod]]:
+        found: dict[tuple[str, str], list[Pod]] = {}
+        for pod in self.pods:
+            for key, value in pod.labels.items():
+                found.setdefault((key, str(value)), []).append(pod)
+        return found
+
+    def selected(self, selector: Node) -> list[Pod]:
+        """Pod templates that a label selector picks, of any namespace."""
+        labels = [(key, node.text) for key, node in selector["matchLabels"].fields() if not is_given_later(key)]
+        among = self._pods_by_label.get(labels[0], []) if labels else self.pods
+        return [pod for pod in among if matches(selector, pod.labels)]
+
+    @cached_property
+    def _services_by_label(self) -> dict[tuple[str, str], list[Resource]]:
+        found: dict[tuple[str, str], list[Resource]] = {}
+        for service in self.kind("Service"):
+            for key, value in service.labels.items():
+                found.setdefault((key, str(value)), []).append(service)
+        return found
+
+    def selected_services(self, selector: Node) -> list[Resource]:
+        """Services that a label selector picks, of any namespace."""
+        labels = [(key, node.text) for key, node in selector["matchLabels"].fields()]
+        among = self._services_by_label.get(labels[0], []) if labels else self.kind("Service")
+        return [service for service in among if matches(selector, service.labels)]
+
+    @cached_property
+    def services_by_namespace(self) -> dict[str, list[Resource]]:
+        """Services by the namespace that their file names."""
+        found: dict[str, list[Resource]] = {}
+        for service in self.kind("Service"):
+            found.setdefault(service.namespace, []).append(service)
+        return found
+
+    @cached_property
+    def _queries_by_place(self) -> dict[tuple[int, tuple[str | int, ...]], Query]:
+        return {(id(query.node.resource), query.node.path): query for query in self.queries}
+
+    def query_at(self, node: Node) -> Query | None:
+        """The query that a node is."""
+        return self._queries_by_place.get((id(node.resource), node.path))
+
+    @cached_property
+    def scalers_by_key(self) -> dict[tuple[str, str, str], list[Scaler]]:
+        """Scalers by what they scale."""
+        found: dict[tuple[str, str, str], list[Scaler]] = {}
+        for scaler in self.scalers:
+            found.setdefault(scaler.key, []).append(scaler)
         return found
 
     def scaled_engine(self, scaler: Scaler) -> Engine | None:

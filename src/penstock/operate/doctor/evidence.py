@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from penstock.errors import Problem
@@ -128,7 +129,7 @@ class Node:
         return () if edit is None else (edit,)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Resource:
     """One document or one item of a list: a Kubernetes object, a values file, anything with fields."""
 
@@ -150,11 +151,11 @@ class Resource:
     def __getitem__(self, key: str) -> Node:
         return self.root[key]
 
-    @property
+    @cached_property
     def kind(self) -> str:
         return self.root["kind"].text if isinstance(self.value, dict) else ""
 
-    @property
+    @cached_property
     def api_version(self) -> str:
         return self.root["apiVersion"].text if isinstance(self.value, dict) else ""
 
@@ -168,15 +169,15 @@ class Resource:
         """Whether it is a Kubernetes object."""
         return bool(self.kind and self.api_version)
 
-    @property
+    @cached_property
     def name(self) -> str:
         return self.root.at("metadata", "name").text
 
-    @property
+    @cached_property
     def namespace(self) -> str:
         return self.root.at("metadata", "namespace").text
 
-    @property
+    @cached_property
     def labels(self) -> Mapping[str, Any]:
         return self.root.at("metadata", "labels").mapping
 

@@ -35,7 +35,8 @@ class Image:
     @property
     def is_floating(self) -> bool:
         """Whether the same words may mean another image tomorrow. A name to be filled in later does not say."""
-        return not self.digest and self.tag.lower() in _FLOATING and "$" not in self.text and "{{" not in self.text
+        floating = _FLOATING if "/" in self.repository else ("", "latest")  # no registry: built here, loaded by hand
+        return not self.digest and self.tag.lower() in floating and "$" not in self.text and "{{" not in self.text
 
     @property
     def is_engine(self) -> bool:

@@ -13,6 +13,8 @@ __all__ = ["explained", "rules_page"]
 _HEAD = """\
 # penstock doctor
 
+<!-- penstock: ignore-file PS326, PS333, PS334, PS335 the page quotes what is wrong -->
+
 *Written by `penstock doctor --page` from the rules in `src/penstock/operate/doctor/rules`; edit those.*
 
 `penstock doctor PATH…` reads manifests, Helm values, scripts, Markdown, logs and `kubectl get … -o yaml` (files,

@@ -15,9 +15,13 @@ from penstock.operate.doctor.findings import Where
 from penstock.operate.doctor.images import Image, image_of
 from penstock.operate.doctor.quantities import quantity
 
-__all__ = ["Container", "Pod", "matches", "owned", "pods_of"]
+__all__ = ["Container", "Pod", "is_given_later", "matches", "owned", "pods_of"]
 
 _BATCH = frozenset({"Job", "CronJob", "Pod", "Workflow", "CronWorkflow"})
+_GIVEN_LATER = (
+    "leaderworkerset.sigs.k8s.io/", "statefulset.kubernetes.io/", "apps.kubernetes.io/", "batch.kubernetes.io/",
+    "controller-revision-hash", "pod-template-hash", "job-name",
+)  # fmt: skip
 _SKIPPED = frozenset({"CustomResourceDefinition", "ConfigMap", "Secret", "PodDisruptionBudget"})
 
 
@@ -189,14 +193,21 @@ def _step(resource: Resource, path: tuple[str | int, ...]) -> Node:
     return resource.root.at(*path[len(resource.base) :])
 
 
+def is_given_later(label: str) -> bool:
+    """Whether a controller puts this label on its pods, so that no template has it."""
+    return label.startswith(_GIVEN_LATER)
+
+
 def matches(selector: Node, labels: Mapping[str, object]) -> bool:
     """Whether a label selector picks these labels. One that is not there picks nothing; an empty one everything."""
     if not selector:
         return False
     for key, value in selector["matchLabels"].fields():
-        if str(labels.get(key, "\0")) != value.text:
+        if not is_given_later(key) and str(labels.get(key, "\0")) != value.text:
             return False
     for expression in selector["matchExpressions"]:
+        if is_given_later(expression["key"].text):
+            continue
         name, values = expression["key"].text, [v.text for v in expression["values"]]
         has, found = name in labels, str(labels.get(name, ""))
         is_met = {

@@ -14,7 +14,8 @@ def test_each_fault_is_found_alone_and_at_its_line(fault: Fault) -> None:
 
 
 def container(image: str, args: str) -> str:
-    return f"apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec:\n  containers:\n    - name: b\n      image: {image}\n{args}"
+    head = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n    - name: b\n "
+    return head + f"     image: {image}\n{args}"
 
 
 def test_an_engine_that_still_has_a_flag_may_use_it() -> None:
@@ -46,10 +47,12 @@ def test_an_image_that_does_not_tell_its_version_gives_a_warning_not_an_error() 
     "args",
     [
         '      command: [sh, -c, "exec vllm serve a/b --disable-log-requests"]\n',
-        "      command: [/bin/bash, -c]\n      args:\n        - |\n          set -e\n          vllm serve a/b \\\n            --disable-log-requests\n",
+        "      command: [/bin/bash, -c]\n      args:\n        - |\n          set -e\n         "
+        " vllm serve a/b \\\n            --disable-log-requests\n",
         "      args: [a/b, --disable_log_requests]\n",
         '      args: ["--model=a/b", "$(EXTRA)"]\n      env: [{name: EXTRA, value: --disable-log-requests}]\n',
-        '      command: [sh, -c, "vllm serve a/b $EXTRA"]\n      env: [{name: EXTRA, value: "--seed 1 --disable-log-requests"}]\n',
+        '      command: [sh, -c, "vllm serve a/b $EXTRA"]\n      env: [{name: EXTRA, value:'
+        ' "--seed 1 --disable-log-requests"}]\n',
     ],
 )
 def test_a_flag_is_found_however_it_is_written(args: str) -> None:
@@ -62,10 +65,14 @@ def test_a_flag_is_found_however_it_is_written(args: str) -> None:
         "engine:\n  extraArgs:\n    - --disable-log-requests\n",
         "vllmArgs: --max-model-len 8 --disable-log-requests\n",
         "max-model-len: 8192\ntensor-parallel-size: 2\ndisable-log-requests: true\n",
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  run.sh: |\n    vllm serve a/b --disable-log-requests\n",
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  ARGS: --max-model-len=8 --disable-log-requests\n",
-        "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: a}\nspec:\n  source:\n    helm:\n      values: |\n"
-        "        servingEngineSpec:\n          modelSpec:\n            - name: a\n              vllmConfig: {enablePrefixCaching: true, extraArgs: [--disable-log-requests]}\n",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  run.sh: |\n    vllm serve"
+        " a/b --disable-log-requests\n",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  ARGS: --max-model-len=8"
+        " --disable-log-requests\n",
+        "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: a}\nspec:\n "
+        " source:\n    helm:\n      values: |\n"
+        "        servingEngineSpec:\n          modelSpec:\n            - name: a\n             "
+        " vllmConfig: {enablePrefixCaching: true, extraArgs: [--disable-log-requests]}\n",
         "services:\n  a:\n    image: vllm/vllm-openai:v0.32.0\n    command: [--model, a/b, --disable-log-requests]\n",
     ],
 )

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 — manifests in one text
 """Updates, drains, evictions."""
 
 from __future__ import annotations

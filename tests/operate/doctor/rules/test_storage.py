@@ -13,7 +13,8 @@ def test_each_fault_is_found_alone_and_at_its_line(fault: Fault) -> None:
 
 
 def claim(modes: str, storage: str, more: str = "") -> str:
-    return f"apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {{name: a}}\nspec:\n  accessModes: [{modes}]\n  storageClassName: {storage}\n{more}"
+    head = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: a}\nspec:\n "
+    return head + f" accessModes: [{modes}]\n  storageClassName: {storage}\n{more}"
 
 
 @pytest.mark.parametrize(
@@ -27,8 +28,8 @@ def claim(modes: str, storage: str, more: str = "") -> str:
         (claim("ReadOnlyMany", "filestore"), ["PS016"]),
         (claim("ReadOnlyMany", "filestore", "  volumeName: pv\n"), []),
         (
-            claim("ReadWriteMany", "fast")
-            + "---\napiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: fast}\nprovisioner: ebs.csi.aws.com\n",
+            claim("ReadWriteMany", "fast") + "---\napiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name:"
+            " fast}\nprovisioner: ebs.csi.aws.com\n",
             ["PS017"],
         ),
     ],

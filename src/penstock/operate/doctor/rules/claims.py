@@ -15,7 +15,8 @@ __all__ = ["RULES"]
 
 _DENIED = re.compile(
     r"\b(not true|is wrong|are wrong|wrong:|myth|used to|removed|gone|no longer|instead of|rather than|unlike|does not"
-    r"|do not|don't|doesn't|isn't|never|nothing to do|not because|deprecated in favou?r|outdated|contrary)\b",
+    r"|do not|don't|doesn't|isn't|never|nothing to do|not because|deprecated in favou?r|outdated|contrary"
+    r"|is not|are not|not in|evictions|only where|forward pass|graphs?|activations?)\b",
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z`*])|\n(?=\s*[-*|>#]|\s*\d+\.)")
@@ -35,6 +36,7 @@ def _claim(pattern: str, message: str) -> Callable[[Case], Iterator[Hit]]:
                 match = wanted.search(sentence)
                 if match is not None and _DENIED.search(sentence) is None:
                     at = start + match.start()
+                    at += len(snippet.text[at:]) - len(snippet.text[at:].lstrip())
                     line = snippet.text.count("\n", 0, at) + 1
                     column = at - snippet.text.rfind("\n", 0, at)
                     shown = " ".join(sentence.split())
@@ -144,8 +146,9 @@ RULES = (
         "PS335-oom-claim",
         "Not every out-of-memory error wants a lower gpu-memory-utilization",
         35,
+        r"\A(?=.*(?:out[- ]of[- ]memory|\boom\b|memory error|memory runs? out|crash)).*?(?:"
         r"\b(?:lower|reduce|decrease|drop)\b.*\bgpu[-_ ]memory[-_ ]utili[sz]ation|gpu[-_"
-        r" ]memory[-_ ]utili[sz]ation\b.*\b(?:lower|reduce|decrease)d?\b",
+        r" ]memory[-_ ]utili[sz]ation\b.*\b(?:lower|reduce|decrease)d?\b)",
         "says to lower gpu-memory-utilization when memory runs out",
         "Where no KV blocks are left at start it must be raised (or the context shortened);"
         " lowering it makes that worse.",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from penstock.operate.doctor.case import Case
 from penstock.operate.doctor.evidence import Node, Resource
 from penstock.operate.doctor.findings import Hit, Rule, Severity, Where
-from penstock.operate.doctor.pods import Pod, matches
+from penstock.operate.doctor.pods import Pod, is_given_later
 
 __all__ = ["RULES"]
 
@@ -88,9 +88,11 @@ def _in_scope(monitor: Resource, other: Resource) -> bool:
 
 def _unmatched_monitor(case: Case) -> Iterator[Hit]:
     for monitor in case.kind("ServiceMonitor"):
-        services = [s for s in case.kind("Service") if _in_scope(monitor, s)]
         selector = monitor.root.at("spec", "selector")
-        if services and selector and not any(matches(selector, s.labels) for s in services):
+        if not selector or any(_in_scope(monitor, s) for s in case.selected_services(selector)):
+            continue
+        services = [s for s in case.kind("Service") if _in_scope(monitor, s)]
+        if services:
             where = selector["matchLabels"] if selector["matchLabels"] else selector
             yield Hit(
                 where=where.key_where,
@@ -99,9 +101,11 @@ def _unmatched_monitor(case: Case) -> Iterator[Hit]:
                 evidence=where.shown or str(where.value),
             )
     for monitor in case.kind("PodMonitor"):
-        pods = [p for p in case.pods if _in_scope(monitor, p.resource)]
         selector = monitor.root.at("spec", "selector")
-        if pods and selector and not any(matches(selector, p.labels) for p in pods):
+        if not selector or any(_in_scope(monitor, p.resource) for p in case.selected(selector)):
+            continue
+        pods = [p for p in case.pods if _in_scope(monitor, p.resource)]
+        if pods:
             where = selector["matchLabels"] if selector["matchLabels"] else selector
             yield Hit(
                 where=where.key_where,
@@ -118,7 +122,7 @@ def _labels(labels: object) -> str:
 def _wrong_port(case: Case) -> Iterator[Hit]:
     for monitor in case.kind("ServiceMonitor"):
         selector = monitor.root.at("spec", "selector")
-        services = [s for s in case.kind("Service") if _in_scope(monitor, s) and matches(selector, s.labels)]
+        services = [s for s in case.selected_services(selector) if _in_scope(monitor, s)]
         for endpoint in monitor.root.at("spec", "endpoints"):
             node = endpoint["port"]
             names = {port["name"].text for service in services for port in service.root.at("spec", "ports")}
@@ -131,7 +135,7 @@ def _wrong_port(case: Case) -> Iterator[Hit]:
                 )
     for monitor in case.kind("PodMonitor"):
         selector = monitor.root.at("spec", "selector")
-        pods = [p for p in case.pods if _in_scope(monitor, p.resource) and matches(selector, p.labels)]
+        pods = [p for p in case.selected(selector) if _in_scope(monitor, p.resource)]
         for endpoint in monitor.root.at("spec", "podMetricsEndpoints"):
             node = endpoint["port"]
             names = {
@@ -147,17 +151,14 @@ def _wrong_port(case: Case) -> Iterator[Hit]:
 
 
 def _unselected_service(case: Case) -> Iterator[Hit]:
-    engine_pods = [e.pod for e in case.whole_engines if e.pod is not None and not e.pod.is_batch]
+    names = {e.pod.resource.name for e in case.whole_engines if e.pod is not None and not e.pod.is_batch}
     for service in case.kind("Service"):
         wanted = service.root.at("spec", "selector")
-        pods = [
-            p
-            for p in case.pods
-            if not service.namespace or not p.resource.namespace or p.resource.namespace == service.namespace
-        ]
-        if not wanted.mapping or not engine_pods or any(_picks(wanted, p) for p in pods):
+        is_for_engine = any(service.name[:end] in names for end in range(1, len(service.name) + 1))
+        if not wanted.mapping or not is_for_engine:
             continue
-        if any(p.resource.name == service.name or service.name.startswith(p.resource.name) for p in engine_pods):
+        namespaces = (service.namespace, "") if service.namespace else None
+        if not any(_picks(wanted, p) for p in case.pods if not namespaces or p.resource.namespace in namespaces):
             yield Hit(
                 where=wanted.key_where,
                 message=f"Service {service.name} selects no pod of these files",
@@ -166,7 +167,7 @@ def _unselected_service(case: Case) -> Iterator[Hit]:
 
 
 def _picks(wanted: Node, pod: Pod) -> bool:
-    return all(str(pod.labels.get(key, "\0")) == node.text for key, node in wanted.fields())
+    return all(is_given_later(key) or str(pod.labels.get(key, "\0")) == node.text for key, node in wanted.fields())
 
 
 def _adapter_labels(case: Case) -> Iterator[Hit]:

@@ -10,7 +10,7 @@ from penstock.operate.doctor.case import Case
 from penstock.operate.doctor.engines import Engine
 from penstock.operate.doctor.evidence import Node, Resource
 from penstock.operate.doctor.findings import Hit, Rule, Severity
-from penstock.operate.doctor.pods import Pod, matches
+from penstock.operate.doctor.pods import Pod
 from penstock.operate.doctor.quantities import count_of, quantity
 
 __all__ = ["RULES"]
@@ -27,9 +27,9 @@ def _budgets(case: Case) -> Iterator[tuple[Resource, Pod | None]]:
     for resource in case.kind("PodDisruptionBudget"):
         selector = resource.root.at("spec", "selector")
         held = [
-            p
-            for p in case.pods
-            if not p.is_batch and p.resource.namespace in (resource.namespace, "") and matches(selector, p.labels)
+            pod
+            for pod in case.selected(selector)
+            if not pod.is_batch and pod.resource.namespace in (resource.namespace, "")
         ]
         yield resource, held[0] if held else None
 
@@ -134,7 +134,8 @@ def _gone_api(case: Case) -> Iterator[Hit]:
 
 def _served(case: Case) -> Iterator[tuple[Engine, Pod]]:
     for engine in case.whole_engines:
-        if engine.pod is not None and not engine.pod.is_batch and engine.container is not None:
+        is_follower = engine.flags.find("headless") is not None  # another pod takes the requests
+        if engine.pod is not None and not engine.pod.is_batch and engine.container is not None and not is_follower:
             yield engine, engine.pod
 
 

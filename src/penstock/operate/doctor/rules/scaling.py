@@ -48,14 +48,7 @@ def _metric_name(case: Case) -> Iterator[Hit]:
 
 def _total_threshold(case: Case) -> Iterator[Hit]:
     for title, trigger in _triggers(case):
-        query = next(
-            (
-                q
-                for q in case.queries
-                if q.node.resource is trigger.resource and q.node.path == (*trigger.path, "metadata", "query")
-            ),
-            None,
-        )
+        query = case.query_at(trigger.at("metadata", "query"))
         aggregate = outer_aggregate(query.expr) if query is not None and query.expr is not None else None
         threshold = trigger.at("metadata", "threshold")
         if aggregate is None or aggregate.name not in ("sum", "count") or aggregate.by or trigger["metricType"]:
@@ -72,14 +65,7 @@ def _total_threshold(case: Case) -> Iterator[Hit]:
 def _sum_with_value(case: Case) -> Iterator[Hit]:
     for title, trigger in _triggers(case):
         kind = trigger["metricType"]
-        query = next(
-            (
-                q
-                for q in case.queries
-                if q.node.resource is trigger.resource and q.node.path == (*trigger.path, "metadata", "query")
-            ),
-            None,
-        )
+        query = case.query_at(trigger.at("metadata", "query"))
         if query is not None and query.expr is not None and kind.text == "Value":
             aggregate = outer_aggregate(query.expr)
             if aggregate is not None and aggregate.name == "sum":
@@ -94,14 +80,7 @@ def _sum_with_value(case: Case) -> Iterator[Hit]:
 
 def _average_divided(case: Case) -> Iterator[Hit]:
     for title, trigger in _triggers(case):
-        query = next(
-            (
-                q
-                for q in case.queries
-                if q.node.resource is trigger.resource and q.node.path == (*trigger.path, "metadata", "query")
-            ),
-            None,
-        )
+        query = case.query_at(trigger.at("metadata", "query"))
         aggregate = outer_aggregate(query.expr) if query is not None and query.expr is not None else None
         if aggregate is None or aggregate.name != "avg" or trigger["metricType"].text == "Value" or query is None:
             continue
@@ -150,12 +129,8 @@ def _no_fallback(case: Case) -> Iterator[Hit]:
     for scaler in case.scalers:
         if not scaler.is_keda or scaler.resource.root.at("spec", "fallback"):
             continue
-        strict = [
-            t
-            for _, t in _triggers(case)
-            if t.resource is scaler.resource and t.at("metadata", "ignoreNullValues").text.lower() == "false"
-        ]
-        if strict:
+        triggers = scaler.resource.root.at("spec", "triggers")
+        if any(t.at("metadata", "ignoreNullValues").text.lower() == "false" for t in triggers):
             yield Hit(
                 where=case.node_of(scaler.resource).where,
                 message=f"{scaler.title} has no fallback: without an answer of Prometheus it stays where it is,"
@@ -181,7 +156,12 @@ def _two_scalers(case: Case) -> Iterator[Hit]:
         if scaler.target["name"].text:
             owners.setdefault(scaler.key, []).append(scaler)
     for (_, kind, name), found in owners.items():
-        for scaler in found[1:]:
+        others = [
+            s
+            for s in found[1:]
+            if (s.resource.kind, s.resource.name) != (found[0].resource.kind, found[0].resource.name)
+        ]
+        for scaler in others:  # the same object in two folders is one, for two clusters
             yield Hit(
                 where=scaler.target["name"].where,
                 message=f"{scaler.title} and {found[0].title} both scale {kind} {name}",

@@ -103,9 +103,18 @@ def _writers(case: Case, claim: Resource) -> Iterator[tuple[Container, Node]]:
     for pod in case.pods:
         for name, volume in pod.claims():
             if name == claim.name and pod.resource.namespace in (claim.namespace, ""):
+                engine = case.engine_pods.get(id(pod))
                 for container, mount in _mounts_of(pod, volume):
-                    if _DOWNLOADS.search(_script(container)):
+                    is_cache = engine is not None and engine.container is container and _downloads(engine, mount)
+                    if is_cache or _DOWNLOADS.search(_script(container)):
                         yield container, mount
+
+
+def _downloads(engine: Engine, mount: Node) -> bool:
+    """Whether an engine fills the hub's cache here by itself."""
+    is_name = bool(engine.model) and not engine.model.startswith(("/", "."))
+    is_offline = engine.env.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true")
+    return is_name and not is_offline and _CACHE.search(mount["mountPath"].text) is not None
 
 
 def _block_of(case: Case, name: str) -> str | None:
@@ -151,7 +160,7 @@ def _block_hit(what: str, storage: Node, block: str, mode: str) -> Hit:
 def _most(case: Case, pod: Pod) -> int:
     """Replicas that a workload may reach."""
     key = (pod.resource.namespace, pod.kind, pod.resource.name)
-    most = [s.max_replicas for s in case.scalers if s.key == key]
+    most = [scaler.max_replicas for scaler in case.scalers_by_key.get(key, ())]
     return max([pod.replicas or 1, *most])
 
 
@@ -234,7 +243,9 @@ def _path_mismatch(case: Case) -> Iterator[Hit]:
 
 def _rwx_engines(case: Case) -> Iterator[tuple[Engine, Node]]:
     shared = {
-        (r.namespace, r.name): m for r, m, _, _ in _claims(case) if {"ReadWriteMany", "ReadOnlyMany"} & set(_modes(m))
+        (r.namespace, r.name)
+        for r, modes, storage, _ in _claims(case)
+        if {"ReadWriteMany", "ReadOnlyMany"} & set(_modes(modes)) and _block_of(case, storage.text) is None
     }
     for engine in case.whole_engines:
         if engine.chart is not None and "ReadWriteMany" in _modes(engine.chart["pvcAccessMode"]):
