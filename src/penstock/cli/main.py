@@ -15,8 +15,12 @@ import typer
 
 from penstock import __version__
 from penstock.cli import (
+    apply,
     bench,
     calibrate,
+    controller,
+    delete,
+    diff,
     doctor,
     engine,
     gateway,
@@ -27,7 +31,9 @@ from penstock.cli import (
     simulate,
     smoke,
     spec,
+    status,
     up,
+    wait,
 )
 from penstock.cli.output import print_error, print_text, say
 from penstock.errors import PenstockError, UsageError
@@ -64,11 +70,17 @@ _COMMANDS = (  # the order of `penstock --help`
     gateway,
     plan,
     render,
+    diff,
+    apply,
+    status,
+    wait,
+    delete,
     models,
     simulate,
     calibrate,
     importing,
     doctor,
+    controller,
     engine,
     smoke,
     bench,
