@@ -124,3 +124,49 @@ def test_window_that_is_switched_off_counts_for_nothing() -> None:
     found = architecture_from_config(LLAMA | {"sliding_window": 4096, "use_sliding_window": False})
     assert (found.window, found.sliding_layers) == (0, 0)
     assert architecture_from_config(LLAMA | {"sliding_window": 4096}).sliding_layers == 32
+
+
+LLAMA4 = {
+    "num_hidden_layers": 48, "hidden_size": 5120, "num_attention_heads": 40, "num_key_value_heads": 8, "head_dim": 128,
+    "vocab_size": 202048, "intermediate_size": 8192, "intermediate_size_mlp": 16384, "num_experts_per_tok": 1,
+    "attention_chunk_size": 8192, "model_type": "llama4_text",
+}  # fmt: skip
+GEMMA2 = {
+    "model_type": "gemma2", "num_hidden_layers": 42, "hidden_size": 3584, "num_attention_heads": 16,
+    "num_key_value_heads": 8, "head_dim": 256, "vocab_size": 256000, "intermediate_size": 14336, "sliding_window": 4096,
+}  # fmt: skip
+COMMAND_R = {
+    "model_type": "cohere", "num_hidden_layers": 40, "hidden_size": 8192, "num_attention_heads": 64,
+    "num_key_value_heads": 64, "vocab_size": 256000, "intermediate_size": 22528,
+}  # fmt: skip
+FALCON = {
+    "model_type": "falcon", "num_hidden_layers": 32, "hidden_size": 4544, "num_attention_heads": 71,
+    "vocab_size": 65024, "multi_query": True,
+}  # fmt: skip
+PHI3 = {
+    "model_type": "phi3", "num_hidden_layers": 32, "hidden_size": 3072, "num_attention_heads": 32,
+    "num_key_value_heads": 32, "vocab_size": 32064, "intermediate_size": 8192,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "billions", "sliding"),
+    [  # parameters as the model cards say them, of the language model
+        ({"text_config": LLAMA4 | {"num_local_experts": 16, "interleave_moe_layer_step": 1}}, 107.8, 36),
+        ({"text_config": LLAMA4 | {"num_local_experts": 128, "interleave_moe_layer_step": 2}}, 400.7, 36),
+        (GEMMA2, 9.24, 21),
+        (COMMAND_R, 34.98, 0),
+        (FALCON, 6.92, 0),
+        (PHI3, 3.82, 0),
+    ],
+)
+def test_families_beyond_the_table_have_the_parameters_of_their_cards(
+    config: dict[str, Any], billions: float, sliding: int
+) -> None:
+    found = architecture_from_config(config)
+    assert found.params / 1e9 == pytest.approx(billions, rel=0.005)
+    assert found.sliding_layers == sliding
+
+
+def test_one_key_value_head_for_all_queries() -> None:
+    assert architecture_from_config(FALCON).kv_heads == 1

@@ -15,11 +15,15 @@ from penstock.facts.architecture import Architecture, Latent, Task
 __all__ = ["architecture_from_config"]
 
 _UNGATED = frozenset(
-    {"bert", "roberta", "xlm-roberta", "mpnet", "distilbert", "opt", "gpt2", "gpt_neox", "gpt_bigcode"}
+    {"bert", "roberta", "xlm-roberta", "mpnet", "distilbert", "opt", "gpt2", "gpt_neox", "gpt_bigcode", "falcon"}
 )
 _ENCODERS = frozenset({"bert", "roberta", "xlm-roberta", "mpnet", "distilbert", "nomic_bert", "modernbert"})
 _QKV_BIAS = frozenset({"qwen2", "qwen2_moe", "qwen2_vl_text", "qwen2_5_vl_text", "qwen2_5_omni_text"})
 _QK_NORM = frozenset({"qwen3", "qwen3_moe", "qwen3_vl_text", "qwen3_vl_moe_text", "gemma3_text", "gemma3"})
+_TIED = frozenset({"gemma", "gemma2", "cohere", "cohere2", "falcon"})
+"""Families whose head is the embedding unless their file says otherwise."""
+_PATTERN = {"gemma2": 2, "gpt_oss": 2, "cohere2": 4}
+"""One layer in so many attends to everything, where the file does not list them."""
 _REQUIRED = ("num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size")
 _OTHER_NAMES = {
     "num_hidden_layers": ("n_layer", "n_layers", "num_layers"),
@@ -51,9 +55,9 @@ def architecture_from_config(config: Mapping[str, Any], name: str = "") -> Archi
         name=name or str(config.get("_name_or_path") or kind or "model"),
         layers=layers,
         hidden=hidden,
-        intermediate=intermediate,
+        intermediate=_number(text, "intermediate_size_mlp", intermediate),
         heads=heads,
-        kv_heads=_number(text, "num_key_value_heads", heads),
+        kv_heads=_number(text, "num_key_value_heads", 1 if text.get("multi_query") is True else heads),
         head_dim=latent.value_dim if latent else _number(text, "head_dim", hidden // heads),
         vocab=vocab,
         context=_number(text, "max_position_embeddings", 2048),
@@ -63,15 +67,15 @@ def architecture_from_config(config: Mapping[str, Any], name: str = "") -> Archi
         experts=experts,
         experts_per_token=_number(text, "num_experts_per_tok"),
         expert_intermediate=_number(text, "moe_intermediate_size", intermediate) if experts else 0,
-        shared_intermediate=_shared(text) if experts else 0,
-        dense_layers=min(layers, _number(text, "first_k_dense_replace")) if experts else 0,
-        is_tied=bool(text.get("tie_word_embeddings", config.get("tie_word_embeddings", is_encoder))),
+        shared_intermediate=_shared(text, kind) if experts else 0,
+        dense_layers=_dense_layers(text, layers) if experts else 0,
+        is_tied=bool(text.get("tie_word_embeddings", config.get("tie_word_embeddings", is_encoder or kind in _TIED))),
         is_gated=kind not in _UNGATED,
         is_encoder=is_encoder,
         has_qkv_bias=kind in _QKV_BIAS or (bool(text.get("attention_bias")) and kind != "gpt_oss"),
-        has_bias=kind in _UNGATED or kind == "gpt_oss",
+        has_bias=(kind in _UNGATED and kind != "falcon") or kind == "gpt_oss",
         has_qk_norm=kind in _QK_NORM,
-        norms_per_layer=4 if kind.startswith("gemma3") else 2,
+        norms_per_layer=4 if kind.startswith(("gemma2", "gemma3")) else 2,
         vision_params=_vision_params(config),
         task=_task_of(config, is_encoder),
         dtype=_dtype_of(config, text, method),
@@ -103,7 +107,7 @@ def _number(text: Mapping[str, Any], field: str, default: int | None = 0, name: 
 
 def _windows(text: Mapping[str, Any], kind: str, layers: int) -> tuple[int, int]:
     """Sliding window and the layers that have it: by `layer_types` where listed, else by the family's pattern."""
-    window = _number(text, "sliding_window")
+    window = _number(text, "sliding_window") or _number(text, "attention_chunk_size")
     listed = text.get("layer_types")
     if not window or text.get("use_sliding_window") is False:
         return 0, 0
@@ -111,7 +115,10 @@ def _windows(text: Mapping[str, Any], kind: str, layers: int) -> tuple[int, int]
         return window, sum(1 for t in listed if t == "sliding_attention")
     if kind.startswith("gemma3"):
         return window, layers - layers // _number(text, "sliding_window_pattern", 6)
-    return window, layers // 2 if kind == "gpt_oss" else layers
+    if kind.startswith("llama4"):
+        return window, layers - layers // 4  # attention within chunks; each fourth layer sees everything
+    pattern = _number(text, "sliding_window_pattern", _PATTERN.get(kind, 0))
+    return window, layers - layers // pattern if pattern else layers
 
 
 def _latent(text: Mapping[str, Any]) -> Latent | None:
@@ -128,8 +135,16 @@ def _latent(text: Mapping[str, Any]) -> Latent | None:
     )
 
 
-def _shared(text: Mapping[str, Any]) -> int:
+def _dense_layers(text: Mapping[str, Any], layers: int) -> int:
+    """Layers of a mixture that are dense: the first ones, or all but each n-th."""
+    step = _number(text, "interleave_moe_layer_step", 1)
+    return layers - layers // step if step > 1 else min(layers, _number(text, "first_k_dense_replace"))
+
+
+def _shared(text: Mapping[str, Any], kind: str) -> int:
     """Width of all shared experts together."""
+    if kind.startswith("llama4"):
+        return _number(text, "intermediate_size")
     named = _number(text, "shared_expert_intermediate_size")
     return named or _number(text, "n_shared_experts") * _number(text, "moe_intermediate_size")
 
