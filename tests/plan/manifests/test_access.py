@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from penstock.facts import find_model
+from penstock.operate.testing import Cluster
 from penstock.plan.manifests.access import render_access
-from penstock.plan.manifests.render import render
+from penstock.plan.manifests.render import render, settle
+from penstock.spec.loader import load_fleet
 from plan.manifests.sites import CHAT, OPEN, found, site_from
 
 CONTROLLED = CHAT + OPEN + "  kubernetes: {controller: true}\n"
@@ -50,8 +56,30 @@ def test_the_controller_may_give_the_gateway_only_what_it_has_itself() -> None:
     assert gateway <= _granted(found(bundle, "Role", "demo-controller")["rules"])
 
 
-def test_a_kind_that_is_not_rendered_is_not_granted() -> None:
-    open_policies = CHAT + OPEN + "  kubernetes: {controller: true, networkPolicies: false}\n"
-    granted = _granted(found(render(site_from(open_policies)), "Role", "demo-controller")["rules"])
+FLEETS = sorted((Path(__file__).parent / "fleets").glob("*.yaml"))
 
-    assert not [entry for entry in granted if entry[1] == "networkpolicies"]
+
+@pytest.mark.parametrize("path", FLEETS, ids=lambda path: path.stem)
+def test_the_controller_may_keep_every_kind_of_every_option(path: Path) -> None:
+    """Resources as the API server itself names them."""
+    text = path.read_text(encoding="utf-8")
+    site = settle(load_fleet(text, path.name), text, architecture_of=find_model).site
+    assert site is not None
+    granted = _granted(found(render(site_from(CONTROLLED)), "Role", "demo-controller")["rules"])
+    catalog = Cluster().catalog
+
+    for manifest in render(site).manifests:
+        group = manifest.body["apiVersion"].rpartition("/")[0]
+        kind = catalog.of_kind(manifest.body["apiVersion"], manifest.kind)
+        plural = kind.plural if kind is not None else f"{manifest.kind.lower()}s"
+        if manifest.namespace is not None:
+            assert (group, plural, "patch") in granted
+
+
+def test_of_the_cluster_the_controller_changes_only_its_priority_classes() -> None:
+    role = found(render(site_from(CONTROLLED)), "ClusterRole")
+
+    changing = [rule for rule in role["rules"] if {"patch", "delete", "update"} & set(rule["verbs"])]
+    assert [(rule["resources"], rule["resourceNames"]) for rule in changing] == [
+        (["priorityclasses"], ["penstock-batch", "penstock-serving"])
+    ]

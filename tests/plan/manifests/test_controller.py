@@ -15,4 +15,5 @@ def test_there_are_never_two_at_once() -> None:
     spec = found(render_controller(site), "Deployment")["spec"]
 
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
-    assert spec["template"]["spec"]["containers"][0]["args"] == ["controller"]
+    args = spec["template"]["spec"]["containers"][0]["args"]
+    assert args == ["controller", "--fleet", "demo", "--listen", "0.0.0.0:8081"]

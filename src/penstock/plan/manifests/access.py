@@ -1,12 +1,12 @@
 """Service accounts, and the little that each may do. Pure.
 
 Engines and download Jobs have no token at all. The gateway reads EndpointSlices of its namespace. The controller may
-do exactly what it takes to keep the kinds that this fleet is made of, and nothing in other namespaces.
+do exactly what it takes to keep the kinds that a fleet may be made of, and nothing in other namespaces.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from penstock.plan.manifests.manifest import Because, Manifest, Wave
@@ -18,71 +18,63 @@ __all__ = ["render_access", "render_controller_access"]
 _RBAC = "rbac.authorization.k8s.io"
 _READ = ["get", "list", "watch"]
 _KEEP = [*_READ, "create", "patch", "delete"]
-_PLURALS = {"NetworkPolicy": "networkpolicies", "EndpointSlice": "endpointslices"}
-_BY_HAND = {"Namespace"}
-"""Kinds that a person makes before the controller can run."""
+_KINDS: dict[str, tuple[str, ...]] = {
+    "": ("configmaps", "persistentvolumeclaims", "serviceaccounts", "services"),
+    "apps": ("deployments",),
+    "autoscaling": ("horizontalpodautoscalers",),
+    "batch": ("jobs",),
+    "external-secrets.io": ("externalsecrets",),
+    "gateway.networking.k8s.io": ("httproutes",),
+    "keda.sh": ("scaledobjects",),
+    "leaderworkerset.x-k8s.io": ("leaderworkersets",),
+    "monitoring.coreos.com": ("podmonitors", "prometheusrules", "servicemonitors"),
+    "networking.istio.io": ("virtualservices",),
+    "networking.k8s.io": ("ingresses", "networkpolicies"),
+    "policy": ("poddisruptionbudgets",),
+    _RBAC: ("rolebindings", "roles"),
+    "resource.k8s.io": ("resourceclaimtemplates",),
+}
+"""Every kind that a fleet may be made of inside its namespace. All of them for each fleet, used or not: a change of the
+file may bring a kind, and one that it no longer has must be found to be taken away."""
 
 
 def render_access(site: Site) -> Iterator[Manifest]:
     """The gateway's account and its one right."""
-    rules = [{"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _READ}]
+    rules = [{"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": list(_READ)}]
     heading = "The gateway finds engines through EndpointSlices; it may read nothing else."
     yield from _account(site, "gateway", rules, heading)
 
 
 def render_controller_access(site: Site, manifests: Sequence[Manifest]) -> Iterator[Manifest]:
-    """The controller's account, with rights on the kinds of `manifests`."""
+    """The controller's account; `manifests` are what it keeps."""
     if not site.has_controller:
         return
-    heading = "The controller keeps the kinds that this fleet is made of, in this namespace."
-    yield from _account(site, "controller", list(_controller_rules(manifests)), heading)
-    cluster_rules = list(_cluster_rules(manifests))
-    if cluster_rules:
-        yield from _cluster_access(site, cluster_rules)
+    heading = "The controller keeps the kinds that a fleet may be made of, in this namespace. It reads no Secret."
+    yield from _account(site, "controller", list(_controller_rules()), heading)
+    yield from _cluster_access(site, list(_cluster_rules(manifests)))
 
 
-def _controller_rules(manifests: Sequence[Manifest]) -> Iterator[dict[str, Any]]:
-    inside = [manifest for manifest in manifests if manifest.namespace is not None]
+def _controller_rules() -> Iterator[dict[str, Any]]:
     yield {"apiGroups": ["penstock.dev"], "resources": ["fleets"], "verbs": [*_READ, "patch"]}
     yield {"apiGroups": ["penstock.dev"], "resources": ["fleets/status"], "verbs": ["get", "patch"]}
-    for group, kinds in _by_group(inside):
-        yield {"apiGroups": [group], "resources": [_plural(kind) for kind in kinds], "verbs": _KEEP}
-    yield {"apiGroups": [""], "resources": ["pods"], "verbs": _READ}
-    reason = "Also because nobody may give a right, the gateway's here, that he has not himself."
-    yield {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": Because(_READ, reason)}
+    for group, resources in _KINDS.items():
+        yield {"apiGroups": [group], "resources": list(resources), "verbs": list(_KEEP)}
+    reason = "To tell why an engine is not ready."
+    yield {"apiGroups": [""], "resources": Because(["events", "pods"], reason), "verbs": list(_READ)}
+    reason = "Not for itself: nobody may give a right, the gateway's here, that he has not."
+    yield {"apiGroups": ["discovery.k8s.io"], "resources": Because(["endpointslices"], reason), "verbs": list(_READ)}
     yield {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]}
 
 
 def _cluster_rules(manifests: Sequence[Manifest]) -> Iterator[dict[str, Any]]:
-    """Rights on objects that belong to no namespace: by name, as far as RBAC can."""
-    outside = [m for m in manifests if m.namespace is None and m.kind not in _BY_HAND]
-    for group, kinds in _by_group(outside):
-        names = sorted({manifest.name for manifest in outside if manifest.kind in kinds and _group(manifest) == group})
-        resources = [_plural(kind) for kind in kinds]
-        yield {"apiGroups": [group], "resources": resources, "resourceNames": names, "verbs": ["get", "patch"]}
-        verbs = Because(["create"], "RBAC cannot bind making to a name.")
-        yield {"apiGroups": [group], "resources": resources, "verbs": verbs}
-
-
-def _by_group(manifests: Iterable[Manifest]) -> Iterator[tuple[str, list[str]]]:
-    groups: dict[str, set[str]] = {}
-    for manifest in manifests:
-        groups.setdefault(_group(manifest), set()).add(manifest.kind)
-    yield from ((group, sorted(kinds)) for group, kinds in sorted(groups.items()))
-
-
-def _group(manifest: Manifest) -> str:
-    group, slash, _ = str(manifest.body["apiVersion"]).partition("/")
-    return group if slash else ""
-
-
-def _plural(kind: str) -> str:
-    if kind in _PLURALS:
-        return _PLURALS[kind]
-    plain = kind.lower()
-    if plain.endswith(("s", "x", "ch")):
-        return f"{plain}es"
-    return f"{plain[:-1]}ies" if plain.endswith("y") else f"{plain}s"
+    """Rights on what belongs to no namespace: by name, as far as RBAC can."""
+    names = sorted({manifest.name for manifest in manifests if manifest.kind == "PriorityClass"})
+    if names:
+        what = {"apiGroups": ["scheduling.k8s.io"], "resources": ["priorityclasses"]}
+        yield {**what, "resourceNames": names, "verbs": ["patch"]}
+        yield {**what, "verbs": Because(["get", "list", "create"], "RBAC cannot bind these to names.")}
+    reason = "Whether a volume is bound only when a pod needs it."
+    yield {"apiGroups": ["storage.k8s.io"], "resources": Because(["storageclasses"], reason), "verbs": ["get", "list"]}
 
 
 def _account(site: Site, component: str, rules: list[dict[str, Any]], heading: str) -> Iterator[Manifest]:

@@ -24,7 +24,7 @@ def render_controller(site: Site) -> Iterator[Manifest]:
     container = {
         "name": "controller",
         "image": site.image,
-        "args": ["controller"],
+        "args": ["controller", "--fleet", site.name, "--listen", f"0.0.0.0:{ADMIN_PORT}"],
         "env": [
             {"name": "PENSTOCK_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
             {"name": "HOME", "value": "/tmp"},  # noqa: S108 — a volume of the pod's own

@@ -27,9 +27,10 @@ __all__ = ["helm_files"]
 _SWITCHES = {
     "network": ("networkPolicies", "Whether pods are closed off from each other but for what they need."),
     "expose": ("expose", "Whether there is a way in from outside."),
-    "monitoring": ("monitoring", "Whether monitors, rules and dashboards are made."),
+    "monitoring": ("monitoring", "Whether monitors, rules and dashboards are made; autoscaling needs what they bring."),
+    "rules": ("monitoring", "Whether monitors, rules and dashboards are made; autoscaling needs what they bring."),
 }
-"""Groups of files that a value turns off, by the first part of their path."""
+"""Groups of files that a value turns off, by the first or last part of their path."""
 _LEFT_OUT = ("Namespace",)
 
 
@@ -60,8 +61,9 @@ def _escaped(text: str) -> str:
 
 def _template(path: str, documents: Sequence[str], values: ChartValues) -> str:
     body = "".join(f"---\n{document}" for document in documents)
-    group = path.removeprefix("templates/").removesuffix(".yaml").split("/")[0]
-    if group not in _SWITCHES:
+    parts = path.removeprefix("templates/").removesuffix(".yaml").split("/")
+    group = next((part for part in (parts[0], parts[-1]) if part in _SWITCHES), None)
+    if group is None:
         return f"# {HEADER}\n{body}"
     name, words = _SWITCHES[group]
     values.switch(name, words)
