@@ -225,6 +225,7 @@ CLAIMS = (
 )  # fmt: skip
 
 METRICS = (
+    Fault(rule="PS051", fixture=_S, old="clamp_min(sum(rate(vllm:time_to_first_token_seconds_count[5m])), 0.001)", new="sum(rate(vllm:time_to_first_token_seconds_count[5m]))", at="expr: |"),
     _query("PS005", "sum(vllm_active_requests) + sum(vllm:num_requests_waiting)"),
     _alert("PS005", "sum(vllm_active_requests) > 100"),
     _alert("PS106", "max(vllm:gpu_cache_usage_perc) > 0.9"),

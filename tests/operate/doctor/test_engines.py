@@ -80,3 +80,28 @@ def test_flags_of_a_container_are_not_loose_flags_too() -> None:
     text = "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n    - {name: v, image: 'vllm/vllm-openai:v1', args: [a/b, --max-num-seqs, '4']}\n"
 
     assert [e.form for e in engines(text)] == ["container"]
+
+
+def test_kserve_s_parallelism_and_additional_arguments_are_flags_too() -> None:
+    text = """apiVersion: serving.kserve.io/v1alpha1
+kind: LLMInferenceService
+metadata: {name: a}
+spec:
+  model: {uri: "hf://a/b"}
+  parallelism: {tensor: 4}
+  template:
+    containers:
+      - name: main
+        image: vllm/vllm-openai:v0.32.0
+        env: [{name: VLLM_ADDITIONAL_ARGS, value: "--max-model-len 8 --seed 1"}]
+"""
+    (engine,) = engines(text)
+
+    assert (engine.model, engine.tensor, engine.flags.text("max-model-len")) == ("a/b", 4, "8")
+    assert [f.where.column for f in engine.flags if f.name == "--seed"] == [70]
+
+
+def test_the_exec_form_of_a_dockerfile_is_a_command() -> None:
+    (engine,) = engines('FROM a:1\nCMD ["vllm", "serve", "a/b", "--seed", "1"]\n', "Dockerfile")
+
+    assert (engine.model, engine.flags.text("seed"), engine.where.line) == ("a/b", "1", 2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from penstock.facts import VLLM_VERSION, Gpu
@@ -26,6 +26,8 @@ __all__ = ["Engine", "Form", "command_engines", "container_engine", "fragments",
 Form = Literal["container", "chart", "command", "fleet", "fragment"]
 _MODULE = re.compile(r"vllm\.entrypoints(\.openai)?\.(api_server|run_batch)")
 _SHELLS = frozenset({"sh", "bash", "ash", "zsh", "dash"})
+_MORE_FLAGS = frozenset({"VLLM_ADDITIONAL_ARGS", "VLLM_EXTRA_ARGS"})
+"""Variables whose flags an image's own start script adds."""
 _RESERVED = frozenset({"nvidia.com/gpu", "amd.com/gpu"})
 
 
@@ -62,6 +64,11 @@ class Engine:
     @property
     def is_version_known(self) -> bool:
         return bool(self.asked_version or (self.image and self.image.version))
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether the image itself tells its version."""
+        return self.image is not None and self.image.version is not None
 
     @property
     def is_foreign_image(self) -> bool:
@@ -144,7 +151,7 @@ def container_engine(container: Container, values: Mapping[str, str], asked_vers
     if found is None:
         return None
     args, entry = found
-    flags = parse_flags(args)
+    flags = parse_flags([*args, *_outside_args(container, args)])
     pod = container.pod
     gpus, gpus_where, mig = _gpus(container)
     model, model_where = _model(flags, values, container)
@@ -168,6 +175,24 @@ def container_engine(container: Container, values: Mapping[str, str], asked_vers
         entry=entry,
         asked_version=asked_version,
     )
+
+
+def _outside_args(container: Container, args: Sequence[Arg]) -> Iterator[Arg]:
+    """What KServe adds to the command line: the object's parallelism, and a variable of more flags."""
+    root = container.pod.resource.root
+    if root.resource.kind == "LLMInferenceService":
+        for name in ("tensor", "pipeline", "data"):
+            node = root.at("spec", "parallelism", name)
+            if node.text:
+                yield Arg(text=f"--{name}-parallel-size={node.text}", where=node.where)
+    seen = {arg.text for arg in args}
+    for env in container.env_nodes:
+        if env["name"].text in _MORE_FLAGS and env["value"].text:
+            shift = env.resource.tree.inside(env["value"].path)
+            for word in split_words(env["value"].text):
+                if word.text not in seen:
+                    place = shift.place(word.line, word.column)
+                    yield Arg(text=word.text, where=replace(env["value"].where, line=place.line, column=place.column))
 
 
 def _container_args(container: Container, values: Mapping[str, str]) -> tuple[Sequence[Arg], Arg | None] | None:

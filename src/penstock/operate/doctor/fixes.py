@@ -56,7 +56,7 @@ def unified_diff(mended: Mended) -> str:
     lines = difflib.unified_diff(
         mended.before.splitlines(keepends=True),
         mended.after.splitlines(keepends=True),
-        fromfile=f"a/{mended.file}",
-        tofile=f"b/{mended.file}",
+        fromfile=f"a/{mended.file.lstrip('/')}",
+        tofile=f"b/{mended.file.lstrip('/')}",
     )
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)

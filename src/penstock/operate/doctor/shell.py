@@ -54,6 +54,7 @@ _TOKEN = re.compile(
 )
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _HERE = re.compile(r"<<-?\s*(['\"]?)([A-Za-z_]\w*)\1")
+_EXEC_FORM = re.compile(r"^[ \t]*(?:CMD|ENTRYPOINT|RUN)[ \t]*\[.*\][ \t]*$", re.MULTILINE)
 _PROMPT = re.compile(r"^[ \t]*[$%#>] +(?=\S)", re.MULTILINE)
 
 
@@ -140,6 +141,8 @@ def commands(snippet: Snippet) -> Iterator[Command]:
         text = _PROMPT.sub(lambda match: " " * len(match.group()), text)
     elif snippet.language:
         text = re.sub(r"^[ \t]*\$ +(?=\S)", lambda match: " " * len(match.group()), text, flags=re.MULTILINE)
+    if snippet.kind == "dockerfile":
+        text = _EXEC_FORM.sub(lambda match: re.sub(r"[\[\],]", " ", match.group()), text)
     for words in _split(text):
         start = 0
         assignments: list[Word] = []

@@ -23,8 +23,8 @@ def test_an_engine_that_still_has_a_flag_may_use_it() -> None:
         container("vllm/vllm-openai:v0.10.1", "      args: [--model, a/b, --disable-log-requests]\n"), "a.yaml"
     )
 
-    assert codes(found) == ["PS144"], "old, and the flag is told with it"
-    assert "--disable-log-requests would stop a newer one" in found.findings[0].message
+    assert [(f.rule.code, f.severity.value) for f in found.findings] == [("PS144", "warning"), ("PS002", "info")]
+    assert "0.12.0 does not start with it" in found.findings[1].message
 
 
 def test_the_version_asked_for_stands_in_for_an_image_that_does_not_tell() -> None:

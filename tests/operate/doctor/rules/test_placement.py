@@ -32,3 +32,11 @@ def test_spot_for_some_with_a_floor_on_demand_is_right() -> None:
     spot = spot.replace("nodeSelector:", 'nodeSelector:\n        karpenter.sh/capacity-type: "spot"')
 
     assert codes(examined(f"{text}---\n{spot}", "stack.yaml")) == []
+
+
+def test_a_taint_that_a_node_pool_sets_exists() -> None:
+    text = read("stack.yaml").replace("karpenter.sh/capacity-type", "node.kubernetes.io/spot")
+    pool = "---\napiVersion: karpenter.sh/v1\nkind: NodePool\nmetadata: {name: p}\nspec:\n  template:\n    spec:\n"
+    pool += "      taints: [{key: node.kubernetes.io/spot, effect: NoSchedule}]\n"
+
+    assert codes(examined(text + pool, "stack.yaml")) == []

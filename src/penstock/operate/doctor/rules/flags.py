@@ -28,14 +28,23 @@ _TOKEN = re.compile(r"hf_[A-Za-z0-9]{20,}")
 _OLD_TOKEN = "HUGGING_FACE_HUB_TOKEN"  # noqa: S105 — a variable's name
 
 
-def _gone(engine: Engine, flag: Flag) -> GoneFlag | None:
+def _gone(case: Case, engine: Engine, flag: Flag) -> GoneFlag | None:
+    """What the newest engine says of a flag; a version that was asked for is taken at its word."""
     gone = _GONE.get(flag.name.partition(".")[0])
-    if gone is None or version_key(engine.version) < version_key(gone.gone_in):
-        return None
-    return gone
+    told = engine.version if engine.asked_version and not engine.is_dated else case.newest_version
+    return None if gone is None or version_key(told) < version_key(gone.gone_in) else gone
 
 
 def _gone_hit(engine: Engine, flag: Flag, gone: GoneFlag) -> Hit:
+    if engine.is_dated and engine.is_older_than(gone.gone_in):
+        return Hit(
+            where=flag.where,
+            message=f"{engine.title}: vLLM {engine.version} still takes {gone.name}; {gone.gone_in} does not start"
+            " with it",
+            evidence=flag.shown,
+            fix=f"delete {flag.shown} with the next update",
+            severity=Severity.INFO,
+        )
     said = flag_trouble(gone.name, engine.version) or ""
     is_guess = engine.is_foreign_image
     if is_guess:
@@ -54,7 +63,7 @@ def _gone_hit(engine: Engine, flag: Flag, gone: GoneFlag) -> Hit:
 def _gone_flags(case: Case, code: str) -> Iterator[Hit]:
     for engine in case.engines:
         for flag in engine.flags:
-            gone = _gone(engine, flag)
+            gone = _gone(case, engine, flag)
             if gone is not None and _OWN_RULE.get(gone.name, "PS101") == code:
                 yield _gone_hit(engine, flag, gone)
 
@@ -178,12 +187,10 @@ def _old_version(case: Case) -> Iterator[Hit]:
         key = version_key(version)
         if key[0] == newest[0] and key[1] >= newest[1] - _MINORS_KEPT:
             continue
-        dropped = [flag.name for flag in engine.flags if flag.name in _GONE and _gone(engine, flag) is None]
-        later = f"; {', '.join(dropped)} would stop a newer one from starting" if dropped else ""
         yield Hit(
             where=engine.image_node.where if engine.image_node is not None else engine.where,
             message=f"{engine.title} runs vLLM {version}, older than {newest[0]}.{newest[1] - _MINORS_KEPT}:"
-            f" it gets no fixes any more{later}",
+            " it gets no fixes any more",
             evidence=engine.image.text,
             fix=f"pin v{case.newest_version} or one of the two minor versions before it",
         )

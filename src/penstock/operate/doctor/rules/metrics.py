@@ -224,11 +224,17 @@ def _bucket(case: Case) -> Iterator[Hit]:
 
 def _ratio(case: Case) -> Iterator[Hit]:
     for query in case.queries:
-        if query.asker not in ("keda", "alert") or query.expr is None:
+        if query.asker not in ("keda", "alert", "record") or query.expr is None:
             continue
         if unguarded_ratios(query.expr):
-            what = "the scaler reads NaN" if query.asker == "keda" else "the alert is silent or pages for nothing"
-            yield Hit(where=query.node.where, message=f"without traffic this is 0/0: {what}", evidence=query.node.shown)
+            meanings = {"keda": "the scaler reads NaN", "alert": "the alert is silent or pages for nothing"}
+            what = meanings.get(query.asker, "the series is NaN")
+            yield Hit(
+                where=query.node.where,
+                message=f"without traffic this is 0/0: {what}",
+                evidence=query.node.shown,
+                severity=Severity.INFO if query.asker == "record" else None,
+            )
 
 
 def _alert_on_util(case: Case) -> Iterator[Hit]:

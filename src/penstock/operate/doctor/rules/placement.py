@@ -35,13 +35,20 @@ def _keys(pod: Pod) -> Iterator[Node]:
 
 
 def _invented_taint(case: Case) -> Iterator[Hit]:
+    own = {t["key"].text for r in case.kind("NodePool", "Node", "Provisioner") for t in _taints(r)}
     for pod in case.pods:
         for node in _keys(pod):
-            if not is_known_node_key(node.text):
+            if not is_known_node_key(node.text) and node.text not in own:
                 yield _taint_hit(pod, node, node.text)
         for key, node in pod.spec["nodeSelector"].fields():
             if not is_known_node_key(key):
                 yield _taint_hit(pod, node, key)
+
+
+def _taints(resource: Resource) -> Iterator[Node]:
+    """Taints that nodes have, or will have."""
+    yield from resource.root.at("spec", "taints")
+    yield from resource.root.at("spec", "template", "spec", "taints")
 
 
 def _taint_hit(pod: Pod, node: Node, key: str) -> Hit:
