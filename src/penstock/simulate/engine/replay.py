@@ -19,6 +19,9 @@ from penstock.simulate.engine.virtual import LengthRequest, VirtualEngine
 
 __all__ = ["Answered", "OpenLoop", "replay_open_loop"]
 
+_TYPICAL_PHASE = 7 / 16
+"""Of sixteen phases the one whose replays of six loads are nearest to those of all together (3 % root mean square)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
@@ -62,7 +65,7 @@ class OpenLoop:
 
 
 def replay_open_loop(
-    requests: Sequence[tuple[float, LengthRequest]], config: EngineConfig, *, phase: float = 0.0
+    requests: Sequence[tuple[float, LengthRequest]], config: EngineConfig, *, phase: float = _TYPICAL_PHASE
 ) -> OpenLoop:
     """Serves requests, each with the time at which it is sent, in order of time.
 
