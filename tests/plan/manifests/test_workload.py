@@ -16,6 +16,10 @@ def test_a_pod_runs_as_a_numbered_user_that_is_not_root() -> None:
     assert plain(container_security())["capabilities"] == {"drop": ["ALL"]}
 
 
+def test_engines_never_take_the_place_of_what_is_in_front_of_them() -> None:
+    assert plain(pod_settings(site_from(), "gateway", reads_api=True))["priorityClassName"] == "penstock-serving"
+
+
 def test_pull_secrets_are_named_only_where_there_are_any() -> None:
     with_one = site_from(CHAT + OPEN + "  kubernetes: {imagePullSecrets: [registry]}\n")
 

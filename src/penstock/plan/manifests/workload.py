@@ -26,6 +26,9 @@ def pod_settings(site: Site, component: str, *, reads_api: bool) -> dict[str, An
     """The fields of a pod's spec that are the same for both."""
     pulls = {"imagePullSecrets": [{"name": name} for name in site.kubernetes.image_pull_secrets]}
     return {
+        "priorityClassName": Because(
+            "penstock-serving", "As high as the engines behind it, which would else take its place on a full node."
+        ),
         "serviceAccountName": dns_name(site.name, component),
         "automountServiceAccountToken": Because(reads_api, "The token reads what its Role allows, nothing else."),
         "enableServiceLinks": Because(
