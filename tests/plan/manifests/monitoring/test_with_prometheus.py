@@ -8,12 +8,11 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +32,8 @@ pytestmark = [
     pytest.mark.skipif(not PAGE.exists(), reason="the recorded answers of vLLM are not beside this checkout"),
 ]
 SITE = site()
+SCRAPED = threading.Event()
+"""Set whenever Prometheus fetches one of the pages."""
 
 
 @pytest.fixture(scope="module")
@@ -60,29 +61,28 @@ def prometheus(pages: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                *(str(PROMETHEUS), f"--config.file={folder / 'prometheus.yml'}"),
-                *(f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address={address}", "--log.level=warn"),
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-        )
+    process = subprocess.Popen(
+        [
+            *(str(PROMETHEUS), f"--config.file={folder / 'prometheus.yml'}"),
+            *(f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address={address}", "--log.level=warn"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
-        def get(path: str) -> Any:
-            with urllib.request.urlopen(f"http://{address}/api/v1/{path}", timeout=5) as answer:
-                return json.load(answer)["data"]
+    def get(path: str) -> Any:
+        with urllib.request.urlopen(f"http://{address}/api/v1/{path}", timeout=5) as answer:
+            return json.load(answer)["data"]
 
-        def is_there() -> bool:
-            return len(result(get, "up == 1")) == 2 and bool(result(get, "penstock:in_flight:max"))
+    def is_there() -> bool:
+        return len(result(get, "up == 1")) == 2 and bool(result(get, "penstock:in_flight:max"))
 
-        try:
-            _until(is_there, folder / "log")
-            yield get
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
+    try:
+        _until(is_there)
+        yield get
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
 
 
 def result(get: Callable[[str], Any], expr: str) -> Any:
@@ -93,6 +93,7 @@ def result(get: Callable[[str], Any], expr: str) -> Any:
 def _serve(text: bytes) -> ThreadingHTTPServer:
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            SCRAPED.set()
             self.send_response(200)
             self.send_header("content-type", "text/plain; version=0.0.4")
             self.end_headers()
@@ -128,16 +129,15 @@ def _job(kind: str, name: str, field: str, address: str, pod_label: str | None) 
     }
 
 
-def _until(is_there: Callable[[], bool], log: Path | None = None) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
+def _until(is_there: Callable[[], bool]) -> None:
+    """Tries after each scrape, of which there are two a second."""
+    for _ in range(200):
+        SCRAPED.clear()
+        assert SCRAPED.wait(60), "Prometheus scrapes nothing"
+        with suppress(OSError):  # its API may come after its first scrape
             if is_there():
                 return
-        except OSError:
-            pass
-        time.sleep(0.2)  # there is nothing to wait on: Prometheus tells nobody that it has scraped
-    raise AssertionError(log.read_text() if log is not None else "a minute was not enough")
+    raise AssertionError("a hundred seconds were not enough")
 
 
 def test_a_model_that_scales_has_one_number_from_real_pages(prometheus: Callable[[str], Any]) -> None:
