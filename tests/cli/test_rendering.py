@@ -51,3 +51,8 @@ def test_an_unknown_cluster_is_told_with_those_there_are(tmp_path: Path) -> None
     with pytest.raises(UsageError) as raised:
         load_sites(_file(tmp_path, FLEET + OPEN + "  clusters: [{name: eu}]\n"), cluster="mars")
     assert "eu" in (raised.value.hint or "")
+
+
+def test_a_namespace_that_none_may_be_called_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--namespace"):
+        load_sites(_file(tmp_path, FLEET + OPEN), namespace="Not One")

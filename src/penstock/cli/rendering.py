@@ -11,6 +11,7 @@ from pathlib import Path
 from penstock.cli.files import architecture_of, read_text
 from penstock.errors import SpecError, UsageError
 from penstock.plan.demand import Demand
+from penstock.plan.manifests.findings import is_namespace
 from penstock.plan.manifests.render import settle
 from penstock.plan.manifests.site import Site
 from penstock.spec import ClusterSpec, Fleet, ModelSpec
@@ -25,9 +26,14 @@ def load_sites(file: str, *, cluster: str | None = None, namespace: str | None =
     """The fleet in each of its clusters, or in the one named `cluster`; `-` is stdin.
 
     Raises:
-        UsageError: the file cannot be read, or there is no such cluster.
+        UsageError: the file cannot be read, there is no such cluster, or no namespace may be called so.
         SpecError: the file is wrong, or says something that cannot be rendered.
     """
+    if namespace is not None and not is_namespace(namespace):
+        raise UsageError(
+            f"--namespace {namespace}: no namespace may be called so",
+            hint="at most 63 lower-case letters, digits and `-`",
+        )
     text = read_text(file)
     shown = "<stdin>" if file == "-" else file
     fleet = load_fleet(text, shown)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from penstock.plan.manifests.expose import expose_notes, render_expose
 from plan.manifests.sites import CHAT, findings_of, found, site_from
 
@@ -72,3 +74,15 @@ def test_a_virtual_service_neither_times_out_nor_retries() -> None:
     assert rule["retries"] == {"attempts": 0}
     assert rule["route"][0]["destination"]["host"] == "demo-gateway.llm.svc.cluster.local"
     assert (rule["match"], rule["rewrite"]) == ([{"uri": {"prefix": "/llm/"}}], {"uri": "/"})
+
+
+@pytest.mark.parametrize("path", ["//", "/a//b", "/a/../b", "/a/.", "/a%2fb", "/ä"])
+def test_a_path_that_no_route_takes_is_refused(path: str) -> None:
+    findings = findings_of(_spec(f"host: a.example, gateway: public, path: '{path}'"))
+    assert [finding.at[-1] for finding in findings] == ["path"]
+
+
+@pytest.mark.parametrize("gateway", ["a/b/c", "Infra/public", "/public", "infra/"])
+def test_a_gateway_that_no_object_can_name_is_refused(gateway: str) -> None:
+    findings = findings_of(_spec(f"host: a.example, gateway: {gateway}"))
+    assert [finding.at[-1] for finding in findings] == ["gateway"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.facts import find_model
-from penstock.plan.manifests.findings import TEXT_BYTES_MAX
+from penstock.plan.manifests.findings import TEXT_BYTES_MAX, is_namespace
 from penstock.plan.manifests.render import settle
 from penstock.spec.loader import load_fleet
 from plan.manifests.sites import CHAT, OPEN, findings_of
@@ -41,3 +41,28 @@ def test_what_cannot_be_planned_is_told_beside_what_cannot_be_rendered() -> None
 
 def test_a_file_larger_than_a_config_map_is_refused() -> None:
     assert [f.at for f in findings_of(CHAT + OPEN + "# " + "x" * TEXT_BYTES_MAX + "\n")] == [()]
+
+
+@pytest.mark.parametrize(
+    ("clusters", "field"),
+    [
+        ("[{name: eu}, {name: eu}]", ("spec", "clusters", 1, "name")),
+        ("[{name: eu, models: [chat, caht]}]", ("spec", "clusters", 0, "models", 1)),
+    ],
+)
+def test_clusters_that_mean_nothing_are_refused(clusters: str, field: tuple[str | int, ...]) -> None:
+    assert [finding.at for finding in findings_of(f"{CHAT}{OPEN}  clusters: {clusters}\n")] == [field]
+
+
+def test_an_annotation_that_no_object_may_have_is_refused() -> None:
+    expose = "expose: {kind: ingress, host: a.example, annotations: {'a b': c}}"
+    findings = findings_of(f"{CHAT}  gateway: {{auth: {{anonymous: true}}, {expose}}}\n")
+    assert [finding.at[-2:] for finding in findings] == [("annotations", "a b")]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [("llm", True), ("a" * 63, True), ("a" * 64, False), ("LLM", False), ("", False), ("a.b", False)],
+)
+def test_what_a_namespace_may_be_called(name: str, is_one: bool) -> None:
+    assert is_namespace(name) is is_one

@@ -7,6 +7,7 @@ nor does it retry: the gateway does, and knows what can be repeated.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Any, assert_never
 
@@ -14,13 +15,15 @@ from penstock.plan.manifests.manifest import Because, Manifest, Wave
 from penstock.plan.manifests.names import dns_name
 from penstock.plan.manifests.site import GATEWAY_PORT, Site
 from penstock.spec import Fleet
-from penstock.spec.base import Finding
+from penstock.spec.base import FieldPath, Finding
 from penstock.spec.expose import ExposeSpec
 
 __all__ = ["expose_findings", "expose_notes", "render_expose"]
 
 _LONG_S = 3600
 """Where a controller has no word for "no limit"."""
+_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?")
+_GATEWAY = re.compile(r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _NO_LIMIT = "No limit on the whole request: the default of many gateways, 15 s to 60 s, cuts long answers."
 
 
@@ -53,12 +56,21 @@ def render_expose(site: Site) -> Iterator[Manifest]:
 
 
 def expose_findings(fleet: Fleet) -> Iterator[Finding]:
-    """A path that an Ingress cannot take away."""
+    """A path or a Gateway that no object can name, or a path that an Ingress cannot take away."""
     expose = fleet.spec.gateway.expose
-    if expose is not None and expose.kind == "ingress" and expose.path != "/":
+    if expose is None:
+        return
+    at: FieldPath = ("spec", "gateway", "expose")
+    if not _PATH.fullmatch(expose.path) or any(part in (".", "..") for part in expose.path.split("/")):
+        message = f"is {expose.path!r}, which no route takes"
+        yield Finding(at=(*at, "path"), message=message, hint="parts of letters, digits, `-`, `_` and `.`, as in /llm")
+    if expose.gateway is not None and not _GATEWAY.fullmatch(expose.gateway):
+        message = f"is {expose.gateway!r}, which no Gateway may be called"
+        yield Finding(at=(*at, "gateway"), message=message, hint="NAME or NAMESPACE/NAME, as in infra/public")
+    if expose.kind == "ingress" and expose.path != "/":
         message = f"is {expose.path!r}, but no Ingress can take a path away in a way that every controller knows"
         hint = "give the API a host of its own and `path: /`, or use `kind: httpRoute`"
-        yield Finding(at=("spec", "gateway", "expose", "path"), message=message, hint=hint)
+        yield Finding(at=(*at, "path"), message=message, hint=hint)
 
 
 def expose_notes(site: Site) -> Iterator[str]:

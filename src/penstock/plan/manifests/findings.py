@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from penstock.plan.manifests.expose import expose_findings
 from penstock.plan.manifests.keys import key_findings, ref_findings
 from penstock.spec import Fleet
-from penstock.spec.base import Finding
+from penstock.spec.base import FieldPath, Finding
 
-__all__ = ["TEXT_BYTES_MAX", "cluster_findings"]
+__all__ = ["TEXT_BYTES_MAX", "cluster_findings", "is_namespace"]
 
 TEXT_BYTES_MAX = 1_000_000
 """A ConfigMap holds 1 MiB with its metadata; last-applied copies and annotations take their part."""
@@ -26,12 +26,33 @@ def cluster_findings(fleet: Fleet, text: str) -> Iterator[Finding]:
     yield from _not_in_a_pod(fleet)
     yield from expose_findings(fleet)
     yield from _names(fleet)
+    yield from _clusters(fleet)
     token = fleet.spec.kubernetes.hugging_face_token
     if token is not None:
         yield from ref_findings(("spec", "kubernetes", "huggingFaceToken"), token)
     if len(text.encode()) > TEXT_BYTES_MAX:
         message = f"the file has {len(text.encode()):,} bytes, and a ConfigMap holds {TEXT_BYTES_MAX:,}"
         yield Finding(at=(), message=message, hint="split it into two fleets")
+
+
+def is_namespace(name: str) -> bool:
+    """Whether a namespace may be called so."""
+    return _NAMESPACE.fullmatch(name) is not None
+
+
+def _clusters(fleet: Fleet) -> Iterator[Finding]:
+    """Clusters that would write over each other's folder, or run a model that there is not."""
+    models = {model.name for model in fleet.spec.models}
+    known: set[str] = set()
+    for place, cluster in enumerate(fleet.spec.clusters):
+        at: FieldPath = ("spec", "clusters", place)
+        if cluster.name in known:
+            yield Finding(at=(*at, "name"), message=f"{cluster.name!r} is another cluster's name already")
+        known.add(cluster.name)
+        for index, name in enumerate(cluster.models or ()):
+            if name not in models:
+                hint = f"models here: {', '.join(sorted(models))}"
+                yield Finding(at=(*at, "models", index), message=f"{name!r} is no model of this fleet", hint=hint)
 
 
 def _open_to_all(fleet: Fleet) -> Iterator[Finding]:
@@ -64,9 +85,14 @@ def _names(fleet: Fleet) -> Iterator[Finding]:
         message = f"is {metadata.name}: Services are named after it, and their names begin with a letter"
         hint = f"begin it with a letter, as in `fleet-{metadata.name}`"
         yield Finding(at=("metadata", "name"), message=message, hint=hint)
-    if metadata.namespace is not None and not _NAMESPACE.fullmatch(metadata.namespace):
+    if metadata.namespace is not None and not is_namespace(metadata.namespace):
         hint = "at most 63 lower-case letters, digits and `-`"
         yield Finding(at=("metadata", "namespace"), message="is no name that a namespace may have", hint=hint)
+    expose = fleet.spec.gateway.expose
+    for key in expose.annotations if expose is not None else ():
+        if not _LABEL.fullmatch(key):
+            at: FieldPath = ("spec", "gateway", "expose", "annotations", key)
+            yield Finding(at=at, message="is no name of an annotation", hint="as in `haproxy.org/timeout-server`")
     for key, value in metadata.labels.items():
         if not _LABEL.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
             message = "is no label that an object may have"
