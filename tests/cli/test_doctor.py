@@ -43,6 +43,7 @@ def test_findings_are_told_with_place_consequence_and_fix(bad: Path, capsys: pyt
         (["--select", "PS999"], 2),
         (["--engine-version", "new"], 2),
         (["--diff"], 2),
+        (["--severity", "never"], 2),
         (["--output", "xml"], 2),
     ],
 )

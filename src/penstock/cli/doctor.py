@@ -97,6 +97,8 @@ def doctor(
         raise UsageError(
             "nothing to look at", hint="penstock doctor FILE_OR_FOLDER, or `-` for stdin; --list shows the rules"
         )
+    if severity is Level.NEVER:
+        raise UsageError("--severity never would show nothing", hint="error, warning or info")
     if (diff or yes) and not fix:
         raise UsageError("--diff and --yes belong to --fix")
     asked = Asked(

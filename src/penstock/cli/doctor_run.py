@@ -51,7 +51,7 @@ class Asked:
         return None if self.fail_on == "never" else Severity(self.fail_on)
 
     def judge(self, evidence: Evidence) -> Report:
-        least = Severity.ERROR if self.least == "never" else Severity(self.least)
+        least = Severity(self.least)
         return check(evidence, rules=self.rules, engine_version=self.engine_version, least=least)
 
 

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import random
 import subprocess
 import sys
 from dataclasses import replace
 
-from operate.doctor.faults import SCALING, codes, examined, read
+import pytest
+
+from operate.doctor.faults import FIXTURES, SCALING, codes, examined, read
 from penstock.operate.doctor import (
     Evidence,
     Severity,
@@ -126,3 +130,46 @@ def test_rules_look_across_files() -> None:
     )
 
     assert [(f.rule.code, f.where.file) for f in report.findings] == [("PS011", "b.yaml")]
+
+
+ODD: tuple[object, ...] = (None, [], {}, "", "x", -1, 1e300, True, [None], {"a": None}, "$(X)", "100%", float("nan"))
+
+
+def paths(value: object, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [at, *(path for key, inner in items for path in paths(inner, (*at, key)))]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_odd_value_makes_a_rule_fail(seed: int) -> None:
+    rng = random.Random(seed)
+    values = [
+        copy.deepcopy(resource.value)
+        for name in ("stack.yaml", "small.yaml", "values.yaml", "cluster.yaml", "fleet.yaml")
+        for resource in evidence_of_text(read(name), name).resources
+    ]
+    for _ in range(20):
+        changed = copy.deepcopy(values)
+        for _ in range(rng.randint(1, 12)):
+            holder = rng.choice(changed)
+            *way, last = rng.choice([path for path in paths(holder) if path])
+            for key in way:
+                holder = holder[key]
+            holder[last] = copy.deepcopy(rng.choice(ODD))
+
+        report = check(Evidence(resources=tuple(resource_of(value) for value in changed)))
+
+        assert report.problems == ()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_torn_text_makes_a_rule_fail(seed: int) -> None:
+    rng = random.Random(seed)
+    for path in sorted(FIXTURES.iterdir()):
+        text = read(path.name)
+        start = rng.randrange(len(text))
+        torn = text[:start] + text[start + rng.randint(1, 40) :]
+
+        report = examined(torn, path.name)
+
+        assert [p.message for p in report.problems if "failed on these files" in p.message] == []

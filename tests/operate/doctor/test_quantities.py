@@ -10,7 +10,8 @@ from penstock.operate.doctor.quantities import count_of, duration_s, quantity
 @pytest.mark.parametrize(
     ("written", "value"),
     [("16Gi", 16 * 2**30), ("16G", 16e9), ("500m", 0.5), (4, 4.0), ("4", 4.0), ("1e3", 1000.0), ("0.5Ti", 2**39),
-     ("128Ki", 2**17), ("x", None), ("", None), (None, None), (True, None), ("1i", None), ("5Gib", None)],
+     ("128Ki", 2**17), ("x", None), ("", None), (None, None), (True, None), ("1i", None), ("5Gib", None),
+     (float("nan"), None), (float("inf"), None), ("1e400", None), (10**400, None)],
 )  # fmt: skip
 def test_quantities(written: object, value: float | None) -> None:
     assert quantity(written) == value

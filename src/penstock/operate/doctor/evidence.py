@@ -7,6 +7,7 @@ object: stepping to what is not there gives a node without a value, so a rule as
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -92,9 +93,10 @@ class Node:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             return None
         try:
-            return float(value)
-        except ValueError:
+            number = float(value)
+        except (ValueError, OverflowError):
             return None
+        return number if math.isfinite(number) else None
 
     @property
     def where(self) -> Where:

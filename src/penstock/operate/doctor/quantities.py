@@ -14,6 +14,8 @@ _SUFFIXES: dict[str, float] = {
     "": 1, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18,
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
 }  # fmt: skip
+_MOST = 1e24
+"""No amount of anything; also keeps infinity and what is no number out."""
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)([numkKMGTPE]?i?)\s*\Z")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w|y)")
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
@@ -24,11 +26,12 @@ def quantity(value: object) -> float | None:
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, int | float):
-        return float(value)
+        return float(value) if abs(value) < _MOST else None
     match = _QUANTITY.match(str(value))
     if match is None or match.group(2) not in _SUFFIXES:
         return None
-    return float(match.group(1)) * _SUFFIXES[match.group(2)]
+    number = float(match.group(1)) * _SUFFIXES[match.group(2)]
+    return number if number < _MOST else None
 
 
 def duration_s(value: object) -> float | None:
