@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from penstock.cli.front_door import FrontDoor
 from penstock.errors import UsageError
-from penstock.plan.manifests.names import model_names
 from penstock.serve.io.discovery import ClusterAccess, Discovery, in_cluster
 from penstock.serve.platform import DiscoveryState, PlatformModel
 from penstock.spec import Fleet
@@ -68,6 +67,8 @@ class ClusterWatch:
 
     def follow(self, fleet: Fleet, door: FrontDoor) -> None:
         """Takes the models of a file: those without `endpoints` are looked for in the cluster."""
+        from penstock.plan.manifests.names import model_names  # noqa: PLC0415 — start-up time
+
         self._door = door
         names = model_names(fleet.metadata.name, [model.name for model in fleet.spec.models])
         self._models = {names[model.name]: model.name for model in fleet.spec.models if model.endpoints is None}
