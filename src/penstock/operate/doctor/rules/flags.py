@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from penstock.facts import GONE_FLAGS, VLLM_VERSION, find_model, flag_trouble
-from penstock.facts.flag_names import is_serve_flag
+from penstock.facts import GONE_FLAGS, VLLM_VERSION, find_model
+from penstock.facts.flag_names import SERVE_FLAGS, is_serve_flag
 from penstock.facts.flags import ADDED_FLAGS, GoneFlag, version_key
 from penstock.operate.doctor.case import Case
 from penstock.operate.doctor.charts import model_specs
@@ -45,7 +45,7 @@ def _gone_hit(engine: Engine, flag: Flag, gone: GoneFlag) -> Hit:
             fix=f"delete {flag.shown} with the next update",
             severity=Severity.INFO,
         )
-    said = flag_trouble(gone.name, engine.version) or ""
+    said = f"vLLM {engine.version} has no {gone.name} and does not start with it"
     is_guess = engine.is_foreign_image
     if is_guess:
         said += f" (the image {engine.image.text if engine.image else ''} does not tell its version)"
@@ -54,10 +54,17 @@ def _gone_hit(engine: Engine, flag: Flag, gone: GoneFlag) -> Hit:
         where=flag.where,
         message=f"{engine.title}: {said}",
         evidence=flag.shown,
-        fix=f"delete {flag.shown}" + (f"; use {gone.instead}" if gone.instead.startswith("--") else ""),
+        fix=f"delete {flag.shown}{_instead(gone)}",
         severity=Severity.WARNING if is_guess else None,
         edits=flag.node.removed(flag.items) if flag.node is not None and is_safe else (),
     )
+
+
+def _instead(gone: GoneFlag) -> str:
+    """What to do besides, where there is anything."""
+    if gone.instead.startswith("--"):
+        return f"; use {gone.instead}"
+    return gone.instead.removeprefix("nothing") if gone.instead.startswith("nothing:") else ""
 
 
 def _gone_flags(case: Case, code: str) -> Iterator[Hit]:
@@ -100,19 +107,14 @@ def _unknown_flag(case: Case) -> Iterator[Hit]:
             continue
         for flag in engine.flags:
             if flag.name.startswith("--") and not is_serve_flag(flag.name) and flag.name.partition(".")[0] not in _GONE:
-                from_names = nearest(flag.name.removeprefix("--"), _known_names())
-                near = f"; did you mean --{from_names[0]}?" if from_names else ""
+                near_names = nearest(flag.name.removeprefix("--"), SERVE_FLAGS)
+                near = f"; did you mean --{near_names[0]}?" if near_names else ""
                 yield Hit(
                     where=flag.where,
                     message=f"{engine.title}: vLLM {engine.version} has no flag {flag.name} and exits with 2{near}",
                     evidence=flag.shown,
-                    fix=f"write --{from_names[0]}" if from_names else "delete it",
+                    fix=f"write --{near_names[0]}" if near_names else "delete it",
                 )
-
-
-def _known_names() -> frozenset[str]:
-    from_table: frozenset[str] = SERVE_FLAGS
-    return from_table
 
 
 def _caching_off(case: Case) -> Iterator[Hit]:
@@ -322,8 +324,6 @@ def _token_inline(case: Case) -> Iterator[Hit]:
                     evidence=f"{node.path[-1] if node.path else ''}: (hidden)",
                 )
 
-
-from penstock.facts.flag_names import SERVE_FLAGS  # noqa: E402
 
 RULES = (
     Rule(
