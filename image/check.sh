@@ -13,7 +13,7 @@ for tool in gcc cc g++ clang ld make pip pip3; do
     exit 1
   fi
 done
-for command in "gateway --help" "models pull --help" "engine --help"; do
+for command in "gateway --help" "controller --help" "models pull --help" "engine --help"; do
   # shellcheck disable=SC2086 — two words
   "$dest/bin/penstock" $command >/dev/null || { echo "error: penstock $command fails in the image" >&2; exit 1; }
 done

@@ -1,0 +1,81 @@
+"""The controller keeps Fleets: it makes them, mends them, follows their changes, and says how they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from operate.controller.fleets import TEXT
+from operate.io.controller.running import cluster_with_fleet, condition, controlled, fleet_in, until
+from operate.io.kubernetes.clusters import T0, run
+from penstock.operate.testing import Cluster
+from penstock.spec.crd import fleet_resource
+from penstock.spec.loader import load_fleet
+
+
+def deployment(cluster: Cluster, name: str = "f-chat") -> dict[str, Any] | None:
+    return cluster.get("apps/v1", "Deployment", name, "ai")
+
+
+def is_ready(cluster: Cluster) -> bool:
+    return condition(cluster, "Ready").get("status") == "True" and condition(cluster, "Applied").get("status") == "True"
+
+
+def change_fleet(cluster: Cluster, **fields: Any) -> None:
+    fleet = fleet_in(cluster)
+    fleet["spec"]["models"][0] |= fields
+    cluster.update(fleet, now=T0)
+
+
+def test_a_fleet_is_made_and_told() -> None:
+    async def work() -> None:
+        cluster = cluster_with_fleet()
+        async with controlled(cluster):
+            await until(cluster, lambda: is_ready(cluster))
+
+        summary = fleet_in(cluster)["status"]["summary"]
+        assert (summary["models"], summary["ready"], summary["rollout"]) == ("chat", "1/1", "complete")
+
+    run(work)
+
+
+def test_what_somebody_deletes_comes_back() -> None:
+    async def work() -> None:
+        cluster = cluster_with_fleet()
+        async with controlled(cluster):
+            await until(cluster, lambda: is_ready(cluster))
+            before = deployment(cluster, "f-gateway")
+            assert before is not None
+            cluster.delete("apps/v1", "Deployment", "f-gateway", "ai", now=T0)
+
+            def is_back() -> bool:
+                found = deployment(cluster, "f-gateway")
+                return found is not None and found["metadata"]["uid"] != before["metadata"]["uid"]
+
+            await until(cluster, is_back)
+
+    run(work)
+
+
+def test_only_the_fleet_that_is_meant_is_kept() -> None:
+    async def work() -> None:
+        cluster = cluster_with_fleet()
+        cluster.create(fleet_resource(load_fleet(TEXT.replace("name: f}", "name: g}"), "g"), "ai"))
+        async with controlled(cluster, fleet="g"):
+            await until(cluster, lambda: deployment(cluster, "g-chat") is not None)
+
+        assert deployment(cluster, "f-chat") is None
+
+    run(work)
+
+
+def test_what_a_fleet_owns_goes_with_it_and_its_volumes_stay() -> None:
+    async def work() -> None:
+        cluster = cluster_with_fleet()
+        async with controlled(cluster):
+            await until(cluster, lambda: is_ready(cluster))
+            cluster.delete("penstock.dev/v1alpha1", "Fleet", "f", "ai", now=T0)
+            await until(cluster, lambda: deployment(cluster) is None)
+
+        assert len(cluster.list("v1", "PersistentVolumeClaim", "ai")) == 1
+
+    run(work)
