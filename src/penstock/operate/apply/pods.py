@@ -42,7 +42,7 @@ def pod_trouble(pod: Object, events: Iterable[Object] = ()) -> str:
     warning = latest_warning(events, at(pod, "metadata", "uid", default=""))
     if warning:
         return warning
-    if any(at(status, "state", "running") for status in _statuses(pod)):
+    if any(at(status, "state", "running") is not None for status in _statuses(pod)):
         return "runs, and does not answer ready yet"
     return "waits for its volumes and images" if at(pod, "spec", "nodeName") else "waits for a node"
 

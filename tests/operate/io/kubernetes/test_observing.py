@@ -26,9 +26,8 @@ def test_a_fleet_is_read_with_its_models_and_why_they_are_not_ready() -> None:
         async with serving(cluster) as (_, api):
             found = await read_status(api, "demo", "llm")
 
-            assert [(row.name, row.ready, row.desired, row.state) for row in found.models] == [
-                ("chat", 0, 2, "waiting")
-            ]
+            (row,) = found.models
+            assert (row.name, row.ready, row.desired, row.state) == ("chat", 0, 2, "waiting")
             assert not found.is_ready
             assert not (await read_status(api, "other", "llm")).is_there
 

@@ -47,16 +47,20 @@ def test_key_files_that_were_written_for_the_connection_are_removed(tmp_path: Pa
             secret = base64.b64encode(_certificate(tmp_path)).decode()
             config["clusters"][0]["cluster"]["certificate-authority-data"] = secret
             path.write_text(json.dumps(config), encoding="utf-8")
-            before = set(Path(tempfile.gettempdir()).iterdir())
+            before = _files()
 
             async with open_session(kubeconfig=str(path), patience=FAST) as session:
                 await session.request("GET", "/version", Asked(verb="get", resource="the version"))
-                assert set(Path(tempfile.gettempdir()).iterdir()) - before
+                assert _files() - before
 
-            left = set(Path(tempfile.gettempdir()).iterdir()) - before
+            left = _files() - before
             assert [p for p in left if p.is_file() and p.read_bytes() == _certificate(tmp_path)] == []
 
     run(work)
+
+
+def _files() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).iterdir())
 
 
 def _certificate(folder: Path) -> bytes:

@@ -49,16 +49,17 @@ def test_replicas_that_come_are_waited_for_and_shown() -> None:
     async def work() -> None:
         cluster = cluster_of(deployment(), claim())
         shown: list[tuple[str, int | None]] = []
+        began = asyncio.Event()
 
         def show(rows: Sequence[WaitingRow]) -> None:
             shown.extend((row.readiness.state, row.readiness.ready) for row in rows if row.ref.kind == "Deployment")
+            began.set()
 
         async with serving(cluster) as (_, api), asyncio.TaskGroup() as group:
             refs = [ref_of(deployment()), ref_of(claim())]
             wait = wait_until_ready(api, refs, fleet="demo", namespace="llm", timeout_s=20.0, show=show)
             task = group.create_task(wait)
-            while not shown:
-                await asyncio.sleep(0)
+            await began.wait()
             async with moving(cluster):
                 found = await task
 

@@ -32,6 +32,8 @@ _ANSWER_S = 30.0
 _QUIET_S = 120.0
 """A watch hears a bookmark about once a minute; quiet for longer, its connection is dead."""
 _CONNECT_S = 10.0
+_FIRST_TRIES = 3
+"""Nobody there at all is told soon: most often the address is wrong or the VPN is down."""
 _LATER = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -89,6 +91,7 @@ class Session:
         params: Mapping[str, str] | None = None,
         body: Any = None,
         content_type: str = "application/json",
+        tries: int | None = None,
     ) -> httpx.Response:
         """One request, answered.
 
@@ -115,7 +118,7 @@ class Session:
                 if not isinstance(failure, Busy) or found.status_code not in _LATER:
                     raise failure
             tried += 1
-            if tried >= self.patience.tries:
+            if tried >= (tries or self.patience.tries):
                 raise failure
             await asyncio.sleep(self.patience.pause_s(tried - 1, asked_s))
 
@@ -210,7 +213,8 @@ async def open_session(
     session = Session(api, kubeconfig=kubeconfig, context=context, patience=patience or Patience())
     try:
         # The first request is alone: kr8s makes its connection pool with it.
-        await session.request("GET", "/version", Asked(verb="get", resource="the version"))
+        asked = Asked(verb="get", resource="the version")
+        await session.request("GET", "/version", asked, tries=min(_FIRST_TRIES, session.patience.tries))
         yield session
     finally:
         await session.close()
