@@ -98,22 +98,8 @@ def ask_of_model(
     reader = _Reader(model)
     hardware = model.hardware or HardwareSpec()
     said = hardware.model_fields_set
-    is_gpu_given = "gpu" in said
-    chosen = tuple(gpus)
-    if is_gpu_given or hardware.mig is not None:
-        try:
-            chosen = (find_gpu(hardware.gpu),)
-        except UsageError as error:
-            reader.refuse("gpu", ("hardware", "gpu"), error.message, error.hint)
-    if hardware.mig is not None and not reader.refusals:
-        try:
-            chosen = (mig_slice(hardware.gpu, hardware.mig),)
-            slices = _priced_slices(find_gpu(hardware.gpu), prices)
-            prices = {**prices, **{gpu.name: price for gpu, price in slices}}
-            gpus = (*(gpu for gpu, _ in slices), *gpus)
-        except UsageError as error:
-            reader.refuse("mig", ("hardware", "mig"), error.message, error.hint)
-    is_fixed = "count" in said or hardware.mig is not None
+    is_gpu_given = "gpu" in said or hardware.mig is not None
+    chosen, rivals, prices = _to_choose_among(hardware, gpus, prices, reader)
     tensor = hardware.tensor_parallel or reader.number("tensor", "tensor-parallel-size")
     quantization = reader.quantization()
     ask = Ask(
@@ -125,9 +111,9 @@ def ask_of_model(
             ttft_ms=model.objectives.ttft_ms, itl_ms=model.objectives.itl_ms, e2e_ms=model.objectives.e2e_ms
         ),
         gpus=chosen,
-        rivals=tuple(gpu for gpu in gpus if gpu not in chosen),
-        is_gpu_given=is_gpu_given or hardware.mig is not None,
-        count=hardware.count if is_fixed else None,
+        rivals=tuple(gpu for gpu in rivals if gpu not in chosen),
+        is_gpu_given=is_gpu_given,
+        count=hardware.count if "count" in said or hardware.mig is not None else None,
         tensor=tensor,
         pipeline=reader.number("pipeline", "pipeline-parallel-size") or hardware.pipeline_parallel,
         data=reader.number("data", "data-parallel-size") or hardware.data_parallel,
@@ -168,6 +154,29 @@ _PLACES: dict[str, FieldPath] = {
     "volume": ("storage", "size"),
     "mig": ("hardware", "mig"),
 }
+
+
+def _to_choose_among(
+    hardware: HardwareSpec, gpus: Sequence[Gpu], prices: Mapping[str, int], reader: _Reader
+) -> tuple[tuple[Gpu, ...], tuple[Gpu, ...], Mapping[str, int]]:
+    """The GPUs that may be used, all to compare with, and their prices: those of slices too where one is asked for."""
+    everything = tuple(gpus)
+    if "gpu" not in hardware.model_fields_set and hardware.mig is None:
+        return everything, everything, prices
+    try:
+        whole = find_gpu(hardware.gpu)
+    except UsageError as error:
+        reader.refuse("gpu", ("hardware", "gpu"), error.message, error.hint)
+        return everything, everything, prices
+    if hardware.mig is None:
+        return (whole,), everything, prices
+    try:
+        part = mig_slice(whole.name, hardware.mig)
+    except UsageError as error:
+        reader.refuse("mig", ("hardware", "mig"), error.message, error.hint)
+        return (whole,), everything, prices
+    slices = _priced_slices(whole, prices)
+    return (part,), (*(gpu for gpu, _ in slices), *everything), {**prices, **{gpu.name: cost for gpu, cost in slices}}
 
 
 def _priced_slices(gpu: Gpu, prices: Mapping[str, int]) -> list[tuple[Gpu, int]]:
