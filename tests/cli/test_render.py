@@ -83,6 +83,22 @@ def test_each_cluster_has_a_folder(fleet: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["eu", "us"]
 
 
+def test_one_cluster_is_rendered_into_its_folder_and_leaves_the_others(fleet: Path, tmp_path: Path) -> None:
+    fleet.write_text(FLEET + CLUSTERS, encoding="utf-8")
+    out = tmp_path / "out"
+    assert main(["render", str(fleet), "-o", str(out)]) == 0
+    before = {path: path.read_bytes() for path in out.rglob("*.yaml")}
+    assert main(["render", str(fleet), "-o", str(out), "--cluster", "eu"]) == 0
+
+    assert {path: path.read_bytes() for path in out.rglob("*.yaml")} == before
+
+
+def test_a_kustomization_holds_all_clusters(fleet: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    fleet.write_text(FLEET + CLUSTERS, encoding="utf-8")
+    assert main(["render", str(fleet), "-f", "kustomize", "-o", str(tmp_path / "out"), "--cluster", "eu"]) == 2
+    assert "leave --cluster out" in capsys.readouterr().err
+
+
 def test_stdout_holds_one_cluster(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fleet.write_text(FLEET + CLUSTERS, encoding="utf-8")
 

@@ -84,6 +84,8 @@ def render(
 
     if format is not Format.YAML and out is None:
         raise UsageError(f"--format {format.value} is a folder of files", hint="name one: -o FOLDER")
+    if format is Format.KUSTOMIZE and cluster is not None:
+        raise UsageError("--format kustomize holds all clusters, as they share a base", hint="leave --cluster out")
     sites = load_sites(file, cluster=cluster, namespace=namespace)
     if len(sites) > 1 and out is None:
         names = ", ".join(site.cluster.name for site in sites if site.cluster is not None)
@@ -96,7 +98,7 @@ def render(
         for note in found.bundle.notes:
             warn(f"{found.cluster}: {note}" if found.cluster is not None else note)
     if out is not None:
-        _write(out, format, rendered, is_whole=not model)
+        _write(out / cluster if cluster is not None else out, _files(format, rendered, cluster), is_whole=not model)
     elif output is Output.JSON:
         print_json(rendered[0].bundle.objects)
     else:
@@ -131,21 +133,19 @@ def _print(bundle: Bundle) -> None:
     print_text(stream(bundle.manifests).rstrip("\n"))
 
 
-def _write(out: Path, format: Format, rendered: list[_Rendered], *, is_whole: bool) -> None:
+def _write(out: Path, files: dict[str, str], *, is_whole: bool) -> None:
     from penstock.cli.folder import write_folder  # noqa: PLC0415 — start-up time
     from penstock.plan.manifests.formats import HEADER  # noqa: PLC0415 — start-up time
 
-    files = _files(format, rendered)
     change = write_folder(out, files, header=HEADER, removes_others=is_whole)
     for sign, paths in (("+", change.added), ("~", change.changed), ("-", change.removed)):
         for path in paths:
             say(f"  {sign} {out / path}")
-    count = sum(len(found.bundle.manifests) for found in rendered)
-    say(f"{count} objects in {len(files)} files: {change}")
+    say(f"{len(files)} files: {change}")
 
 
-def _files(format: Format, rendered: list[_Rendered]) -> dict[str, str]:
-    """Text of each file by its path; a folder for each cluster where there are several."""
+def _files(format: Format, rendered: list[_Rendered], only: str | None) -> dict[str, str]:
+    """Text of each file by its path; below a folder for each cluster, unless it is the one asked for."""
     from penstock.plan.manifests.formats import (  # noqa: PLC0415 — start-up time
         DEFAULT_OVERLAY,
         helm_files,
@@ -158,6 +158,6 @@ def _files(format: Format, rendered: list[_Rendered]) -> dict[str, str]:
     files: dict[str, str] = {}
     for found in rendered:
         made = plain_files(found.bundle) if format is Format.YAML else helm_files(found.site, found.bundle)
-        prefix = f"{found.cluster}/" if found.cluster is not None else ""
+        prefix = f"{found.cluster}/" if found.cluster is not None and only is None else ""
         files |= {f"{prefix}{path}": text for path, text in made.items()}
     return files
