@@ -84,7 +84,7 @@ def engine_of(model: ModelSpec, ask: Ask, gpu: Gpu) -> EngineConfig | Refusal:
         kv_dtype=ask.kv_dtype,
         enforce_eager=flags.switch("enforce-eager", default=False),
         async_scheduling=not is_embedding and flags.switch("async-scheduling", default=True),
-        calibration=ask.calibrations.get(gpu.name),
+        calibration=ask.calibrations.get(gpu.name) or ask.calibrations.get(gpu.slice_of),
     )
 
 
