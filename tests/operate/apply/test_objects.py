@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from operate.apply.made import live
 from penstock.operate.apply.objects import Ref, at, conditions, is_owned, ref_of
-from penstock.operate.apply.port import Resource
 
 
 def test_an_object_is_called_by_kind_namespace_and_name() -> None:
@@ -40,10 +39,3 @@ def test_conditions_are_found_by_type() -> None:
 
     assert conditions(obj)["Ready"]["status"] == "True"
     assert conditions({}) == {}
-
-
-def test_a_resource_is_called_as_rbac_calls_it() -> None:
-    assert Resource(api_version="apps/v1", kind="D", plural="deployments", is_namespaced=True).qualified == (
-        "deployments.apps"
-    )
-    assert Resource(api_version="v1", kind="Pod", plural="pods", is_namespaced=True).qualified == "pods"

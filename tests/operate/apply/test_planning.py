@@ -8,7 +8,7 @@ from operate.apply.made import Json, condition, deployment, live
 from penstock.operate.apply.adjustment import USED_BY
 from penstock.operate.apply.failures import ApiFailure, FieldConflict, Invalid
 from penstock.operate.apply.objects import ref_of
-from penstock.operate.apply.planning import Action, ApplyPlan, Options, Step, decide, leftovers
+from penstock.operate.apply.planning import Action, ApplyPlan, Options, Step, decide, leftovers, propagation_of
 from penstock.operate.apply.port import Applied
 
 
@@ -134,3 +134,9 @@ def test_a_question_is_asked_before_something_goes_but_not_for_a_job_that_is_don
     plan = ApplyPlan(steps=tuple(steps))
     assert len(plan.writes) == 2
     assert [step.ref.kind for step in plan.endings] == ["ConfigMap"]
+
+
+def test_what_others_hang_on_goes_with_them_and_a_fleet_lets_go() -> None:
+    assert propagation_of(ref_of(live("Deployment"))) == "Foreground"
+    assert propagation_of(ref_of(live("ConfigMap"))) == "Background"
+    assert propagation_of(ref_of(live("Fleet"))) == "Orphan"

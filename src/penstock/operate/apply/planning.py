@@ -15,9 +15,9 @@ from penstock.operate.apply.comparison import changed_fields, is_changed
 from penstock.operate.apply.failures import ApiFailure, FieldConflict, Invalid
 from penstock.operate.apply.immutable import advice, has_failed, is_finished, is_replaceable
 from penstock.operate.apply.objects import FLEET_LABEL, Object, Ref, is_owned, labels, ref_of
-from penstock.operate.apply.port import Applied
+from penstock.operate.apply.port import Applied, Propagation
 
-__all__ = ["Action", "ApplyPlan", "Options", "Step", "decide", "leftovers"]
+__all__ = ["Action", "ApplyPlan", "Options", "Step", "decide", "leftovers", "propagation_of"]
 
 
 class Action(StrEnum):
@@ -105,6 +105,14 @@ class ApplyPlan:
 
 def _is_done_job(live: Object | None) -> bool:
     return live is not None and live["kind"] == "Job" and is_finished(live)
+
+
+def propagation_of(ref: Ref) -> Propagation:
+    """How an object is deleted. What has others hanging on it goes when they are gone; a Fleet lets go of what its
+    controller made, which is deleted, or kept, by what was decided of each."""
+    if ref.kind == "Fleet":
+        return "Orphan"
+    return "Foreground" if ref.kind in _HAVE_OTHERS else "Background"
 
 
 def decide(
@@ -207,6 +215,9 @@ _ORDER = (
     *("ExternalSecret", "Secret", "NetworkPolicy", "RoleBinding", "Role", "ServiceAccount"),
 )
 """What goes first: ways in, scalers, then what they would act on, then what that needs."""
+
+
+_HAVE_OTHERS = {"Deployment", "LeaderWorkerSet", "StatefulSet", "Job", "ScaledObject"}
 
 
 def _rank(ref: Ref) -> int:

@@ -20,7 +20,7 @@ from penstock.errors import PenstockError
 from penstock.operate.apply.adjustment import adjusted, is_shared
 from penstock.operate.apply.failures import KindAbsent, Stale
 from penstock.operate.apply.objects import Object, Ref, at
-from penstock.operate.apply.planning import Action, ApplyPlan, Options, Step
+from penstock.operate.apply.planning import Action, ApplyPlan, Options, Step, propagation_of
 from penstock.operate.apply.port import KubeApi
 from penstock.operate.io.kubernetes.gathering import AT_ONCE, Target, plan_apply
 from penstock.operate.io.kubernetes.together import Together
@@ -33,6 +33,7 @@ _SERVED_TRIES = 50
 _SERVED_PAUSE_S = 0.2
 """A definition is served a moment after it says that it is established: at most 10 s are waited for it."""
 _FIRST = ("Namespace", "CustomResourceDefinition")
+_FLEET_GONE_S = 60.0
 _GONE_S = 300.0
 """How long a replaced object may take to go before it is made again."""
 
@@ -137,7 +138,7 @@ async def carry_out(
                 logs=logs,
             )
         unready += waited.unready
-    written += await _prune(api, [step for step in plan.steps if step.wave < 0], seen)
+    written += await _prune(api, target, [step for step in plan.steps if step.wave < 0], seen)
     is_ready = None if deadline is None else True
     return Outcome(plan=plan, written=tuple(written), is_ready=is_ready, unready=tuple(unready))
 
@@ -201,23 +202,20 @@ def _of_version(wanted: Object, live: Object | None) -> Object:
 
 async def _remove_for_replacement(api: KubeApi, target: Target, step: Step) -> None:
     await api.delete(step.ref, uid=step.uid)
-    uids = {step.ref: step.uid}
-    left = await wait_until_gone(api, uids, fleet=target.fleet, namespace=target.namespace, timeout_s=_GONE_S)
-    if left:
+    if not await _gone(api, target, step, timeout_s=_GONE_S):
         message = f"{step.ref} was deleted to be made again, and is still there after {_GONE_S:.0f} s"
         hint = f"see its finalizers: `kubectl get {step.ref.kind.lower()} {step.ref.name} -o yaml`; then apply again"
         raise PenstockError(message, hint=hint)
 
 
-async def _prune(api: KubeApi, steps: Iterable[Step], observer: Observer) -> list[Step]:
+async def _prune(api: KubeApi, target: Target, steps: Iterable[Step], observer: Observer) -> list[Step]:
     done = []
     for step in steps:
         match step.action:
             case Action.PRUNE:
-                # What a Fleet's controller made stays: from now on the file asks for it by itself.
-                await api.delete(
-                    step.ref, uid=step.uid, propagation="Orphan" if step.ref.kind == "Fleet" else "Foreground"
-                )
+                await api.delete(step.ref, uid=step.uid, propagation=propagation_of(step.ref))
+                if step.ref.kind == "Fleet":  # its controller, which goes next, may have to let go of it
+                    await _gone(api, target, step, timeout_s=_FLEET_GONE_S)
             case Action.RELEASE:
                 assert step.wanted is not None
                 await api.apply(_of_version(step.wanted, step.live))
@@ -226,6 +224,11 @@ async def _prune(api: KubeApi, steps: Iterable[Step], observer: Observer) -> lis
         observer.wrote(step)
         done.append(step)
     return done
+
+
+async def _gone(api: KubeApi, target: Target, step: Step, *, timeout_s: float) -> bool:
+    uids = {step.ref: step.uid}
+    return not await wait_until_gone(api, uids, fleet=target.fleet, namespace=target.namespace, timeout_s=timeout_s)
 
 
 def _waited(steps: Sequence[Step]) -> list[Ref]:

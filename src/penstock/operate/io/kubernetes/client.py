@@ -45,6 +45,12 @@ class Client:
     def namespace(self) -> str:
         return self._session.namespace
 
+    async def version(self) -> str | None:
+        """Version of the API server, as in `1.36.2`; None where it does not say."""
+        answer = await self._session.request("GET", "/version", Asked(verb="get", resource="the version"))
+        found = re.match(r"v?(\d+\.\d+(?:\.\d+)?)", str(answer.json().get("gitVersion", "")))
+        return found.group(1) if found is not None else None
+
     async def resource(self, api_version: str, kind: str) -> Resource:
         known = self._kinds.get(api_version, {}).get(kind)
         if known is None:

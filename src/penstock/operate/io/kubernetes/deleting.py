@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from penstock.operate.apply.objects import Object, Ref, at
-from penstock.operate.apply.planning import Action, Options, Step, leftovers
+from penstock.operate.apply.planning import Action, Options, Step, leftovers, propagation_of
 from penstock.operate.apply.port import KubeApi
 from penstock.operate.io.kubernetes.gathering import observed_objects
 from penstock.operate.io.kubernetes.waiting import wait_until_gone
@@ -18,7 +18,7 @@ from penstock.operate.io.kubernetes.waiting import wait_until_gone
 __all__ = ["Left", "delete_steps", "plan_delete"]
 
 _WORKING = {
-    *("Fleet", "PrometheusRule", "ServiceMonitor", "PodMonitor", "Ingress", "HTTPRoute", "VirtualService"),
+    *("PrometheusRule", "ServiceMonitor", "PodMonitor", "Ingress", "HTTPRoute", "VirtualService"),
     *("ScaledObject", "HorizontalPodAutoscaler", "Deployment", "LeaderWorkerSet", "StatefulSet", "Job"),
 }
 """What runs, what leads to it and what scales it: gone before the rest goes."""
@@ -57,20 +57,26 @@ async def delete_steps(
     done: Callable[[Step], None] = lambda _: None,
     show: Callable[[Sequence[Ref]], None] | None = None,
 ) -> list[Left]:
-    """Deletes, and waits at most `timeout_s` for each half (None: not at all) until all is gone; what is left.
+    """Deletes, and waits at most `timeout_s` for each part (None: not at all) until all is gone; what is left.
 
     Raises:
         ApiFailure: the cluster refuses.
     """
-    working = [step for step in steps if step.ref.kind in _WORKING]
-    rest = [step for step in steps if step.ref.kind not in _WORKING]
     left: list[Left] = []
-    for part in (working, rest):  # what drains still needs its policies, its account and its settings
+    for part in _parts(steps):
         going = await _delete(api, part, done)
         if timeout_s is not None and going:
             still = await wait_until_gone(api, going, fleet=fleet, namespace=namespace, timeout_s=timeout_s, show=show)
             left += [Left(ref=ref, reason=_reason(await api.get(ref))) for ref in still]
     return left
+
+
+def _parts(steps: Sequence[Step]) -> list[list[Step]]:
+    """The Fleet before its controller, which must let go of it; then what runs; then what that needs while it drains:
+    policies, accounts, settings."""
+    fleets = [step for step in steps if step.ref.kind == "Fleet"]
+    working = [step for step in steps if step.ref.kind in _WORKING]
+    return [fleets, working, [step for step in steps if step not in fleets and step not in working]]
 
 
 async def _delete(api: KubeApi, steps: Sequence[Step], done: Callable[[Step], None]) -> dict[Ref, str]:
@@ -79,7 +85,7 @@ async def _delete(api: KubeApi, steps: Sequence[Step], done: Callable[[Step], No
     for step in steps:
         match step.action:
             case Action.PRUNE:
-                if await api.delete(step.ref, uid=step.uid):
+                if await api.delete(step.ref, uid=step.uid, propagation=propagation_of(step.ref)):
                     going[step.ref] = step.uid
             case Action.RELEASE:
                 assert step.wanted is not None
