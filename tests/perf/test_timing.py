@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from penstock.facts import find_gpu, find_model
 from penstock.perf.fitting import DECODE_OVERHEADS, PREFILL_OVERHEADS, fit_points, predict
+from penstock.perf.kv import kv_bytes_per_token
 from penstock.perf.timing import StepTime
 from perf.measured import NEEDS_H200, points
 
@@ -182,3 +183,41 @@ def test_stated_interval_holds_85_to_97_percent_of_models_that_the_fit_never_saw
                 low, high = fitted.interval(predict(point, fitted), point.kind)
                 inside.append(low <= point.seconds <= high)
     assert 0.85 <= sum(inside) / len(inside) <= 0.97
+
+
+FLOORS = ["Llama-3.2-1B", "Llama-3.1-8B", "Llama-3.1-8B-FP8", "Llama-3.1-70B-FP8", "gemma-3-27b", "Qwen3-14B"]
+
+
+@given(
+    name=st.sampled_from(FLOORS),
+    batch=st.integers(1, 512),
+    context=st.integers(1, 8192),
+    prompt=st.integers(0, 8192),
+    layout=st.sampled_from([(1, None), (2, None), (4, None), (1, "fp8"), (4, "fp8")]),
+)
+def test_no_step_is_faster_than_the_data_sheet_allows(
+    name: str, batch: int, context: int, prompt: int, layout: tuple[int, str | None]
+) -> None:
+    model, (tensor, kv_dtype) = find_model(name), layout
+    timing = StepTime(model, H200, tensor_parallel=tensor, kv_dtype=kv_dtype)
+    seconds = timing.gpu_s(prefill_tokens=prompt, decode_requests=batch, decode_context=batch * context)
+    cached = batch * min(context, model.window or context) * kv_bytes_per_token(model, kv_dtype, tensor)
+    read = model.matrix_params * model.matrix_bytes_per_param / tensor + cached
+    assert seconds > read / H200.bandwidth_bytes_per_s
+    peak = H200.fp8_flops if model.dtype == "fp8" else H200.bf16_flops
+    assert peak is not None
+    assert seconds > 2 * model.matrix_params * (batch + prompt) / tensor / peak
+
+
+@given(name=st.sampled_from(FLOORS), batch=st.integers(1, 512), prompt=st.integers(0, 8192))
+def test_more_gpus_are_never_slower_on_the_gpu_for_a_large_model(name: str, batch: int, prompt: int) -> None:
+    model = find_model(name)
+    if model.params < 8e9:
+        return
+    times = [
+        StepTime(model, H200, tensor_parallel=tensor).gpu_s(
+            prefill_tokens=prompt, decode_requests=batch, decode_context=batch * 1024
+        )
+        for tensor in (1, 2, 4, 8)
+    ]
+    assert times == sorted(times, reverse=True)
