@@ -142,6 +142,8 @@ def test_what_was_missed_for_too_long_is_listed_anew() -> None:
         cluster = new_cluster(slice_of("s", "chat-a"), slice_of("t", "chat-t"))
         async with ApiServer(cluster) as server, following(server.url) as followed:
             await followed.until(lambda: followed.pods == ["chat-a", "chat-t"])
+            cluster.update(_changed(cluster, "s", "chat-c"))
+            await followed.until(lambda: followed.pods == ["chat-c", "chat-t"])  # so the watch runs
             server.faults.hold(1, path="endpointslices")
             server.drop_watches()
             await followed.until(lambda: bool(server.faults.held))
