@@ -85,13 +85,18 @@ e2e: $(VENV)/.dev ## install real vLLM (CPU, 0.6 GB) into .venv-vllm, run the te
 	@$(BIN)/python -m pytest -m e2e tests $(ARGS)
 
 .PHONY: docs
-docs: $(VENV)/.dev ## write docs/fleet-file.md anew from the types
+docs: $(VENV)/.dev ## write docs/fleet-file.md and docs/doctor.md anew from the types and the rules
 	@$(BIN)/penstock spec reference > docs/fleet-file.md.new
 	@mv docs/fleet-file.md.new docs/fleet-file.md
+	@$(BIN)/penstock doctor --page > docs/doctor.md.new
+	@mv docs/doctor.md.new docs/doctor.md
+
+GOLDEN := tests/plan/test_record.py tests/simulate/fleet/test_record.py tests/plan/manifests/test_engine.py \
+  tests/plan/manifests/monitoring/test_runbooks.py tests/operate/testing/test_behaviours.py
 
 .PHONY: golden
-golden: $(VENV)/.dev ## write the golden plans and simulations anew; review the difference like code
-	@PENSTOCK_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/plan/test_record.py tests/simulate/fleet/test_record.py
+golden: $(VENV)/.dev ## write golden plans, simulations, manifests, runbooks and tables anew; review the difference like code
+	@PENSTOCK_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q $(GOLDEN)
 
 .PHONY: wheel
 wheel: $(VENV)/.dev ## build the wheel, install it as the container image does into an empty folder, serve a chat from it
