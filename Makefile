@@ -91,7 +91,7 @@ docs: $(VENV)/.dev ## write docs/fleet-file.md and docs/doctor.md anew from the 
 	@$(BIN)/penstock doctor --page > docs/doctor.md.new
 	@mv docs/doctor.md.new docs/doctor.md
 
-GOLDEN := tests/plan/test_record.py tests/simulate/fleet/test_record.py tests/plan/manifests/test_engine.py \
+GOLDEN := tests/plan/test_record.py tests/simulate/fleet/test_record.py tests/plan/manifests/test_engine.py tests/plan/manifests/test_render.py \
   tests/plan/manifests/monitoring/test_runbooks.py tests/operate/testing/test_behaviours.py
 
 .PHONY: golden
