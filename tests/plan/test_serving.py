@@ -164,7 +164,7 @@ def test_percentiles_are_in_order_and_shares_are_shares(prompt: int, output: int
 def test_the_curve_agrees_with_a_simulation_of_every_request(
     model: str, gpu: str, prompt: int, output: int, share: float
 ) -> None:
-    """Seen: TTFT p50 -4 to +5 %, +26 % at high load, p95 -10 to +19 %, ITL p50 -12 to 0 %, TPOT p95 -15 to +14 %.
+    """Seen: TTFT p50 -4 to +5 %, +13 % at high load, p95 -10 to +19 %, ITL p50 -12 to 0 %, TPOT p95 -15 to +14 %.
 
     The worst of the second is a mixture of experts at a tenth of its load, where few run: their number wanders, and
     with it the experts that a step reads.
@@ -196,7 +196,7 @@ def test_the_curve_agrees_with_a_simulation_of_every_request(
     gaps = sorted(gap for a in settled for gap in a.gaps_s)
     tpot = sorted((a.token_times[-1] - a.token_times[0]) / (output - 1) for a in settled)
 
-    assert point.ttft_p50_s == pytest.approx(ttft[len(ttft) // 2], rel=0.12 if share < 0.8 else 0.28)
+    assert point.ttft_p50_s == pytest.approx(ttft[len(ttft) // 2], rel=0.12 if share < 0.8 else 0.20)
     assert point.ttft_p95_s == pytest.approx(ttft[round(0.95 * len(ttft))], rel=0.20)
     assert point.itl_p50_s == pytest.approx(gaps[len(gaps) // 2], rel=0.15)
     assert point.tpot_p95_s == pytest.approx(tpot[round(0.95 * len(tpot))], rel=0.20)

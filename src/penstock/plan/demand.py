@@ -61,6 +61,11 @@ class Demand:
         """Mean tokens of one request, prompt and answer."""
         return self.prompt_tokens + self.output_tokens
 
+    @property
+    def lengths(self) -> Demand:
+        """The same without a rate, a time or words: equal for requests that are alike."""
+        return replace(self, requests_per_s=0.0, timeline=(), words="")
+
     def at(self, requests_per_s: float) -> Demand:
         """The same requests at another rate."""
         return replace(self, requests_per_s=requests_per_s, timeline=())

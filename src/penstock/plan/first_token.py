@@ -27,6 +27,10 @@ __all__ = ["Rounds"]
 _RARE = 1e-3
 """Probability below which one of several chances is left out."""
 _ALWAYS = ((1.0, 1.0),)
+_LONG_S = 0.02
+"""Rounds that last longer are looked at in more moments: with few, a percentile jumps by half a round."""
+_FEW_MOMENTS, _MANY_MOMENTS = (1 / 4, 3 / 4), (1 / 8, 3 / 8, 5 / 8, 7 / 8)
+"""Shares of a round that are left when a request arrives, each as likely."""
 _OTHERS_MAX = 4.0
 """Mean arrivals per round beyond which their number is taken as the mean."""
 
@@ -115,17 +119,19 @@ class Rounds:
             through = (left if left > lead else lead) + own.gpu_s
             through = launched if through < launched else through
             launched = left if launched < left else launched
-            early, late = lasts / 4, lasts * 3 / 4
+            moments = _MANY_MOMENTS if lasts > _LONG_S else _FEW_MOMENTS
+            p /= len(moments)
             alone = launched + after
             alone = through if alone < through else alone
             held = launched + following
             if held <= alone:
-                points += ((p / 2, early + alone), (p / 2, late + alone))
+                points += [(p, lasts * moment + alone) for moment in moments]
                 continue
             held = through if held < through else held
-            quiet = p * math.exp(-rate * launched) / 2
-            busy = p / 2 - quiet
-            points += ((quiet, early + alone), (quiet, late + alone), (busy, early + held), (busy, late + held))
+            quiet = p * math.exp(-rate * launched)
+            busy = p - quiet
+            for moment in moments:
+                points += ((quiet, lasts * moment + alone), (busy, lasts * moment + held))
         return points
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
-from penstock.facts import Gpu, engine_defaults
+from penstock.facts import Architecture, Gpu, engine_defaults
 from penstock.perf import Regime
-from penstock.plan.ask import Ask
+from penstock.plan.ask import Ask, Objectives
 from penstock.plan.checks import tensor_misfit
+from penstock.plan.demand import Demand
 from penstock.plan.estimate import Estimate, Layout, fits, safe_utilization
 from penstock.plan.quantization import Quantization, misfit, native, quantized
 from penstock.plan.serving import Engine, OperatingPoint
@@ -55,7 +56,9 @@ class Option:
 
     @cached_property
     def engine(self) -> Engine:
-        return Engine(self.estimate, self.ask.demand)
+        if self.ask.calibrations:
+            return Engine(self.estimate, self.ask.demand)
+        return _engine(self.ask.model, self.layout, self.context, self.ask.demand.lengths)
 
     @cached_property
     def saturation(self) -> float:
@@ -70,27 +73,7 @@ class Option:
     @cached_property
     def engine_capacity(self) -> float:
         """The same of one engine of the replica."""
-        top = self.engine.saturation() * HEADROOM
-        if not self.ask.objectives.named:
-            return top
-        point = self.engine.at_rate(top)
-        assert point is not None
-        missed = self.missed(point)
-        if not missed:
-            return top
-        low, high = 0.0, point.arrivals
-        for _ in range(_BISECTIONS):
-            middle = (low + high) / 2
-            low, high = (middle, high) if self._holds(middle, missed) else (low, middle)
-        return 0.0 if low == 0.0 else min(top, self.engine.at_arrivals(low).requests_per_s)
-
-    def _holds(self, arrivals: float, names: tuple[str, ...]) -> bool:
-        """Whether these objectives hold; the others do at any lower load, since they do at a higher one."""
-        if "ITL" in names and self._is_missed("ITL", self.engine.tpot_p95_s(arrivals)):
-            return False
-        if names == ("ITL",):
-            return True
-        return not self.missed(self.engine.at_arrivals(arrivals))
+        return _capacity(self.engine, self.ask.objectives)
 
     @cached_property
     def at_capacity(self) -> OperatingPoint:
@@ -100,12 +83,7 @@ class Option:
 
     def missed(self, point: OperatingPoint) -> tuple[str, ...]:
         """Objectives that do not hold at a point, at the pessimistic end of the interval: names."""
-        seconds = {"TTFT": point.ttft_p95_s, "ITL": point.tpot_p95_s, "E2E": point.e2e_p95_s}
-        return tuple(name for name, _ in self.ask.objectives.named if self._is_missed(name, seconds[name]))
-
-    def _is_missed(self, name: str, seconds: float) -> bool:
-        limit = dict(self.ask.objectives.named)[name]
-        return self.estimate.interval(seconds, REGIMES[name]).high * 1000 > limit
+        return _missed(self.estimate, self.ask.objectives, point)
 
     @cached_property
     def alone(self) -> OperatingPoint:
@@ -153,6 +131,48 @@ class Option:
         """The same for options that differ in settings only."""
         layout = self.layout
         return (layout.gpu.name, layout.tensor, layout.pipeline, layout.data, layout.quantization)
+
+
+@lru_cache(maxsize=32)
+def _engine(model: Architecture, layout: Layout, context: int, lengths: Demand) -> Engine:
+    """The same for equal asks: a fleet has many models alike."""
+    return Engine(Estimate(model, layout, context), lengths)
+
+
+@lru_cache(maxsize=64)
+def _capacity(engine: Engine, objectives: Objectives) -> float:
+    """Requests per second that one engine takes with head-room while the objectives hold; 0 where none do."""
+    top = engine.saturation() * HEADROOM
+    if not objectives.named:
+        return top
+    point = engine.at_rate(top)
+    assert point is not None
+    missed = _missed(engine.estimate, objectives, point)
+    if not missed:
+        return top
+    low, high = 0.0, point.arrivals
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _holds(engine, objectives, middle, missed) else (low, middle)
+    return 0.0 if low == 0.0 else min(top, engine.at_arrivals(low).requests_per_s)
+
+
+def _holds(engine: Engine, objectives: Objectives, arrivals: float, names: tuple[str, ...]) -> bool:
+    """Whether these objectives hold; the others do at any lower load, since they do at a higher one."""
+    if "ITL" in names and _is_missed(engine.estimate, objectives, "ITL", engine.tpot_p95_s(arrivals)):
+        return False
+    if names == ("ITL",):
+        return True
+    return not _missed(engine.estimate, objectives, engine.at_arrivals(arrivals))
+
+
+def _missed(estimate: Estimate, objectives: Objectives, point: OperatingPoint) -> tuple[str, ...]:
+    seconds = {"TTFT": point.ttft_p95_s, "ITL": point.tpot_p95_s, "E2E": point.e2e_p95_s}
+    return tuple(name for name, _ in objectives.named if _is_missed(estimate, objectives, name, seconds[name]))
+
+
+def _is_missed(estimate: Estimate, objectives: Objectives, name: str, seconds: float) -> bool:
+    return estimate.interval(seconds, REGIMES[name]).high * 1000 > dict(objectives.named)[name]
 
 
 def context_of(ask: Ask) -> int:
