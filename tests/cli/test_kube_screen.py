@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.cli.kube_screen import ApplyScreen, plan_record, show_plan, step_difference, summary_words
+from penstock.cli.kube_screen import ApplyScreen, comparing, plan_record, show_plan, step_difference, summary_words
 from penstock.operate.apply.objects import Ref
 from penstock.operate.apply.planning import Action, ApplyPlan, Step
 from penstock.operate.apply.readiness import Readiness
@@ -90,3 +90,15 @@ def test_on_a_terminal_a_table_is_drawn(monkeypatch: pytest.MonkeyPatch, capsys:
     words = capsys.readouterr().err
     assert "why [not]" in words
     assert "said [beside]" in words
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_comparison_shows_that_it_goes_on_where_somebody_looks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_terminal: bool
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: is_terminal)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with comparing():
+        pass
+
+    assert ("comparing with the cluster" in capsys.readouterr().err) == is_terminal

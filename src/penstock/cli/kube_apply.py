@@ -11,6 +11,7 @@ import typer
 
 from penstock.cli.kube_screen import (
     ApplyScreen,
+    comparing,
     outcome_record,
     print_records,
     show_plan,
@@ -60,7 +61,8 @@ def run_apply(places: Sequence[Place], wishes: ApplyWishes, *, is_json: bool) ->
 
 
 def _apply_to(place: Place, wishes: ApplyWishes) -> tuple[int, dict[str, Any]]:
-    plan, where, namespace = in_loop(lambda: _planned(place, wishes.options), resumes="Nothing was changed.")
+    with comparing():
+        plan, where, namespace = in_loop(lambda: _planned(place, wishes.options), resumes="Nothing was changed.")
     say(f"{where}:")
     for note in plan.notes:
         warn(note)
@@ -137,7 +139,8 @@ def run_diff(places: Sequence[Place], options: Options, *, is_json: bool) -> int
     records: list[dict[str, Any]] = []
     worst = 0
     for place in places:
-        plan, _, namespace = in_loop(lambda place=place: _planned(place, options))  # type: ignore[misc]
+        with comparing():
+            plan, _, namespace = in_loop(lambda place=place: _planned(place, options))  # type: ignore[misc]
         secrets = literal_keys(place.site)
         for step in plan.problems:
             say(f"{step.action}: {step.ref}: {step.reason}")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ApplyScreen",
+    "comparing",
     "outcome_record",
     "plan_record",
     "print_records",
@@ -97,6 +98,16 @@ def _counted(action: Action) -> str:
             return "refused"
         case _:
             return f"to {action}"
+
+
+@contextlib.contextmanager
+def comparing() -> Iterator[None]:
+    """Shows that something goes on while a fleet is compared with its cluster: seconds, for a large one."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with stderr_console().status("comparing with the cluster"):
+        yield
 
 
 class ApplyScreen:
