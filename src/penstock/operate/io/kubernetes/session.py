@@ -91,6 +91,7 @@ class Session:
         params: Mapping[str, str] | None = None,
         body: Any = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
         tries: int | None = None,
     ) -> httpx.Response:
         """One request, answered.
@@ -103,7 +104,8 @@ class Session:
         while True:
             api = self._api
             try:
-                async with self._call(api, method, path, params, content, content_type) as response:
+                call = self._call(api, method, path, params, content, content_type, accept=accept)
+                async with call as response:
                     found: httpx.Response = response
             except (httpx.HTTPError, APITimeoutError) as error:
                 failure, asked_s = self.unreachable(error, asked), 0.0
@@ -180,6 +182,7 @@ class Session:
         content: bytes | None,
         content_type: str,
         *,
+        accept: str = "application/json",
         is_stream: bool = False,
     ) -> contextlib.AbstractAsyncContextManager[httpx.Response]:
         base, _, last = path.rpartition("/")
@@ -194,7 +197,7 @@ class Session:
             stream=is_stream,
             params=dict(params or {}),
             content=content,
-            headers={"Content-Type": content_type, "Accept": "application/json"},
+            headers={"Content-Type": content_type, "Accept": accept},
             timeout=timeout,
         )
 
