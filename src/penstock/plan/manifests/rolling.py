@@ -35,7 +35,7 @@ def rolling_of(site: Site, needs: ModelNeeds) -> Rolling:
     why += "If it had to be ready before, it would wait for GPUs that the old one holds, for ever."
     if most_replicas(needs) > 1:
         return Rolling(surge=0, unavailable=1, reason=why, has_gap=False)
-    why += " With one replica nobody serves meanwhile; the gateway holds requests back as long as it may."
+    why += " With one replica nobody serves meanwhile: the gateway answers 503 with Retry-After."
     return Rolling(surge=0, unavailable=1, reason=why, has_gap=True)
 
 
