@@ -79,5 +79,6 @@ def test_the_first_fleets_label_stays_on_a_shared_object() -> None:
 
 def test_a_namespace_is_nobodys() -> None:
     assert not is_shared(ref_of(live("Namespace", namespace=None)))
+    assert not is_shared(ref_of(live("CustomResourceDefinition", namespace=None)))
     assert not is_shared(ref_of(live("ConfigMap")))
     assert is_shared(ref_of(priority()))

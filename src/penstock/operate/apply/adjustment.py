@@ -16,12 +16,13 @@ __all__ = ["USED_BY", "adjusted", "is_shared", "scaled_by", "users_of", "without
 
 USED_BY = "penstock.dev/used-by"
 """Annotation of objects that belong to the cluster: the fleets that use them, `NAMESPACE/NAME` with commas between."""
-_NEVER_SHARED = {"Namespace"}
+_NEVER_SHARED = {"Namespace", "CustomResourceDefinition"}
+"""Never deleted by us, so nobody needs to know who uses them."""
 _SCALERS = {"HorizontalPodAutoscaler", "ScaledObject"}
 
 
 def is_shared(ref: Ref) -> bool:
-    """Whether several fleets may use it: what belongs to the cluster, namespaces apart, which are never ours."""
+    """Whether several fleets may use it: what belongs to the cluster and may go with its last user."""
     return ref.namespace is None and ref.kind not in _NEVER_SHARED
 
 

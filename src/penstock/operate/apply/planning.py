@@ -190,6 +190,8 @@ def _leftover(obj: Object, ref: Ref, options: Options) -> Step:
         action, reason = Action.KEEP, "it holds data; --prune-volumes deletes it"
     elif ref.kind == "Namespace":
         action, reason = Action.KEEP, "a namespace is never deleted: others may live in it"
+    elif ref.kind == "CustomResourceDefinition":
+        action, reason = Action.KEEP, "with it every fleet of the cluster would go"
     elif obj["metadata"].get("deletionTimestamp"):
         action, reason = Action.KEEP, "it is being deleted already"
     return Step(ref=ref, action=action, live=obj, wave=-1, reason=reason)
@@ -198,9 +200,6 @@ def _leftover(obj: Object, ref: Ref, options: Options) -> Step:
 def _shared_leftover(obj: Object, ref: Ref, user: str) -> Sequence[Step]:
     if user not in users_of(obj):
         return ()
-    if ref.kind == "CustomResourceDefinition":
-        reason = "with it every fleet of the cluster would go"
-        return (Step(ref=ref, action=Action.KEEP, live=obj, wave=-1, reason=reason),)
     rest = without_user(obj, user)
     if rest is None:
         return (Step(ref=ref, action=Action.PRUNE, live=obj, wave=-1, reason="no other fleet uses it"),)
