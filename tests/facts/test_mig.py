@@ -33,9 +33,7 @@ def test_no_profile_asks_for_more_than_the_gpu_has() -> None:
 
 def test_slice_has_its_share() -> None:
     part, whole = mig_slice("H100", "3g.40gb"), find_gpu("H100")
-    assert part.memory_gib == pytest.approx(
-        39.50 - 0.14, abs=0.1
-    )  # of 79.25, where torch sees 79.11
+    assert part.memory_gib == pytest.approx(39.50 - 0.14, abs=0.1)  # of 79.25, where torch sees 79.11
     assert part.slice_of == whole.name
     assert part.bandwidth_tb_per_s == whole.bandwidth_tb_per_s / 2
     assert part.bf16_tflops == pytest.approx(whole.bf16_tflops * 3 / 7)
