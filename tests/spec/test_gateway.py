@@ -68,7 +68,7 @@ def test_a_key_is_not_shown_when_its_object_is() -> None:
             "not a field",
             "secretKeyRef: {name",
         ),
-        ("{valueFrom: MY_KEY}", ".valueFrom", "must be a mapping", "valueFrom: {env: NAME}"),
+        ("{valueFrom: MY_KEY}", ".valueFrom", "must be a mapping", "{env: NAME}"),
         ("{valueFrom: {env: ''}}", ".valueFrom.env", "not empty", "None"),
     ],
 )

@@ -22,6 +22,7 @@ from penstock.spec.quantity import parse_quantity
 from penstock.spec.scaling import AutoscalingSpec, ScheduleSpec
 from penstock.spec.secrets import SecretKeyRef
 from penstock.spec.storage import StorageMode, StorageSpec
+from penstock.spec.store import StoreSpec, parse_store_url, sqlite_path
 
 __all__ = [
     "API_VERSION",
@@ -53,6 +54,7 @@ __all__ = [
     "SecretKeyRef",
     "StorageMode",
     "StorageSpec",
+    "StoreSpec",
     "TenantSpec",
     "TimeoutsSpec",
     "TlsSpec",
@@ -60,4 +62,6 @@ __all__ = [
     "ValueSource",
     "parse_listen",
     "parse_quantity",
+    "parse_store_url",
+    "sqlite_path",
 ]

@@ -131,6 +131,8 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
             "",
         ),
     ),
+    "spec.gateway.adminTokenFrom": (_only_one("env", "secretKeyRef"),),
+    "spec.gateway.store.passwordFrom": (_only_one("env", "secretKeyRef"),),
     "spec.gateway.tenants[].keys[]": (_only_one("value", "valueFrom"),),
     "spec.gateway.tenants[].keys[].valueFrom": (_only_one("env", "secretKeyRef"),),
 }

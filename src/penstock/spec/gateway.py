@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, SecretStr, model_validator
 
 from penstock.spec.base import Finding, Refusal, SpecObject, Words
 from penstock.spec.expose import ExposeSpec, GatewayScaleSpec
-from penstock.spec.secrets import NonEmpty, SecretKeyRef
+from penstock.spec.secrets import NonEmpty
+from penstock.spec.sources import ValueSource
+from penstock.spec.store import StoreSpec
 
 __all__ = [
     "AuthSpec",
@@ -53,27 +55,6 @@ def _listen(value: str) -> str:
 
 
 Listen = Annotated[str, AfterValidator(_listen), Words("HOST:PORT, as in `127.0.0.1:8080`")]
-
-
-class ValueSource(SpecObject):
-    """Where a secret value comes from: exactly one of its fields is set."""
-
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["env"]}, {"required": ["secretKeyRef"]}]})
-    forms: ClassVar[str] = "write `valueFrom: {env: NAME}` or `valueFrom: {secretKeyRef: {name: SECRET, key: KEY}}`"
-
-    env: NonEmpty | None = None
-    """Environment variable that holds the value."""
-    secret_key_ref: SecretKeyRef | None = None
-    """Kubernetes Secret that holds the value."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        if self.env is None and self.secret_key_ref is None:
-            raise Refusal([Finding(at=(), message="says nothing about where the value is", hint=self.forms)])
-        if self.env is not None and self.secret_key_ref is not None:
-            message = "has both `env` and `secretKeyRef`: keep one"
-            raise Refusal([Finding(at=("secretKeyRef",), message=message, hint=self.forms)])
-        return self
 
 
 class KeySpec(SpecObject):
@@ -171,10 +152,16 @@ class GatewaySpec(SpecObject):
     """Where metrics, health, state and the dashboard are served, `HOST:PORT`. Keep it off public networks."""
     tls: TlsSpec | None = None
     """TLS of `listen`. Default: plain HTTP."""
+    admin_token_from: ValueSource | None = None
+    """Where the token is read from that whoever changes keys through `admin` must show; at least 16 characters.
+    Default: none, and then keys can't be changed there."""
     auth: AuthSpec = Field(default_factory=AuthSpec)
     """Who may call without a key."""
     tenants: list[TenantSpec] = Field(default_factory=list)
     """Who may call, with which keys."""
+    store: StoreSpec | None = None
+    """Where the keys are kept that `penstock keys` makes. Default: `keys.db` in the folder `.penstock/FLEET` beside
+    the file, once `penstock keys` has made it."""
     limits: LimitsSpec = Field(default_factory=LimitsSpec)
     """Bounds on sizes and counts."""
     timeouts: TimeoutsSpec = Field(default_factory=TimeoutsSpec)
