@@ -12,7 +12,7 @@ from typing import Any
 from penstock.operate.apply.fleet_status import FleetStatus, ModelStatus
 from penstock.operate.apply.objects import Object, conditions
 
-__all__ = ["resource_status"]
+__all__ = ["resource_status", "timed"]
 
 _NAMES_MAX = 40
 """Characters of the models' names in one line of a table."""
@@ -37,7 +37,7 @@ def resource_status(found: FleetStatus, *, generation: int, now: str, before: Ob
         "observedGeneration": generation,
         "summary": summary,
         "models": [_model(model) for model in found.models],
-        "conditions": [_timed(fact, generation, now, before)],
+        "conditions": [timed(fact, generation, now, before)],
     }
 
 
@@ -52,7 +52,8 @@ def _model(model: ModelStatus) -> dict[str, Any]:
     return said | ({"message": model.reason} if model.reason else {})
 
 
-def _timed(fact: Mapping[str, Any], generation: int, now: str, before: Object | None) -> dict[str, Any]:
+def timed(fact: Mapping[str, Any], generation: int, now: str, before: Object | None) -> dict[str, Any]:
+    """A condition, with the time since when it has been so."""
     known = conditions(before or {}).get(str(fact["type"]), {})
     since = known.get("lastTransitionTime") if known.get("status") == fact["status"] else None
     return {**fact, "observedGeneration": generation, "lastTransitionTime": since or now}
