@@ -1,6 +1,8 @@
-"""`penstock doctor`: what will go wrong in manifests, values, scripts and logs, and how to mend it. Starts nothing.
+"""`penstock doctor`: what will go wrong in manifests, values, scripts, logs and clusters, and how to mend it. Starts
+nothing, and changes nothing in a cluster.
 
-Exit codes: 0 nothing as grave as `--fail-on`, 1 something is (with `--fix`: is left), 2 wrong usage.
+Exit codes: 0 nothing as grave as `--fail-on`, 1 something is (with `--fix`: is left) or the cluster of `--live` cannot
+be reached, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -61,6 +63,17 @@ _Diff = Annotated[bool, _Option("--diff", help="With --fix: only print the diffe
 _Yes = Annotated[bool, _Option("--yes", "-y", help="With --fix: do not ask.")]
 _List = Annotated[bool, _Option("--list", help="List all rules.")]
 _Explain = Annotated[str, _Option(metavar="ID", help="Explain one rule.")]
+_Live = Annotated[
+    bool, _Option("--live", help="Look at a cluster too: objects, events and logs; never at Secrets. Changes nothing.")
+]
+_Context = Annotated[
+    str | None, _Option(metavar="NAME", help="With --live: context of the kubeconfig. Default: the current one.")
+]
+_Namespace = Annotated[
+    str | None, _Option("--namespace", "-n", metavar="NAME", help="With --live: namespace. Default: the context's.")
+]
+_Everywhere = Annotated[bool, _Option("--all-namespaces", "-A", help="With --live: every namespace.")]
+_Fleet = Annotated[str, _Option(metavar="NAME", help="With --live: only this fleet's objects and what acts on them.")]
 _Page = Annotated[bool, _Option("--page", help="Print the page of all rules, as Markdown.", hidden=True)]
 
 
@@ -78,6 +91,11 @@ def doctor(
     select: _Select = None,
     ignore: _Ignore = None,
     engine_version: _Version = "",
+    live: _Live = False,
+    context: _Context = None,
+    namespace: _Namespace = None,
+    all_namespaces: _Everywhere = False,
+    fleet: _Fleet = "",
     fix: _Fix = False,
     diff: _Diff = False,
     yes: _Yes = False,
@@ -85,29 +103,42 @@ def doctor(
     explain: _Explain = "",
     page: _Page = False,
 ) -> None:
-    """Find what will go wrong in LLM-serving manifests, values, scripts and logs; --fix mends what is safe."""
-    from penstock.cli.doctor_run import Asked, run  # noqa: PLC0415 — start-up time
+    """Find what goes wrong in LLM-serving manifests, values, scripts, logs and, with --live, a cluster.
+
+    --fix mends in files what is safe.
+    """
+    from penstock.cli.doctor_run import Asked, LiveAsked, run  # noqa: PLC0415 — start-up time
     from penstock.operate.doctor import chosen  # noqa: PLC0415 — start-up time
 
     rules = chosen(_ids(select), _ids(ignore))
     if list_rules or explain or page:
         _tell(rules, output, explain=explain, is_page=page)
         return
-    if not paths:
+    if not paths and not live:
         raise UsageError(
-            "nothing to look at", hint="penstock doctor FILE_OR_FOLDER, or `-` for stdin; --list shows the rules"
+            "nothing to look at",
+            hint="penstock doctor FILE_OR_FOLDER, `-` for stdin, or --live for a cluster; --list shows the rules",
         )
+    if not live and (context or namespace or all_namespaces or fleet):
+        raise UsageError("--context, --namespace, --all-namespaces and --fleet belong to --live")
+    if namespace and all_namespaces:
+        raise UsageError("--namespace and --all-namespaces contradict each other")
+    if live and fix:
+        raise UsageError("--fix mends files, and --live looks at a cluster", hint="mend the files, then apply them")
     if severity is Level.NEVER:
         raise UsageError("--severity never would show nothing", hint="error, warning or info")
     if (diff or yes) and not fix:
         raise UsageError("--diff and --yes belong to --fix")
     asked = Asked(
-        paths=tuple(paths),
+        paths=tuple(paths or ()),
         rules=rules,
         engine_version=_version(engine_version),
         least=severity.value,
         fail_on=fail_on.value,
         output=output.value,
+        live=LiveAsked(context=context, namespace=namespace, is_everywhere=all_namespaces, fleet=fleet)
+        if live
+        else None,
     )
     raise typer.Exit(run(asked, is_fixing=fix, is_diff_only=diff, is_agreed=yes))
 

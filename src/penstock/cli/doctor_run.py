@@ -1,10 +1,11 @@
-"""What `penstock doctor` does once it knows what is asked: read, check, print; or mend."""
+"""What `penstock doctor` does once it knows what is asked: read files and a cluster, check, print; or mend."""
 
 from __future__ import annotations
 
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,16 +24,33 @@ from penstock.operate.doctor import (
     Severity,
     check,
     evidence_of_text,
+    joined,
     mend,
     sarif,
     unified_diff,
 )
 from penstock.operate.io.evidence import read_evidence
 
-__all__ = ["Asked", "run"]
+__all__ = ["Asked", "LiveAsked", "run"]
 
 _BAR_FILES = 50
 """Files past which reading may take over two seconds and a bar is drawn."""
+_TRIES = 3
+"""For each request to a cluster: a kind that is not answered is said to be unread, and the rest is checked."""
+
+
+_SILENT_S = 2.0
+"""A bar is drawn for what takes longer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveAsked:
+    """Which part of which cluster."""
+
+    context: str | None
+    namespace: str | None
+    is_everywhere: bool
+    fleet: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +63,7 @@ class Asked:
     least: str
     fail_on: str
     output: str
+    live: LiveAsked | None = None
 
     @property
     def threshold(self) -> Severity | None:
@@ -57,7 +76,10 @@ class Asked:
 
 def run(asked: Asked, *, is_fixing: bool, is_diff_only: bool, is_agreed: bool) -> int:
     """Does it; returns the exit code."""
-    report = asked.judge(_read(asked.paths))
+    parts = [_read(asked.paths)] if asked.paths else []
+    if asked.live is not None:
+        parts.append(_read_cluster(asked.live))
+    report = asked.judge(joined(parts))
     if is_fixing:
         return _fix(asked, report, is_diff_only=is_diff_only, is_agreed=is_agreed)
     _print(asked, report)
@@ -86,6 +108,36 @@ def _read(paths: tuple[str, ...]) -> Evidence:
             progress.update(task, completed=done, total=total, description=name, visible=total > _BAR_FILES)
 
         return read_evidence(list(paths), tick=tick)
+
+
+def _read_cluster(live: LiveAsked) -> Evidence:
+    """A cluster's evidence, with a bar on a terminal once it takes long.
+
+    Raises:
+        UsageError: no such context, no credentials.
+        ApiFailure: the cluster does not answer, or nothing may be read.
+    """
+    from rich.progress import Progress  # noqa: PLC0415 — start-up time
+
+    from penstock.cli.kube_target import in_loop  # noqa: PLC0415 — start-up time
+    from penstock.operate.io.kubernetes.evidence import Scope, read_cluster  # noqa: PLC0415 — start-up time
+    from penstock.operate.io.kubernetes.session import Patience, open_session  # noqa: PLC0415 — start-up time
+
+    started = time.monotonic()
+    with Progress(console=stderr_console(), transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("reading the cluster", total=None, visible=False)
+
+        def tick(name: str, done: int, total: int) -> None:
+            is_long = time.monotonic() - started > _SILENT_S
+            progress.update(task, completed=done, total=total, description=f"reading {name}", visible=is_long)
+
+        async def work() -> Evidence:
+            async with open_session(context=live.context, patience=Patience(tries=_TRIES)) as session:
+                namespace = None if live.is_everywhere else live.namespace or session.namespace
+                scope = Scope(namespace=namespace, fleet=live.fleet)
+                return await read_cluster(session, scope, now=time.time(), tick=tick)
+
+        return in_loop(work)
 
 
 def _fix(asked: Asked, report: Report, *, is_diff_only: bool, is_agreed: bool) -> int:

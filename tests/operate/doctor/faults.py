@@ -351,6 +351,80 @@ CLUSTER = (
     Fault(rule="PS231", fixture=_K, new="  - apiVersion: keda.sh/v1alpha1\n    kind: ScaledObject\n    metadata: {name: s, namespace: llm}\n    spec: {scaleTargetRef: {name: other}, minReplicaCount: 1}\n    status: {conditions: [{type: Ready, status: 'False', message: no}]}\n", at="Ready"),
 )  # fmt: skip
 
+_FREE = "0/3 nodes are available: "
+
+
+def _unscheduled(rule: str, message: str) -> Fault:
+    return Fault(
+        rule=rule,
+        fixture=_K,
+        old='{type: PodScheduled, status: "True"}',
+        new=f"{{type: PodScheduled, status: 'False', message: {message!r}}}",
+        at=message[:30],
+    )
+
+
+def _object(
+    rule: str, *lines: str, at: str, also: tuple[str, ...] = (), more: tuple[tuple[str, str], ...] = ()
+) -> Fault:
+    """Further items of the dump, each on a line; `more` changes what is there."""
+    last = "    involvedObject: {kind: Pod, name: llama-0, namespace: llm}\n"
+    new = last + "".join(f"  - {line}\n" for line in lines)
+    return Fault(rule=rule, fixture=_K, old=last, new=new, more=more, also=also, at=at)
+
+
+def _made(name: str, by: str, node: str, status: str, spec: str = "") -> str:
+    """A pod of a ReplicaSet."""
+    return f"{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: llm, labels: {{app: x}}, ownerReferences: [{{apiVersion: apps/v1, kind: ReplicaSet, name: {by}, uid: u-{by}, controller: true}}]}}, spec: {{{node}{spec}containers: [{{name: c, image: 'a/b:1.0', resources: {{limits: {{nvidia.com/gpu: '1'}}}}}}]}}, status: {{{status}}}}}"
+
+
+def _set(name: str, of: str = "x") -> str:
+    return f"{{apiVersion: apps/v1, kind: ReplicaSet, metadata: {{name: {name}, namespace: llm, uid: u-{name}, ownerReferences: [{{apiVersion: apps/v1, kind: Deployment, name: {of}, uid: u-{of}, controller: true}}]}}, spec: {{replicas: 1, selector: {{matchLabels: {{app: x}}}}}}, status: {{replicas: 1}}}}"
+
+
+def _deployment(strategy: str, status: str) -> str:
+    return f"{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: x, namespace: llm, uid: u-x}}, spec: {{replicas: 1, selector: {{matchLabels: {{app: x}}}}, strategy: {{{strategy}}}, template: {{metadata: {{labels: {{app: x}}}}, spec: {{containers: [{{name: c, image: 'a/b:1.0', resources: {{limits: {{nvidia.com/gpu: '1'}}}}}}]}}}}}}, status: {{{status}}}}}"
+
+
+_PROBED = (
+    (
+        'limits: {nvidia.com/gpu: "1", memory: 64Gi}\n',
+        'limits: {nvidia.com/gpu: "1", memory: 64Gi}\n          startupProbe: {httpGet: {path: /health, port: 8000}, periodSeconds: 10, failureThreshold: 60}\n',
+    ),
+)
+_CLAIMED = "volumes: [{name: w, persistentVolumeClaim: {claimName: weights}}], "
+_API = "{{apiVersion: apiregistration.k8s.io/v1, kind: APIService, metadata: {{name: {name}}}, spec: {{group: {group}, version: {version}, groupPriorityMinimum: 100, versionPriority: 100}}, status: {{conditions: [{{type: Available, status: '{up}', reason: R, message: 'endpoints for service are missing'}}]}}}}"
+_SERVER = "{{apiVersion: monitoring.coreos.com/v1, kind: Prometheus, metadata: {{name: main, namespace: monitoring}}, spec: {{podMonitorSelector: {{matchLabels: {{release: prom}}}}{within}}}}}"
+_MONITOR = "{{apiVersion: monitoring.coreos.com/v1, kind: PodMonitor, metadata: {{name: engines, namespace: llm, labels: {{release: {release}}}}}, spec: {{selector: {{matchLabels: {{absent: 'yes'}}}}, podMetricsEndpoints: [{{port: http}}]}}}}"
+_SLICED = "{{apiVersion: v1, kind: Service, metadata: {{name: front, namespace: llm}}, spec: {{selector: {{app: x}}, ports: [{{port: 80, targetPort: metrics}}]}}}}"
+_SLICE = "{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: front-1, namespace: llm, labels: {{kubernetes.io/service-name: front}}}}, addressType: IPv4, endpoints: [{endpoints}]}}"
+_UP = "phase: Running, conditions: [{type: Ready, status: 'True', lastTransitionTime: '2026-11-01T10:00:00Z'}]"
+
+LIVE = (
+    _unscheduled("PS241", f"{_FREE}3 Insufficient memory."),
+    _unscheduled("PS241", f"{_FREE}1 Too many pods, 2 node(s) were cordoned."),
+    _unscheduled("PS242", f"{_FREE}pod has unbound immediate PersistentVolumeClaims."),
+    _unscheduled("PS242", f"{_FREE}3 node(s) had volume node affinity conflict."),
+    _unscheduled("PS244", f"{_FREE}3 node(s) didn't match pod topology spread constraints."),
+    _event("PS243", "FailedCreate", "pods x is forbidden: exceeded quota: gpus, requested: requests.nvidia.com/gpu=1, used: 8, limited: 8", kind="ReplicaSet"),
+    _object("PS243", _deployment("type: Recreate", "conditions: [{type: ReplicaFailure, status: 'True', reason: FailedCreate, message: 'exceeded quota: gpus'}]"), at="exceeded quota"),
+    Fault(rule="PS245", fixture=_K, old='running: {startedAt: "2026-11-01T10:00:00Z"}', new="waiting: {reason: CreateContainerConfigError, message: configmap engine-settings not found}", at="CreateContainerConfigError"),
+    Fault(rule="PS245", fixture=_K, old="lastState: {}", new="lastState: {terminated: {reason: StartError, exitCode: 128, message: 'nvidia-container-cli: requirement error: unsatisfied condition: cuda>=13.0'}}", at="StartError"),
+    Fault(rule="PS246", fixture=_K, old='running: {startedAt: "2026-11-01T10:00:00Z"}', new="waiting: {reason: CreateContainerConfigError, message: secret hf not found}", at="secret hf"),
+    _event("PS246", "FailedMount", "MountVolume.SetUp failed for volume token : secret llm-token not found"),
+    _object("PS247", _API.format(name="v1.apps", group="apps", version="v1", up=True), at="type: Pods"),
+    _object("PS248", _API.format(name="v1beta1.custom.metrics.k8s.io", group="custom.metrics.k8s.io", version="v1beta1", up=False), at="custom.metrics"),
+    _object("PS249", _SERVER.format(within=", podMonitorNamespaceSelector: {}"), _MONITOR.format(release="other"), at="engines", also=("PS117",)),
+    _object("PS249", _SERVER.format(within=""), _MONITOR.format(release="prom"), at="engines", also=("PS117",)),
+    _object("PS250", "{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: b, namespace: llm}, spec: {minAvailable: 90%, selector: {matchLabels: {app: x}}, unhealthyPodEvictionPolicy: AlwaysAllow}, status: {disruptionsAllowed: 0, currentHealthy: 2, desiredHealthy: 2, expectedPods: 2}}", at="disruptionsAllowed"),
+    _object("PS251", _deployment("type: Recreate", "replicas: 1, updatedReplicas: 1, conditions: [{type: Progressing, status: 'False', reason: ProgressDeadlineExceeded, message: timed out}]"), at="ProgressDeadlineExceeded"),
+    _object("PS252", _deployment("rollingUpdate: {maxSurge: 1, maxUnavailable: 0}", "replicas: 2"), _set("x-1"), _set("x-2"), _made("x-1-a", "x-1", "nodeName: gpu-1, ", "phase: Running"), _made("x-2-b", "x-2", "", "phase: Pending, conditions: [{type: PodScheduled, status: 'False', message: '0/1 nodes are available: 1 Insufficient nvidia.com/gpu.'}]"), at="maxUnavailable", also=("PS203",)),
+    Fault(rule="PS253", fixture=_K, old='{type: Ready, status: "True"}', new='{type: Ready, status: "True", lastTransitionTime: "2026-11-01T10:08:20Z"}', more=_PROBED, at="startedAt"),
+    Fault(rule="PS254", fixture=_K, old="lastState: {}", new="ready: false\n          lastState: {terminated: {exitCode: 137, reason: Error, startedAt: '2026-11-01T09:49:00Z', finishedAt: '2026-11-01T09:59:25Z'}}", more=_PROBED, at="finishedAt"),
+    _object("PS255", _set("x-1"), *(_made(f"x-1-{n}", "x-1", f"nodeName: gpu-{n}, ", "phase: Running", _CLAIMED) for n in (1, 2)), more=(("[ReadWriteMany]", "[ReadWriteOnce]"),), at="accessModes"),
+    _object("PS256", _set("x-1"), _SLICED.format(), _SLICE.format(endpoints=""), _made("x-1-a", "x-1", "nodeName: gpu-1, ", _UP), at="front"),
+)  # fmt: skip
+
 _TRACE = '(EngineCore) File "/vllm/v1/worker/gpu_worker.py", line 1, in '
 _OOM = "(EngineCore) torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
 LOGS = (
@@ -380,6 +454,6 @@ FLEET = (Fault(rule="PS152", fixture="fleet.yaml", old="replicas: 2", new="repli
 
 ALL = (
     *FLEET,
-    *CLAIMS, *CLUSTER, *COMMANDS, *FLAGS, *LOGS, *MEMORY, *METRICS, *NETWORK, *PLACEMENT, *PROBES, *ROLLOUT, *SCALING,
+    *CLAIMS, *CLUSTER, *COMMANDS, *FLAGS, *LIVE, *LOGS, *MEMORY, *METRICS, *NETWORK, *PLACEMENT, *PROBES, *ROLLOUT, *SCALING,
     *STORAGE,
 )  # fmt: skip

@@ -6,16 +6,20 @@ waves through; a rule that fails on odd input says so as a problem and does not 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from penstock.errors import Problem
 from penstock.operate.doctor.case import Case
 from penstock.operate.doctor.evidence import Evidence
 from penstock.operate.doctor.findings import Finding, Hit, Rule, Severity
+from penstock.operate.doctor.reports import owner
 from penstock.operate.doctor.table import RULES
 
 __all__ = ["Report", "check"]
+
+_NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +70,38 @@ def check(
             finding = _finding(rule, hit)
             if finding.severity.rank <= least.rank:
                 found.setdefault((rule.id, hit.where, hit.message), finding)
+    ordered = sorted(found.values(), key=lambda finding: finding.order)
     return Report(
-        findings=tuple(sorted(found.values(), key=lambda finding: finding.order)),
+        findings=tuple(_gathered(evidence, ordered)),
         problems=tuple(problems),
         files=evidence.files,
         objects=sum(resource.is_object for resource in evidence.resources),
         ignored=ignored,
     )
+
+
+def _gathered(evidence: Evidence, findings: list[Finding]) -> Iterator[Finding]:
+    """Replicas that say the same are one finding, at the first of them: a hundred pods wait for one reason."""
+    makers = {
+        f"{r.namespace}/Pod/{r.name}": f"{r.namespace}/{'/'.join(owner(r))}"
+        for r in evidence.resources
+        if r.kind == "Pod" and owner(r)[1]
+    }
+    groups: dict[tuple[str, ...], list[Finding]] = {}
+    for finding in findings:
+        pod = finding.where.object.partition(" ")[0]
+        same = _NUMBER.sub("#", finding.message.replace(pod, "").replace(pod.rpartition("/")[2], ""))
+        is_one_of_many = finding.rule.is_live and pod in makers
+        key = (finding.rule.id, makers[pod], same) if is_one_of_many else (str(id(finding)),)
+        groups.setdefault(key, []).append(finding)
+    for group in groups.values():
+        first, more = group[0], len({finding.where.object.partition(" ")[0] for finding in group}) - 1
+        if len(group) > 1 and more:
+            what = "another pod" if more == 1 else f"{more} more pods"
+            first = replace(
+                first, message=f"{first.message} (and {what} of {makers[first.where.object.split(' ')[0]]})"
+            )
+        yield from [first] if more else group
 
 
 def _finding(rule: Rule, hit: Hit) -> Finding:

@@ -228,6 +228,10 @@ class Evidence:
     ignored: Mapping[str, Mapping[int, frozenset[str]]] = field(default_factory=dict)
     """By file and line, the codes that a comment there waves through; line 0 is the whole file."""
     files: int = 0
+    absent: frozenset[tuple[str, str, str]] = frozenset()
+    """Kind, namespace and name of objects that were asked for by name and are not there."""
+    now: float = 0.0
+    """When the cluster was read, in Unix seconds; 0 where no cluster was."""
 
 
 def resource_of(value: Mapping[str, Any], source: str = "") -> Resource:
@@ -247,4 +251,6 @@ def joined(parts: list[Evidence]) -> Evidence:
         problems=tuple(p for part in parts for p in part.problems),
         ignored=ignored,
         files=sum(part.files for part in parts),
+        absent=frozenset(key for part in parts for key in part.absent),
+        now=max((part.now for part in parts), default=0.0),
     )

@@ -19,13 +19,16 @@ _HEAD = """\
 
 `penstock doctor PATH…` reads manifests, Helm values, scripts, Markdown, logs and `kubectl get … -o yaml` (files,
 folders, `-` for stdin) and says what will go wrong, where, what follows from it and how to mend it. It needs no
-cluster and no fleet file.
+cluster and no fleet file. `penstock doctor --live` looks at a cluster itself.
 
 ```
 kubectl get all,pvc,pdb,hpa,events -A -o yaml | penstock doctor -
 penstock doctor deploy/ --fail-on warning
 penstock doctor values.yaml --fix --diff
 penstock doctor deploy/ --output sarif > doctor.sarif
+penstock doctor --live --namespace llm
+penstock doctor --live --all-namespaces --context prod --fail-on never --output json
+penstock doctor --live --namespace llm --fleet chat
 ```
 
 - Exit code: 0 nothing as grave as `--fail-on` (default `error`), 1 something is, 2 a wrong command line.
@@ -34,6 +37,14 @@ penstock doctor deploy/ --output sarif > doctor.sarif
   `# penstock: ignore-file PS039` the whole file's.
 - `--fix` edits files where that is safe, keeps comments and layout, shows the difference and asks first.
 - `--engine-version 0.32.0` is taken where an image does not tell its version.
+- `--live` lists workloads, pods, events, Services, scalers, budgets, volumes, nodes, monitors and what else the rules
+  look at, page by page, and the last 500 lines of containers that crash, restarted or are not ready (40 logs at most).
+  It changes nothing. Of Secrets only whether they are there is asked, as a table without their content. What may not
+  be read is said on stderr (`unread` in JSON) and the rest is checked; a kind that does not come within two minutes is
+  said to be cut. Places are `namespace/Kind/name` and the field. Replicas that say the same are one finding.
+- `--live` needs `list` on these kinds, `get` on `pods/log` and, for the last question only, on `secrets`; `--context`,
+  `--namespace` (default: the context's) or `--all-namespaces`, and `--fleet` choose what is looked at. Files may be
+  named beside it: both are judged together.
 - What the file does not say is not guessed: without a node selector that names the GPU, 80 GB cards are taken and the
   finding says so; a model whose shape is not known is judged by the size in its name, or not at all.
 

@@ -17,7 +17,7 @@ from penstock.operate.doctor.markdown import Part, comment_prose, parts_of
 from penstock.operate.doctor.shell import here_texts
 from penstock.spec.documents import Shift, Tree, read_documents
 
-__all__ = ["SUFFIXES", "evidence_of_text", "is_readable_name"]
+__all__ = ["SUFFIXES", "evidence_of_text", "inside", "is_readable_name"]
 
 SUFFIXES = {
     ".yaml": "yaml", ".yml": "yaml", ".json": "yaml", ".tpl": "yaml", ".sh": "shell", ".bash": "shell",
@@ -70,7 +70,7 @@ def evidence_of_text(text: str, file: str) -> Evidence:
             kind: SnippetKind = "dockerfile" if language == "dockerfile" else "shell"
             snippets = [Snippet(kind=kind, file=file, text=text), *_comments(text, file)]
             resources = _here_resources(text, file, Shift())
-    inner = [found for resource in resources for found in _inside(resource)]
+    inner = [found for resource in resources for found in inside(resource)]
     resources += [found for found in inner if isinstance(found, Resource)]
     snippets += [found for found in inner if isinstance(found, Snippet)]
     return Evidence(
@@ -166,7 +166,7 @@ def _here_resources(text: str, file: str, shift: Shift) -> list[Resource]:
     return found
 
 
-def _inside(resource: Resource) -> Iterator[Resource | Snippet]:
+def inside(resource: Resource) -> Iterator[Resource | Snippet]:
     """Documents and scripts in an object's texts."""
     size = 0
     for node in resource.root.walk():

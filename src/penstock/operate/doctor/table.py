@@ -10,15 +10,18 @@ from penstock.operate.doctor.rules import (
     commands,
     flags,
     fleet,
+    live,
     logs,
     memory,
     metrics,
+    metrics_api,
     network,
     placement,
     probes,
     rollout,
     scaling,
     storage,
+    waiting,
 )
 from penstock.spec.nearest import nearest
 
@@ -30,15 +33,18 @@ _MODULES = (
     commands,
     flags,
     fleet,
+    live,
     logs,
     memory,
     metrics,
+    metrics_api,
     network,
     placement,
     probes,
     rollout,
     scaling,
     storage,
+    waiting,
 )
 RULES: tuple[Rule, ...] = tuple(sorted((rule for module in _MODULES for rule in module.RULES), key=lambda r: r.id))
 """All rules."""

@@ -12,6 +12,17 @@ from penstock.operate.doctor.case import Case
 from penstock.operate.doctor.evidence import Node, Resource
 from penstock.operate.doctor.findings import Hit, Rule, Severity
 from penstock.operate.doctor.quantities import quantity
+from penstock.operate.doctor.reports import (
+    about,
+    condition,
+    events,
+    moment,
+    objects,
+    shown,
+    statuses,
+    times,
+    unscheduled,
+)
 
 __all__ = ["RULES"]
 
@@ -22,71 +33,26 @@ _FLAPS = 10
 _GPU = "nvidia.com/gpu"
 
 
-def _objects(case: Case, *kinds: str) -> list[Resource]:
-    """All objects of these kinds, made by a controller or not."""
-    return [r for r in case.evidence.resources if r.kind in kinds]
-
-
-def _condition(resource: Resource, kind: str) -> Node | None:
-    conditions = resource.root.at("status", "conditions")
-    return next((c for c in conditions if c["type"].text == kind), None)
-
-
-def _events(case: Case, *reasons: str) -> Iterator[tuple[Resource, str]]:
-    for event in _objects(case, "Event"):
-        if event.root["reason"].text in reasons:
-            yield event, event.root["message"].text or event.root["note"].text
-
-
-def _about(event: Resource) -> str:
-    subject = event.root["involvedObject"] if event.root["involvedObject"] else event.root["regarding"]
-    return "/".join(part for part in (subject["namespace"].text, subject["kind"].text, subject["name"].text) if part)
-
-
-def _shown(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 200 else f"{line[:197]}..."
-
-
-def _count(event: Resource) -> int:
-    number = event.root["count"].number or event.root.at("series", "count").number
-    return int(number or 1)
-
-
-def _unscheduled(case: Case) -> Iterator[tuple[Node, str, str]]:
-    """Why pods are not scheduled: where it says so, of what, in its words. One for each pod."""
-    said: set[str] = set()
-    for pod in _objects(case, "Pod"):
-        condition = _condition(pod, "PodScheduled")
-        if condition is not None and condition["status"].text == "False" and condition["message"].text:
-            said.add(f"{pod.namespace}/Pod/{pod.name}")
-            yield condition["message"], f"pod {pod.name}", condition["message"].text
-    for event, message in _events(case, "FailedScheduling"):
-        if _about(event) not in said:
-            said.add(_about(event))
-            yield event.root["message"] if event.root["message"] else event.root["note"], _about(event), message
-
-
 def _pending(pattern: str, meaning: str) -> Callable[[Case], Iterator[Hit]]:
     wanted = re.compile(pattern, re.IGNORECASE)
 
     def check(case: Case) -> Iterator[Hit]:
-        for node, what, message in _unscheduled(case):
+        for node, what, message in unscheduled(case):
             if wanted.search(message):
-                yield Hit(where=node.where, message=f"{what} is not scheduled: {meaning}", evidence=_shown(message))
+                yield Hit(where=node.where, message=f"{what} is not scheduled: {meaning}", evidence=shown(message))
 
     return check
 
 
 def _tainted(case: Case) -> Iterator[Hit]:
-    for node, what, message in _unscheduled(case):
+    for node, what, message in unscheduled(case):
         is_gpu = re.search(r"insufficient (nvidia|amd)\.com", message, re.IGNORECASE)
         if not is_gpu and re.search(r"untolerated taint|didn't match Pod's node (affinity|selector)", message):
             yield Hit(
                 where=node.where,
                 message=f"{what} is not scheduled: no node has the labels it wants, or it does not tolerate their"
                 f" taints",
-                evidence=_shown(message),
+                evidence=shown(message),
             )
 
 
@@ -105,7 +71,7 @@ def _has_gpu_label(node: Resource) -> bool:
 
 
 def _no_plugin(case: Case) -> Iterator[Hit]:
-    for node in _objects(case, "Node"):
+    for node in objects(case, "Node"):
         allocatable = node.root.at("status", "allocatable")
         has_gpu = any(
             key == _GPU or key.startswith(("nvidia.com/mig-", f"{_GPU}.shared")) for key in allocatable.mapping
@@ -119,7 +85,7 @@ def _no_plugin(case: Case) -> Iterator[Hit]:
 
 
 def _no_gpus(case: Case) -> Iterator[Hit]:
-    for node in _objects(case, "Node"):
+    for node in objects(case, "Node"):
         allocatable, capacity = node.root.at("status", "allocatable", _GPU), node.root.at("status", "capacity", _GPU)
         has_slices = any(
             key.startswith("nvidia.com/mig-") and quantity(v)
@@ -133,15 +99,8 @@ def _no_gpus(case: Case) -> Iterator[Hit]:
             )
 
 
-def _statuses(case: Case) -> Iterator[tuple[Resource, Node]]:
-    for pod in _objects(case, "Pod"):
-        for name in ("initContainerStatuses", "containerStatuses"):
-            for status in pod.root.at("status", name):
-                yield pod, status
-
-
 def _oom_killed(case: Case) -> Iterator[Hit]:
-    for pod, status in _statuses(case):
+    for pod, status in statuses(case):
         for state in ("state", "lastState"):
             reason = status.at(state, "terminated", "reason")
             if reason.text == "OOMKilled":
@@ -155,19 +114,19 @@ def _oom_killed(case: Case) -> Iterator[Hit]:
 
 
 def _image_pull(case: Case) -> Iterator[Hit]:
-    for pod, status in _statuses(case):
+    for pod, status in statuses(case):
         waiting = status.at("state", "waiting")
         if waiting["reason"].text in ("ImagePullBackOff", "ErrImagePull", "InvalidImageName"):
             yield Hit(
                 where=waiting["reason"].where,
                 message=f"container {status['name'].text} of pod {pod.name} cannot pull"
                 f" {status['image'].text or 'its image'}",
-                evidence=_shown(waiting["message"].text or waiting["reason"].text),
+                evidence=shown(waiting["message"].text or waiting["reason"].text),
             )
 
 
 def _crash_loop(case: Case) -> Iterator[Hit]:
-    for pod, status in _statuses(case):
+    for pod, status in statuses(case):
         waiting = status.at("state", "waiting", "reason")
         ended = status.at("lastState", "terminated")
         if waiting.text == "CrashLoopBackOff" and ended["reason"].text != "OOMKilled":
@@ -182,7 +141,7 @@ def _crash_loop(case: Case) -> Iterator[Hit]:
                 where=waiting.where,
                 message=f"container {status['name'].text} of pod {pod.name} ends again and"
                 f" again{f' with exit code {code}{means}' if code else ''}",
-                evidence=_shown(ended["message"].text or f"restarts: {status['restartCount'].text or '?'}"),
+                evidence=shown(ended["message"].text or f"restarts: {status['restartCount'].text or '?'}"),
                 fix=f"kubectl logs --previous -n {pod.namespace or 'NAMESPACE'} {pod.name} -c"
                 f" {status['name'].text} > pod.log; penstock doctor pod.log",
             )
@@ -190,31 +149,31 @@ def _crash_loop(case: Case) -> Iterator[Hit]:
 
 def _probe_kills(case: Case) -> Iterator[Hit]:
     said: set[str] = set()
-    for event, message in _events(case, "Unhealthy", "Killing"):
+    for event, message in events(case, "Unhealthy", "Killing"):
         is_kill = re.search(r"(startup|liveness) probe failed|failed (startup|liveness) probe", message, re.IGNORECASE)
-        if is_kill and _about(event) not in said:
-            said.add(_about(event))
+        if is_kill and about(event) not in said:
+            said.add(about(event))
             kind = (is_kill.group(1) or is_kill.group(2)).lower()
             node = event.root["message"] if event.root["message"] else event.root["note"]
-            yield Hit(where=node.where, message=f"{_about(event)}: its {kind} probe ends it", evidence=_shown(message))
+            yield Hit(where=node.where, message=f"{about(event)}: its {kind} probe ends it", evidence=shown(message))
 
 
 def _flapping(case: Case) -> Iterator[Hit]:
     counts: dict[str, int] = {}
     places: dict[str, Resource] = {}
-    for event, message in _events(case, "Unhealthy"):
+    for event, message in events(case, "Unhealthy"):
         if "readiness probe" in message.lower():
-            counts[_about(event)] = counts.get(_about(event), 0) + _count(event)
-            places.setdefault(_about(event), event)
+            counts[about(event)] = counts.get(about(event), 0) + times(event)
+            places.setdefault(about(event), event)
     for what, count in counts.items():
         if count >= _FLAPS:
             node = places[what].root["message"]
-            yield Hit(where=node.where, message=f"{what}: {count} failed readiness probes", evidence=_shown(node.text))
+            yield Hit(where=node.where, message=f"{what}: {count} failed readiness probes", evidence=shown(node.text))
 
 
 def _claim_pending(case: Case) -> Iterator[Hit]:
-    failed = {_about(event): message for event, message in _events(case, "ProvisioningFailed", "FailedBinding")}
-    for claim in _objects(case, "PersistentVolumeClaim"):
+    failed = {about(event): message for event, message in events(case, "ProvisioningFailed", "FailedBinding")}
+    for claim in objects(case, "PersistentVolumeClaim"):
         phase = claim.root.at("status", "phase")
         if phase.text == "Pending":
             why = next((m for about, m in failed.items() if about.endswith(f"PersistentVolumeClaim/{claim.name}")), "")
@@ -223,7 +182,7 @@ def _claim_pending(case: Case) -> Iterator[Hit]:
                 where=phase.where,
                 message=f"claim {claim.name} is not"
                 f" bound{'' if waits or why else ': nothing provisions it, or no pod uses it (WaitForFirstConsumer)'}",
-                evidence=_shown(why) or phase.shown,
+                evidence=shown(why) or phase.shown,
             )
 
 
@@ -232,102 +191,129 @@ def _event_rule(reasons: tuple[str, ...], pattern: str, meaning: str) -> Callabl
 
     def check(case: Case) -> Iterator[Hit]:
         said: set[str] = set()
-        for event, message in _events(case, *reasons):
-            if wanted.search(message) and _about(event) not in said:
-                said.add(_about(event))
+        for event, message in events(case, *reasons):
+            if wanted.search(message) and about(event) not in said:
+                said.add(about(event))
                 node = event.root["message"] if event.root["message"] else event.root["note"]
-                yield Hit(where=node.where, message=f"{_about(event)}: {meaning}", evidence=_shown(message))
+                yield Hit(where=node.where, message=f"{about(event)}: {meaning}", evidence=shown(message))
 
     return check
 
 
 def _unknown_metric(case: Case) -> Iterator[Hit]:
-    for hpa in _objects(case, "HorizontalPodAutoscaler"):
-        condition = _condition(hpa, "ScalingActive")
-        if (
-            condition is not None
-            and condition["status"].text == "False"
-            and condition["reason"].text not in ("ScalingDisabled", "")
-        ):
+    for hpa in objects(case, "HorizontalPodAutoscaler"):
+        told = condition(hpa, "ScalingActive")
+        if told is not None and told["status"].text == "False" and told["reason"].text not in ("ScalingDisabled", ""):
             yield Hit(
-                where=condition["reason"].where,
+                where=told["reason"].where,
                 message=f"HPA {hpa.name} gets no metric and does not scale",
-                evidence=_shown(condition["message"].text or condition["reason"].text),
+                evidence=shown(told["message"].text or told["reason"].text),
             )
 
 
 def _ambiguous(case: Case) -> Iterator[Hit]:
-    for hpa in _objects(case, "HorizontalPodAutoscaler"):
-        for condition in hpa.root.at("status", "conditions"):
-            if condition["reason"].text == "AmbiguousSelector":
+    for hpa in objects(case, "HorizontalPodAutoscaler"):
+        for told in hpa.root.at("status", "conditions"):
+            if told["reason"].text == "AmbiguousSelector":
                 yield Hit(
-                    where=condition["reason"].where,
+                    where=told["reason"].where,
                     message=f"HPA {hpa.name} shares its pods with another one",
-                    evidence=_shown(condition["message"].text),
+                    evidence=shown(told["message"].text),
                 )
 
 
 def _at_max(case: Case) -> Iterator[Hit]:
-    for hpa in _objects(case, "HorizontalPodAutoscaler"):
-        condition = _condition(hpa, "ScalingLimited")
-        if (
-            condition is not None
-            and condition["status"].text == "True"
-            and condition["reason"].text == "TooManyReplicas"
-        ):
+    for hpa in objects(case, "HorizontalPodAutoscaler"):
+        told = condition(hpa, "ScalingLimited")
+        if told is not None and told["status"].text == "True" and told["reason"].text == "TooManyReplicas":
             most = hpa.root.at("spec", "maxReplicas")
+            since = moment(told["lastTransitionTime"])
+            minutes = (case.evidence.now - since) / 60 if case.evidence.now and since is not None else 0.0
+            long = f" for {minutes:.0f} min" if minutes >= 1 else ""
             yield Hit(
                 where=most.where,
-                message=f"HPA {hpa.name} wants more than its {most.text} replicas, and requests still wait",
-                evidence=_shown(condition["message"].text or condition["reason"].text),
+                message=f"HPA {hpa.name} wants more than its {most.text} replicas{long}, and requests still wait",
+                evidence="; ".join([shown(told["message"].text or told["reason"].text), *_over_target(hpa)]),
             )
+
+
+def _over_target(hpa: Resource) -> Iterator[str]:
+    """Metrics that stand above their targets, each as `name 45 of 20`."""
+    wanted = {_metric_key(metric): _amount(metric, "target") for metric in hpa.root.at("spec", "metrics")}
+    for metric in hpa.root.at("status", "currentMetrics"):
+        key, now = _metric_key(metric), _amount(metric, "current")
+        target = wanted.get(key)
+        if now and target and (quantity(now) or 0) > (quantity(target) or 0):
+            yield f"{key[1]} is {now}, its target {target}"
+
+
+def _metric_key(metric: Node) -> tuple[str, str]:
+    kind = metric["type"].text
+    inner = metric[kind[:1].lower() + kind[1:]]
+    return kind, inner.at("metric", "name").text or inner["name"].text
+
+
+def _amount(metric: Node, side: str) -> str:
+    kind = metric["type"].text
+    amounts = metric.at(kind[:1].lower() + kind[1:], side)
+    return next((amounts[n].text for n in ("averageUtilization", "averageValue", "value") if amounts[n]), "")
 
 
 def _thrash(case: Case) -> Iterator[Hit]:
     counts: dict[str, list[Resource]] = {}
-    for event, message in _events(case, "SuccessfulRescale", "ScalingReplicaSet"):
+    for event, message in events(case, "SuccessfulRescale", "ScalingReplicaSet"):
         if event.root["reason"].text == "SuccessfulRescale" or re.search(r"Scaled (up|down)", message):
-            counts.setdefault(_about(event), []).append(event)
-    for what, events in counts.items():
-        words = " ".join(e.root["message"].text.lower() for e in events)
-        has_both = ("below target" in words and "above target" in words) or (
-            "scaled up" in words and "scaled down" in words
+            counts.setdefault(about(event), []).append(event)
+    for what, these in counts.items():
+        said = " ".join(e.root["message"].text.lower() for e in these)
+        has_both = ("below target" in said and "above target" in said) or (
+            "scaled up" in said and "scaled down" in said
         )
-        total = sum(_count(event) for event in events)
+        total = sum(times(event) for event in these)
         if has_both and total >= _THRASH:
             yield Hit(
-                where=events[0].root["message"].where,
+                where=these[0].root["message"].where,
                 message=f"{what} went up and down {total} times",
-                evidence=_shown(events[0].root["message"].text),
+                evidence=shown(these[0].root["message"].text),
             )
 
 
 def _keda_state(case: Case) -> Iterator[Hit]:
-    for scaled in _objects(case, "ScaledObject"):
-        ready, fallback = _condition(scaled, "Ready"), _condition(scaled, "Fallback")
+    for scaled in objects(case, "ScaledObject"):
+        ready, fallback = condition(scaled, "Ready"), condition(scaled, "Fallback")
         if ready is not None and ready["status"].text == "False":
             yield Hit(
                 where=ready["status"].where,
                 message=f"ScaledObject {scaled.name} is not ready and does not scale",
-                evidence=_shown(ready["message"].text),
+                evidence=shown(ready["message"].text),
             )
         elif fallback is not None and fallback["status"].text == "True":
             yield Hit(
                 where=fallback["status"].where,
                 message=f"ScaledObject {scaled.name} is on its fallback: its source does not answer",
-                evidence=_shown(fallback["message"].text),
+                evidence=shown(fallback["message"].text),
             )
 
 
 def _evicted(case: Case) -> Iterator[Hit]:
-    for pod in _objects(case, "Pod"):
+    for pod in objects(case, "Pod"):
         if pod.root.at("status", "reason").text == "Evicted":
             message = pod.root.at("status", "message")
             yield Hit(
                 where=message.where,
-                message=f"pod {pod.name} was evicted: its node ran out of disk or memory",
-                evidence=_shown(message.text),
+                message=f"pod {pod.name} was evicted: {_why_evicted(message.text)}",
+                evidence=shown(message.text),
             )
+
+
+def _why_evicted(message: str) -> str:
+    """Which of the kubelet's reasons it was: the pod's own bound, or its node."""
+    own = re.search(r"(ephemeral local storage usage|Usage of EmptyDir volume|ephemeral-storage usage)", message, re.I)
+    if own:
+        return "it wrote more than its own limit of local disk (caches, logs, emptyDir)"
+    low = re.search(r"low on resource: \[?([\w-]+)", message)
+    what = {"memory": "host memory", "ephemeral-storage": "local disk", "pids": "process ids"}
+    return f"its node ran out of {what.get(low.group(1), low.group(1)) if low else 'disk or memory'}"
 
 
 def _live(  # noqa: PLR0917 — a table below reads better without names

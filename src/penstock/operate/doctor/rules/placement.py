@@ -36,12 +36,14 @@ def _keys(pod: Pod) -> Iterator[Node]:
 
 def _invented_taint(case: Case) -> Iterator[Hit]:
     own = {t["key"].text for r in case.kind("NodePool", "Node", "Provisioner") for t in _taints(r)}
+    own |= {str(key) for r in case.kind("Node") for key in r.labels}
+    own |= {key for r in case.kind("NodePool") for key in r.root.at("spec", "template", "metadata", "labels").mapping}
     for pod in case.pods:
         for node in _keys(pod):
             if not is_known_node_key(node.text) and node.text not in own:
                 yield _taint_hit(pod, node, node.text)
         for key, node in pod.spec["nodeSelector"].fields():
-            if not is_known_node_key(key):
+            if not is_known_node_key(key) and key not in own:
                 yield _taint_hit(pod, node, key)
 
 
