@@ -26,6 +26,10 @@ def controller(
     listen: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Where probes and metrics are answered; port 0: any free one.")
     ] = "127.0.0.1:8081",
+    scaler: Annotated[
+        str,
+        typer.Option(metavar="HOST:PORT", help="Where KEDA is answered (scaling `via: penstock`); port 0: nowhere."),
+    ] = "127.0.0.1:0",
 ) -> None:
     """Keep the Fleets of a namespace as they say: apply, watch, mend, report. SIGTERM ends it; nothing stops with it.
 
@@ -33,5 +37,5 @@ def controller(
     """
     from penstock.cli.controller_run import run_controller  # noqa: PLC0415 — start-up time
 
-    run_controller(namespace=namespace, fleet=fleet, listen=listen)
+    run_controller(namespace=namespace, fleet=fleet, listen=listen, scaler=scaler)
     say("stopped")

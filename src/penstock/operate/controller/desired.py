@@ -6,8 +6,8 @@ of the namespace is owned by the Fleet, so that it goes when the Fleet goes, exc
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
@@ -15,6 +15,7 @@ from penstock.errors import UsageError
 from penstock.facts import Architecture
 from penstock.operate.apply.bundle import is_controllers
 from penstock.operate.apply.objects import Object, at
+from penstock.operate.scaling import Policy, policies_of
 from penstock.plan.manifests import Bundle, Manifest, Wave, emit
 from penstock.plan.manifests.render import render, settle
 from penstock.spec import Fleet
@@ -37,6 +38,8 @@ class Desired:
     """Everything but what the controller itself needs: whoever applied the Fleet made that."""
     names: dict[str, str] | None = None
     """Models by the names of their objects."""
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    """Models whose load is forecast for KEDA."""
     problems: tuple[str, ...] = ()
 
 
@@ -56,7 +59,8 @@ def desired_of(obj: Object, *, architecture_of: Callable[[str], Architecture]) -
     rendered = render(settled.site)
     kept = tuple(_owned(manifest, obj) for manifest in rendered.manifests if not is_controllers(manifest))
     names = {name: model for model, name in settled.site.names.items()}
-    return Desired(fleet=fleet, bundle=replace(rendered, manifests=kept), names=names)
+    bundle = replace(rendered, manifests=kept)
+    return Desired(fleet=fleet, bundle=bundle, names=names, policies=policies_of(settled.site))
 
 
 def _file_of(obj: Object) -> Object:

@@ -17,6 +17,7 @@ from penstock.facts import find_model
 from penstock.operate.io.controller import Controller
 from penstock.operate.io.controller.worker import Pace
 from penstock.operate.io.kubernetes.client import open_client
+from penstock.operate.io.scaling import Beat
 from penstock.operate.testing import Cluster
 from penstock.operate.testing.io.server import ApiServer
 from penstock.spec.crd import fleet_crd, fleet_resource
@@ -67,17 +68,22 @@ async def until(cluster: Cluster, is_so: Callable[[], bool]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def controlled(cluster: Cluster, *, fleet: str | None = None) -> AsyncIterator[tuple[ApiServer, Controller]]:
-    """The controller at work, and the cluster's own controllers; both end in good order."""
+async def controlled(
+    cluster: Cluster, *, fleet: str | None = None, beat: Beat | None = None
+) -> AsyncIterator[tuple[ApiServer, Controller]]:
+    """The controller at work, answering KEDA where there is a `beat`, and the cluster's own; both end in good order."""
     with TemporaryDirectory() as folder:
         async with ApiServer(cluster, clock=lambda: T0) as server:
             path = server.kubeconfig(Path(folder) / "config", "ai")
             with mock.patch.dict(os.environ, KUBECONFIG=str(path)):  # where kopf looks
                 async with open_client(kubeconfig=str(path), patience=FAST) as api:
                     stop = asyncio.Event()
-                    controller = Controller(api, namespace="ai", fleet=fleet, architecture_of=find_model, pace=QUICK)
+                    scaler_at = None if beat is None else ("127.0.0.1", 0)
+                    controller = Controller(
+                        api, namespace="ai", fleet=fleet, architecture_of=find_model, pace=QUICK, beat=beat
+                    )
                     async with asyncio.TaskGroup() as tasks, moving(cluster):
-                        task = tasks.create_task(controller.run(stop, host="127.0.0.1", port=0))
+                        task = tasks.create_task(controller.run(stop, host="127.0.0.1", port=0, scaler_at=scaler_at))
                         yield server, controller
                         stop.set()
                         await task

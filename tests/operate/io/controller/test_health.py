@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.testclient import TestClient
 
 from penstock.operate.controller import Phase
@@ -15,6 +17,16 @@ def test_it_is_ready_once_fleets_are_watched() -> None:
     assert (client.get("/healthz").status_code, client.get("/readyz").status_code) == (200, 503)
     is_watching = True
     assert client.get("/readyz").status_code == 200
+
+
+def test_what_keda_is_told_is_shown_and_that_it_is_told_nothing() -> None:
+    def shown(rows: list[dict[str, str]] | None) -> dict[str, Any]:
+        app = health_app(Counts(), lambda: True, None if rows is None else lambda: rows)
+        found: dict[str, Any] = TestClient(app).get("/api/v1/scaling").json()
+        return found
+
+    assert shown([{"model": "chat"}]) == {"is_on": True, "models": [{"model": "chat"}]}
+    assert shown(None) == {"is_on": False, "models": []}
 
 
 def test_a_fleet_is_in_one_phase() -> None:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from aiohttp import ClientSession
+
 from operate.controller.fleets import TEXT
 from operate.io.controller.running import cluster_with_fleet, condition, controlled, fleet_in, until
 from operate.io.kubernetes.clusters import T0, run
+from operate.io.scaling.fake_gateways import gateways
+from operate.io.scaling.keda import keda
+from penstock.operate.io.scaling import Beat
 from penstock.operate.testing import Cluster
 from penstock.spec.crd import fleet_resource
 from penstock.spec.loader import load_fleet
@@ -52,6 +57,31 @@ def test_what_somebody_deletes_comes_back() -> None:
                 return found is not None and found["metadata"]["uid"] != before["metadata"]["uid"]
 
             await until(cluster, is_back)
+
+    run(work)
+
+
+SCALED = TEXT.replace("gpu: H100}}", "gpu: H100}, autoscaling: {via: penstock, maxReplicas: 4, targetConcurrency: 8}}")
+SCALED += "  kubernetes: {controller: true}\n"
+
+
+def test_keda_is_answered_from_what_the_gateways_say() -> None:
+    async def work() -> None:
+        cluster = cluster_with_fleet(SCALED)
+        async with gateways({"a": {"chat": 3}, "b": {"chat": 4}}) as made:
+            for gateway in made.values():
+                cluster.create(gateway.slice())
+            async with controlled(cluster, beat=Beat(read=0.02)) as (_, controller):
+                await until(cluster, lambda: condition(cluster, "Applied") != {})
+                assert controller.scaler is not None
+                while not any(row["is_known"] for row in controller.scaler.rows()):
+                    await controller.scaler.next_look()
+                async with keda(controller.scaler.port) as asking:
+                    assert (await asking.target(), await asking.value()) == (8.0, 7.0)
+                async with ClientSession() as session:
+                    answer = await session.get(f"http://127.0.0.1:{controller.port}/api/v1/scaling")
+                    (row,) = (await answer.json())["models"]
+                    assert row["recommended_requests"] == 7.0
 
     run(work)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from penstock.operate.controller import Phase
@@ -63,8 +64,13 @@ class Counts:
             self._phase.remove(fleet, known.value)
 
 
-def health_app(counts: Counts, is_watching: Callable[[], bool]) -> Starlette:
-    """`/healthz`: the event loop turns; `/readyz`: Fleets are watched; `/metrics`."""
+def health_app(
+    counts: Counts,
+    is_watching: Callable[[], bool],
+    scaling: Callable[[], Sequence[dict[str, Any]]] | None = None,
+) -> Starlette:
+    """`/healthz`: the event loop turns; `/readyz`: Fleets are watched; `/metrics`; `/api/v1/scaling`: what KEDA is
+    told of each model, and why. `scaling` None: KEDA is not answered."""
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -75,4 +81,8 @@ def health_app(counts: Counts, is_watching: Callable[[], bool]) -> Starlette:
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(counts.registry), media_type=CONTENT_TYPE_LATEST)
 
-    return Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)])
+    async def forecasts(_: Request) -> Response:
+        return JSONResponse({"is_on": scaling is not None, "models": list(scaling()) if scaling is not None else []})
+
+    paths = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics, "/api/v1/scaling": forecasts}
+    return Starlette(routes=[Route(path, answer) for path, answer in paths.items()])

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import kopf
 
@@ -20,6 +20,9 @@ from penstock.operate.apply.port import KubeApi
 from penstock.operate.io.controller.health import Counts, health_app
 from penstock.operate.io.controller.worker import Pace, Worker
 from penstock.serve.io.admin import AdminServer
+
+if TYPE_CHECKING:
+    from penstock.operate.io.scaling import Beat, Scaler  # it needs grpc, which may be absent
 
 __all__ = ["Controller"]
 
@@ -39,28 +42,40 @@ class Controller:
         fleet: str | None,
         architecture_of: Callable[[str], Architecture],
         pace: Pace | None = None,
+        beat: Beat | None = None,
     ) -> None:
         self._api = api
         self._namespace = namespace
         self._only = fleet
         self._architecture_of = architecture_of
         self._pace = pace
+        self._beat = beat
         self.counts = Counts()
         self._workers: dict[str, Worker] = {}
         self._ends: dict[str, asyncio.Event] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._ears = _Ears()
         self._generations: dict[str, int] = {}
+        self.scaler: Scaler | None = None
+        """What answers KEDA, while it does."""
+        self.port = 0
+        """The port of probes and metrics that is bound, once it listens."""
 
-    async def run(self, stop: asyncio.Event, *, host: str, port: int) -> None:
-        """Keeps the Fleets until `stop` is set.
+    async def run(self, stop: asyncio.Event, *, host: str, port: int, scaler_at: tuple[str, int] | None = None) -> None:
+        """Keeps the Fleets until `stop` is set. `scaler_at`: where KEDA is answered; None: nowhere.
 
         Raises:
-            StartError: the port is taken.
+            StartError: a port is taken.
         """
-        server = AdminServer(health_app(self.counts, self._ears.is_ready), host, port)
+        if scaler_at is not None:
+            self.scaler = _scaler(self._namespace, self.counts, self._beat)
+        shown = self.scaler.rows if self.scaler is not None else None
+        server = AdminServer(health_app(self.counts, self._ears.is_ready, shown), host, port)
         await server.start()
+        self.port = server.port
         try:
+            if self.scaler is not None and scaler_at is not None:
+                await self.scaler.start(*scaler_at)
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 hearing = tasks.create_task(self._ears.listen(self._registry(), _settings(), self._namespace))
@@ -72,6 +87,8 @@ class Controller:
                 self._ears.close()
         finally:
             self._ears.close()
+            if self.scaler is not None:
+                await self.scaler.stop()
             await server.stop()
 
     def _registry(self) -> kopf.OperatorRegistry:
@@ -110,7 +127,14 @@ class Controller:
     def _keep(self, name: str, fleet: Object) -> None:
         assert self._tasks is not None
         log.info("fleet %s is kept", name)
-        worker = Worker(self._api, fleet, architecture_of=self._architecture_of, counts=self.counts, pace=self._pace)
+        worker = Worker(
+            self._api,
+            fleet,
+            architecture_of=self._architecture_of,
+            counts=self.counts,
+            pace=self._pace,
+            scaler=self.scaler,
+        )
         self._workers[name], self._ends[name] = worker, asyncio.Event()
         self._tasks.create_task(_run_until(worker, self._ends[name]))
 
@@ -119,6 +143,8 @@ class Controller:
             log.info("fleet %s is gone", name)
             self._ends.pop(name).set()
             self.counts.forget(name)
+            if self.scaler is not None:
+                self.scaler.forget(name)
 
     def _part_changed(self, type_: str, part: Object) -> None:
         """Wakes the worker when something was deleted, or changed otherwise than in its status."""
@@ -133,6 +159,18 @@ class Controller:
                 return
         if worker is not None:
             worker.wake()
+
+
+def _scaler(namespace: str, counts: Counts, beat: Beat | None) -> Scaler | None:
+    """What answers KEDA; None where there is no grpc to do so."""
+    try:
+        from penstock.operate.io.scaling import Scaler  # noqa: PLC0415 — grpc may be absent
+    except ModuleNotFoundError as error:
+        if error.name != "grpc":
+            raise
+        log.warning("KEDA is not answered: grpcio is not installed; models that scale `via: penstock` never scale down")
+        return None
+    return Scaler(namespace, registry=counts.registry, beat=beat)
 
 
 class _Ears:

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from penstock.errors import PenstockError
 from penstock.facts import Architecture
@@ -28,6 +29,9 @@ from penstock.operate.io.kubernetes.applying import Outcome, carry_out
 from penstock.operate.io.kubernetes.gathering import Target, plan_apply
 from penstock.operate.io.kubernetes.observing import watch_status
 from penstock.operate.io.kubernetes.together import Together
+
+if TYPE_CHECKING:
+    from penstock.operate.io.scaling import Scaler  # it needs grpc, which may be absent
 
 __all__ = ["Pace", "Worker"]
 
@@ -69,12 +73,14 @@ class Worker:
         architecture_of: Callable[[str], Architecture],
         counts: Counts,
         pace: Pace | None = None,
+        scaler: Scaler | None = None,
     ) -> None:
         self._api = api
         self._fleet = fleet
         self._architecture_of = architecture_of
         self._counts = counts
         self._pace = pace or Pace()
+        self._scaler = scaler
         self._changed = asyncio.Event()
         self._newer = asyncio.Event()
         self._told = asyncio.Event()
@@ -110,6 +116,8 @@ class Worker:
             tasks.create_task(self._keep_applied())
             tasks.create_task(self._keep_watching())
             tasks.create_task(self._keep_reporting())
+            if self._scaler is not None:
+                tasks.create_task(self._scaler.follow(self._api, self.name))
 
     # ------------------------------------------------------------------ applying
 
@@ -146,6 +154,8 @@ class Worker:
         if desired.bundle is None:
             self._say(Phase.REFUSED, "; ".join(desired.problems))
             return True
+        if self._scaler is not None:
+            self._scaler.take(self.name, desired.policies)
         target = _target(self.name, self.namespace, desired)
         options = Options(may_replace=True)
         plan = await plan_apply(self._api, target, options)
