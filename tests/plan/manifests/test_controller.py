@@ -16,4 +16,4 @@ def test_there_are_never_two_at_once() -> None:
 
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
     args = spec["template"]["spec"]["containers"][0]["args"]
-    assert args == ["controller", "--fleet", "demo", "--listen", "0.0.0.0:8081"]
+    assert args == ["controller", "--fleet", "demo", "--listen", "0.0.0.0:8081", "--scaler", "0.0.0.0:6000"]

@@ -54,6 +54,15 @@ def test_clusters_that_mean_nothing_are_refused(clusters: str, field: tuple[str 
     assert [finding.at for finding in findings_of(f"{CHAT}{OPEN}  clusters: {clusters}\n")] == [field]
 
 
+def test_a_forecast_that_nobody_would_make_is_refused() -> None:
+    scaled = CHAT.replace("replicas: 2", "autoscaling: {via: penstock, maxReplicas: 4}")
+    (finding,) = findings_of(scaled + OPEN)
+
+    assert finding.at == ("spec", "models", 0, "autoscaling", "via")
+    assert "controller: true" in (finding.hint or "")
+    assert findings_of(scaled + OPEN + "  kubernetes: {controller: true}\n") == []
+
+
 def test_an_annotation_that_no_object_may_have_is_refused() -> None:
     expose = "expose: {kind: ingress, host: a.example, annotations: {'a b': c}}"
     findings = findings_of(f"{CHAT}  gateway: {{auth: {{anonymous: true}}, {expose}}}\n")

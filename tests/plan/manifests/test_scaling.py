@@ -15,6 +15,7 @@ MIXED = """\
     - {name: hpa, source: Qwen/Qwen3-8B, hardware: {gpu: H100}, autoscaling: {via: hpa, maxReplicas: 4}}
     - {name: hpa2, source: Qwen/Qwen3-8B, hardware: {gpu: H100}, autoscaling: {via: hpa, maxReplicas: 4}}
     - {name: ours, source: Qwen/Qwen3-8B, hardware: {gpu: H100}, autoscaling: {via: penstock, maxReplicas: 4}}
+  kubernetes: {controller: true}
 """
 
 
@@ -43,8 +44,8 @@ def test_the_adapters_rule_is_there_once_and_only_where_it_is_needed() -> None:
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        (MIXED, ["KEDA", "prometheus-adapter", "no `monitoring`", "there is no controller"]),
-        (MIXED + "  monitoring: {}\n  kubernetes: {controller: true}\n", ["KEDA", "prometheus-adapter"]),
+        (MIXED, ["KEDA", "prometheus-adapter", "no `monitoring`"]),
+        (MIXED + "  monitoring: {}\n", ["KEDA", "prometheus-adapter"]),
         ("  models: [{name: a, source: Qwen/Qwen3-8B, hardware: {gpu: H100}}]\n", []),
     ],
 )

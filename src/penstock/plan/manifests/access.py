@@ -61,7 +61,7 @@ def _controller_rules() -> Iterator[dict[str, Any]]:
         yield {"apiGroups": [group], "resources": list(resources), "verbs": list(_KEEP)}
     reason = "To tell why an engine is not ready."
     yield {"apiGroups": [""], "resources": Because(["events", "pods"], reason), "verbs": list(_READ)}
-    reason = "Not for itself: nobody may give a right, the gateway's here, that he has not."
+    reason = "To find the gateways, for the forecast; and nobody may give a right, the gateway's, that he has not."
     yield {"apiGroups": ["discovery.k8s.io"], "resources": Because(["endpointslices"], reason), "verbs": list(_READ)}
     yield {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]}
 

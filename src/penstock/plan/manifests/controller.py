@@ -24,7 +24,7 @@ def render_controller(site: Site) -> Iterator[Manifest]:
     container = {
         "name": "controller",
         "image": site.image,
-        "args": ["controller", "--fleet", site.name, "--listen", f"0.0.0.0:{ADMIN_PORT}"],
+        "args": ["controller", "--fleet", site.name, *_addresses()],
         "env": [
             {"name": "PENSTOCK_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
             {"name": "HOME", "value": "/tmp"},  # noqa: S108 — a volume of the pod's own
@@ -58,6 +58,10 @@ def render_controller(site: Site) -> Iterator[Manifest]:
         wave=Wave.SERVE,
         file="controller",
     )
+
+
+def _addresses() -> list[str]:
+    return ["--listen", f"0.0.0.0:{ADMIN_PORT}", "--scaler", f"0.0.0.0:{SCALER_PORT}"]
 
 
 def _service(site: Site) -> Manifest:

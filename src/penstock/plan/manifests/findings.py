@@ -27,6 +27,7 @@ def cluster_findings(fleet: Fleet, text: str) -> Iterator[Finding]:
     yield from expose_findings(fleet)
     yield from _names(fleet)
     yield from _clusters(fleet)
+    yield from _scaling(fleet)
     token = fleet.spec.kubernetes.hugging_face_token
     if token is not None:
         yield from ref_findings(("spec", "kubernetes", "huggingFaceToken"), token)
@@ -53,6 +54,16 @@ def _clusters(fleet: Fleet) -> Iterator[Finding]:
             if name not in models:
                 hint = f"models here: {', '.join(sorted(models))}"
                 yield Finding(at=(*at, "models", index), message=f"{name!r} is no model of this fleet", hint=hint)
+
+
+def _scaling(fleet: Fleet) -> Iterator[Finding]:
+    """A forecast that nobody makes: an HPA with one metric that fails never scales down."""
+    for place, model in enumerate(fleet.spec.models):
+        if model.autoscaling is None or model.autoscaling.via != "penstock" or fleet.spec.kubernetes.controller:
+            continue
+        message = "`penstock` asks the controller for its forecast, and this fleet has none: it would never scale down"
+        hint = "say `kubernetes: {controller: true}`, or `via: keda`, which asks Prometheus alone"
+        yield Finding(at=("spec", "models", place, "autoscaling", "via"), message=message, hint=hint)
 
 
 def _open_to_all(fleet: Fleet) -> Iterator[Finding]:

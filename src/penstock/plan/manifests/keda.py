@@ -93,7 +93,7 @@ def _triggers(site: Site, needs: ModelNeeds, spec: AutoscalingSpec) -> Iterator[
     if spec.via == "penstock":
         yield Because(
             _external(site, model),
-            "The controller's forecast. While it is away its last word stays, and the trigger below goes on alone.",
+            "The controller's forecast. While it is away nothing is taken away; the trigger below still adds.",
         )
     floor = floor_of(site, needs)
     yield _by_requests(site, model, target_of(needs), floor)

@@ -48,8 +48,3 @@ def scaling_notes(site: Site) -> Iterator[str]:
             "Autoscaling asks http://prometheus-operated.monitoring.svc:9090, as the file has no `monitoring`: say "
             "`monitoring: {prometheusUrl: ...}` for another, and `labels:` by which it finds monitors."
         )
-    if "penstock" in vias and not site.has_controller:
-        yield (
-            "A model scales `via: penstock` and there is no controller (`kubernetes: {controller: true}`): until there "
-            "is one, its replicas follow the requests in flight, as with `via: keda`."
-        )
