@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from operate.apply.made import Json, deployment, live
-from penstock.operate.apply.adjustment import USED_BY, adjusted, is_shared, scaled_by, users_of, without_user, yielded
+from penstock.operate.apply.adjustment import (
+    USED_BY,
+    adjusted,
+    is_orphaned,
+    is_shared,
+    scaled_by,
+    users_of,
+    without_user,
+    yielded,
+)
 from penstock.operate.apply.failures import Cause, FieldConflict
 from penstock.operate.apply.objects import ref_of
 
@@ -41,8 +51,19 @@ def test_replicas_that_another_set_are_left_alone() -> None:
     assert adjusted(wanted_deployment(), None, "llm/demo") == wanted_deployment()
 
 
-def conflict(*fields: str) -> FieldConflict:
-    return FieldConflict("no", causes=[Cause(field=field, message="", manager="m") for field in fields])
+def conflict(*fields: str, manager: str = "m") -> FieldConflict:
+    return FieldConflict("no", causes=[Cause(field=field, message="", manager=manager) for field in fields])
+
+
+@pytest.mark.parametrize("manager", ["kube-controller-manager", "keda-operator"])
+def test_replicas_of_a_scaler_that_is_gone_are_nobodys(manager: str) -> None:
+    found = conflict(".spec.replicas", manager=manager)
+    scalers = {("Deployment", "x", "llm"): "ScaledObject s"}
+
+    assert is_orphaned(wanted_deployment(2), found, {})
+    assert not is_orphaned(wanted_deployment(2), found, scalers)
+    assert not is_orphaned(wanted_deployment(2), conflict(".spec.replicas", ".spec.paused", manager=manager), {})
+    assert not is_orphaned(wanted_deployment(2), conflict(".spec.replicas", manager="kubectl"), {})
 
 
 def test_replicas_are_yielded_to_a_scaler_and_to_nobody_else() -> None:

@@ -12,13 +12,27 @@ from penstock.operate.apply.comparison import is_manager_of
 from penstock.operate.apply.failures import FieldConflict
 from penstock.operate.apply.objects import FLEET_LABEL, Object, Ref, at, ref_of
 
-__all__ = ["USED_BY", "adjusted", "is_shared", "scaled_by", "users_of", "without_user", "yielded"]
+__all__ = [
+    "SCALERS",
+    "USED_BY",
+    "adjusted",
+    "is_orphaned",
+    "is_shared",
+    "scaled_by",
+    "users_of",
+    "without_user",
+    "yielded",
+]
 
 USED_BY = "penstock.dev/used-by"
 """Annotation of objects that belong to the cluster: the fleets that use them, `NAMESPACE/NAME` with commas between."""
 _NEVER_SHARED = {"Namespace", "CustomResourceDefinition"}
 """Never deleted by us, so nobody needs to know who uses them."""
-_SCALERS = {"HorizontalPodAutoscaler", "ScaledObject"}
+SCALERS = {"HorizontalPodAutoscaler", "ScaledObject"}
+"""Kinds that set the replicas of others."""
+_SCALING_MANAGERS = {"kube-controller-manager", "keda", "keda-operator"}
+"""Who writes replicas for scalers. Sources: the field managers are the names of the programs that write, by default;
+an HPA is of kube-controller-manager, and KEDA's operator itself goes from and to zero."""
 
 
 def is_shared(ref: Ref) -> bool:
@@ -70,7 +84,7 @@ def scaled_by(objects: Iterable[Object]) -> Mapping[tuple[str, str, str | None],
     """Which workloads have a scaler: its words by (kind, name, namespace)."""
     found: dict[tuple[str, str, str | None], str] = {}
     for obj in objects:
-        if obj["kind"] in _SCALERS:
+        if obj["kind"] in SCALERS:
             target = at(obj, "spec", "scaleTargetRef", default={})
             key = (target.get("kind", "Deployment"), target.get("name", ""), obj["metadata"].get("namespace"))
             found[key] = f"{obj['kind']} {obj['metadata']['name']}"
@@ -89,3 +103,11 @@ def yielded(
         return None
     spec = {name: value for name, value in wanted["spec"].items() if name != "replicas"}
     return {**wanted, "spec": spec}, f"{scaler} sets its replicas"
+
+
+def is_orphaned(wanted: Object, failure: FieldConflict, scalers: Mapping[tuple[str, str, str | None], str]) -> bool:
+    """Whether only its replicas are in conflict, a scaler set them, and none is left: nobody else keeps them now."""
+    ref = ref_of(wanted)
+    return (ref.kind, ref.name, ref.namespace) not in scalers and all(
+        cause.field == ".spec.replicas" and cause.manager in _SCALING_MANAGERS for cause in failure.causes
+    )

@@ -73,6 +73,8 @@ class Step:
     hint: str = ""
     fields: tuple[str, ...] = ()
     """Paths of what changes."""
+    takes_replicas: bool = False
+    """Written with force: the one field of another manager was set by a scaler that is gone, or goes first."""
 
     @property
     def uid(self) -> str:

@@ -245,6 +245,45 @@ def test_a_person_who_scaled_by_hand_is_a_conflict() -> None:
     run(work)
 
 
+def test_a_file_that_says_replicas_again_gets_them_when_its_scaler_goes() -> None:
+    """The scaler goes before the number is written, else it would write its own over it."""
+
+    async def work() -> None:
+        cluster = ready_cluster()
+        async with serving(cluster) as (server, api):
+            await applied(api, target(deployment(replicas=None), autoscaler()))
+            await scale(cluster, 4, "kube-controller-manager")
+            server.requests.clear()
+
+            outcome = await applied(api, target(deployment(replicas=2)))
+
+            assert replicas_of(cluster) == 2
+            assert [(r.method, r.path.rsplit("/", 1)[1]) for r in writes(server)] == [
+                ("DELETE", "chat"),
+                ("PATCH", "chat"),
+            ]
+            assert not outcome.plan.problems
+            again = await applied(api, target(deployment(replicas=2)))
+            assert not again.plan.writes
+
+    run(work)
+
+
+def test_stopped_after_the_scaler_went_the_next_apply_still_takes_its_replicas() -> None:
+    async def work() -> None:
+        cluster = ready_cluster()
+        async with serving(cluster) as (_, api):
+            await applied(api, target(deployment(replicas=None), autoscaler()))
+            await scale(cluster, 4, "kube-controller-manager")
+            cluster.delete("autoscaling/v2", "HorizontalPodAutoscaler", "chat", "llm")
+
+            await applied(api, target(deployment(replicas=2)))
+
+            assert replicas_of(cluster) == 2
+
+    run(work)
+
+
 def test_handing_replicas_to_an_autoscaler_keeps_them() -> None:
     """To let a field go would have the server set its default, one replica."""
 

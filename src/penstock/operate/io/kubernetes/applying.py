@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import Protocol
 
 from penstock.errors import PenstockError
-from penstock.operate.apply.adjustment import adjusted, is_shared
+from penstock.operate.apply.adjustment import SCALERS, adjusted, is_shared
 from penstock.operate.apply.failures import KindAbsent, Stale
 from penstock.operate.apply.objects import Object, Ref, at
 from penstock.operate.apply.planning import Action, ApplyPlan, Options, Step, propagation_of
@@ -122,6 +122,9 @@ async def carry_out(
     written: list[Step] = []
     unready: list[WaitingRow] = []
     applied = [step for step in plan.steps if step.wave >= 0]
+    gone = [step for step in plan.steps if step.wave < 0]
+    # A scaler that stays until the end would write its own number over the file's.
+    written += await _prune(api, target, [step for step in gone if step.ref.kind in SCALERS], seen)
     for _, wave in groupby(sorted(applied, key=lambda step: step.wave), key=lambda step: step.wave):
         steps = list(wave)
         written += await _write(api, target, steps, options or Options(), seen)
@@ -138,7 +141,7 @@ async def carry_out(
                 logs=logs,
             )
         unready += waited.unready
-    written += await _prune(api, target, [step for step in plan.steps if step.wave < 0], seen)
+    written += await _prune(api, target, [step for step in gone if step.ref.kind not in SCALERS], seen)
     is_ready = None if deadline is None else True
     return Outcome(plan=plan, written=tuple(written), is_ready=is_ready, unready=tuple(unready))
 
@@ -180,7 +183,7 @@ async def _apply(api: KubeApi, target: Target, step: Step, options: Options) -> 
     """Of a shared object the users are read again before the write, which holds for the version that was read."""
     assert step.wanted is not None
     if not is_shared(step.ref):
-        await api.apply(step.wanted, is_forced=options.is_forced)
+        await api.apply(step.wanted, is_forced=options.is_forced or step.takes_replicas)
         return
     for _ in range(5):
         live = await api.get(step.ref)
@@ -214,7 +217,8 @@ async def _prune(api: KubeApi, target: Target, steps: Iterable[Step], observer: 
         match step.action:
             case Action.PRUNE:
                 await api.delete(step.ref, uid=step.uid, propagation=propagation_of(step.ref))
-                if step.ref.kind == "Fleet":  # its controller, which goes next, may have to let go of it
+                # A Fleet's controller, which goes next, may have to let go of it; KEDA of what it made for a scaler.
+                if step.ref.kind == "Fleet" or step.ref.kind in SCALERS:
                     await _gone(api, target, step, timeout_s=_FLEET_GONE_S)
             case Action.RELEASE:
                 assert step.wanted is not None

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from penstock.operate.apply.adjustment import adjusted, is_shared, scaled_by, yielded
+from penstock.operate.apply.adjustment import adjusted, is_orphaned, is_shared, scaled_by, yielded
 from penstock.operate.apply.failures import ApiFailure, Denied, FieldConflict, Invalid, KindAbsent
 from penstock.operate.apply.objects import FLEET_LABEL, Object, Ref, ref_of
-from penstock.operate.apply.planning import ApplyPlan, Options, Step, decide, leftovers
+from penstock.operate.apply.planning import Action, ApplyPlan, Options, Step, decide, leftovers
 from penstock.operate.apply.port import Applied, KubeApi
 from penstock.operate.io.kubernetes.together import Together
 from penstock.plan.manifests import Bundle
@@ -87,7 +87,11 @@ async def plan_apply(api: KubeApi, target: Target, options: Options) -> ApplyPla
     notes += [f"namespace {name} is taken as it is: we may not read it" for name in sorted(not_ours)]
     notes += [f"namespace {name} is not there: it is made" for name in sorted(missing)]
     known = {ref_of(obj): obj for obj in observed}
-    scalers = scaled_by([*(obj for obj, _ in wanted), *observed])
+    going: list[Step] = []
+    if not target.passes_controller:
+        going = leftovers(observed, refs, fleet=target.fleet, user=target.user, options=options)
+    pruned = {step.ref for step in going if step.action is Action.PRUNE}
+    scalers = scaled_by([*(obj for obj, _ in wanted), *(obj for obj in observed if ref_of(obj) not in pruned)])
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(obj: Object, wave: int) -> Step:
@@ -96,10 +100,7 @@ async def plan_apply(api: KubeApi, target: Target, options: Options) -> ApplyPla
 
     async with Together() as group:
         tasks = [group.create_task(one(obj, wave)) for obj, wave in wanted]
-    steps = [task.result() for task in tasks]
-    if not target.passes_controller:
-        steps += leftovers(observed, refs, fleet=target.fleet, user=target.user, options=options)
-    return ApplyPlan(steps=tuple(steps), notes=(*target.bundle.notes, *notes))
+    return ApplyPlan(steps=(*(task.result() for task in tasks), *going), notes=(*target.bundle.notes, *notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,9 @@ async def _step(  # noqa: PLR0917 — all of it is needed
     try:
         outcome: Applied | ApiFailure = await api.apply(sent, is_dry_run=True, is_forced=options.is_forced)
     except FieldConflict as conflict:
+        if is_orphaned(sent, conflict, known.scalers):
+            outcome = await _dry_run(api, sent, replace(options, is_forced=True))
+            return replace(decided(sent, live, outcome, "no scaler sets its replicas any more"), takes_replicas=True)
         way_out = yielded(sent, conflict, known.scalers)
         if way_out is None:
             return decided(sent, live, conflict)
