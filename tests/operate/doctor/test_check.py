@@ -173,3 +173,25 @@ def test_no_torn_text_makes_a_rule_fail(seed: int) -> None:
         report = examined(torn, path.name)
 
         assert [p.message for p in report.problems if "failed on these files" in p.message] == []
+
+
+def _killed(name: str, owner: str = "") -> dict[str, object]:
+    metadata: dict[str, object] = {"name": name, "namespace": "llm"}
+    if owner:
+        metadata["ownerReferences"] = [{"kind": "ReplicaSet", "name": owner, "controller": True}]
+    last = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+    status = {"containerStatuses": [{"name": "c", "lastState": last, "restartCount": 1}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": status}
+
+
+def test_replicas_that_say_the_same_are_one_finding_at_the_first() -> None:
+    pods = [_killed("r-3", "r"), _killed("r-1", "r"), _killed("r-2", "r"), _killed("s-1", "s"), _killed("alone")]
+
+    found = check(Evidence(resources=tuple(resource_of(pod) for pod in pods))).findings
+
+    said = "was killed for host memory, not for GPU memory"
+    assert [f.message for f in found] == [
+        f"container c of pod alone {said}",
+        f"container c of pod r-1 {said} (and 2 more pods of llm/ReplicaSet/r)",
+        f"container c of pod s-1 {said}",
+    ]

@@ -53,3 +53,9 @@ def test_evidence_is_joined_in_order() -> None:
     assert [r.file for r in whole.resources] == ["b.yaml", "a.yaml"]
     assert whole.files == 2
     assert joined([]) == Evidence()
+
+
+def test_a_resource_knows_the_names_of_all_its_fields() -> None:
+    found = resource_of({"kind": "X", "spec": {"a": [{"b": 1}, [{"c": None}]], "kind": "y"}})
+
+    assert found.keys == {"kind", "spec", "a", "b", "c"}

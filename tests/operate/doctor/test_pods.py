@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.operate.doctor import resource_of
+from penstock.operate.doctor import Resource, resource_of
 from penstock.operate.doctor.pods import matches, owned, pods_of
 
 POD = {"containers": [{"name": "a", "image": "i:1"}], "initContainers": [{"name": "b", "image": "j:1"}]}
@@ -73,3 +73,15 @@ def test_what_has_a_maker_that_is_there_is_owned() -> None:
 
     assert owned((maker, made)) == {id(made)}
     assert owned((made,)) == set()
+
+
+def test_where_the_maker_is_not_there_the_first_of_its_pods_stands_for_them() -> None:
+    def made(name: str, by: str, *, is_controller: bool = True) -> Resource:
+        owner = {"kind": "ReplicaSet", "name": by, "controller": is_controller}
+        metadata = {"name": name, "namespace": "llm", "ownerReferences": [owner]}
+        return resource_of({"apiVersion": "v1", "kind": "Pod", "metadata": metadata})
+
+    pods = (made("a", "r"), made("b", "r"), made("c", "s"), made("d", "t", is_controller=False))
+    also = made("e", "t", is_controller=False)
+
+    assert [r.name for r in (*pods, also) if id(r) not in owned((*pods, also))] == ["a", "c", "d", "e"]

@@ -24,7 +24,7 @@ _DEPTH = 8
 
 def model_specs(resource: Resource) -> Iterator[Node]:
     """Every entry of `servingEngineSpec.modelSpec`, wherever the chart's values lie in a document."""
-    for node in resource.root.walk():
+    for node in resource.root.walk() if "servingEngineSpec" in resource.keys else ():
         if len(node.path) <= _DEPTH + len(resource.base) and node.path[-1:] == ("servingEngineSpec",):
             for entry in node["modelSpec"]:
                 if isinstance(entry.value, dict):

@@ -183,6 +183,20 @@ class Resource:
     def labels(self) -> Mapping[str, Any]:
         return self.root.at("metadata", "labels").mapping
 
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """Names of fields anywhere in it: a rule that looks for one need not walk through where it is not."""
+        found: set[str] = set()
+        stack = [self.value]
+        while stack:
+            value = stack.pop()
+            if isinstance(value, dict):
+                found.update(map(str, value))
+                stack += value.values()
+            elif isinstance(value, list):
+                stack += value
+        return frozenset(found)
+
     @property
     def title(self) -> str:
         """`namespace/Kind/name`, as far as it has them."""

@@ -146,13 +146,17 @@ class Pod:
 
 
 def owned(resources: tuple[Resource, ...]) -> set[int]:
-    """Ids of objects whose maker is there too: what is wrong with them is said of the maker."""
+    """Ids of objects whose maker is there too: what is wrong with them is said of the maker. Where it is not there,
+    the first of its pods stands for them all."""
     makers = {(r.namespace, r.kind, r.name) for r in resources if r.is_object}
     found: set[int] = set()
     for resource in resources:
         owners = resource.root.at("metadata", "ownerReferences")
-        if any((resource.namespace, o["kind"].text, o["name"].text) in makers for o in owners):
+        keys = [(resource.namespace, o["kind"].text, o["name"].text) for o in owners]
+        if any(key in makers for key in keys):
             found.add(id(resource))
+        elif resource.kind == "Pod":
+            makers |= {key for key, node in zip(keys, owners, strict=True) if node["controller"].value is True}
     return found
 
 

@@ -66,6 +66,8 @@ def queries_of(resource: Resource) -> Iterator[Query]:
             if trigger["type"].text == "prometheus" and node.text:
                 yield Query(node=node, text=node.text, asker="keda")
         return
+    if not {"expr", "serverAddress"} & resource.keys:
+        return
     for node in resource.root.walk():
         if not isinstance(node.value, dict):
             continue
@@ -81,7 +83,7 @@ def queries_of(resource: Resource) -> Iterator[Query]:
 
 def adapter_rules(resource: Resource) -> Iterator[AdapterRule]:
     """Rules of prometheus-adapter: in its ConfigMap, or in its chart's values."""
-    for node in resource.root.walk():
+    for node in resource.root.walk() if "seriesQuery" in resource.keys else ():
         if isinstance(node.value, dict) and node["seriesQuery"].text:
             keys = [key for key in node.path if isinstance(key, str)]
             is_external = "externalRules" in keys or "external" in keys

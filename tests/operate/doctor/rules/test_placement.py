@@ -40,3 +40,11 @@ def test_a_taint_that_a_node_pool_sets_exists() -> None:
     pool += "      taints: [{key: node.kubernetes.io/spot, effect: NoSchedule}]\n"
 
     assert codes(examined(text + pool, "stack.yaml")) == []
+
+
+def test_a_label_that_a_node_has_is_not_invented() -> None:
+    text = read("stack.yaml").replace("      nodeSelector:\n", "      nodeSelector:\n        node.kubernetes.io/spot: yes-it-is\n")
+    node = "---\napiVersion: v1\nkind: Node\nmetadata: {name: n, labels: {node.kubernetes.io/spot: yes-it-is}}\n"
+
+    assert codes(examined(text, "stack.yaml")) == ["PS030"]
+    assert codes(examined(text + node, "stack.yaml")) == []

@@ -85,7 +85,7 @@ def _wrong_chart(case: Case) -> Iterator[Hit]:
                     evidence=command.shown,
                 )
     for resource in case.resources:
-        for node in resource.root.walk():
+        for node in resource.root.walk() if "repoURL" in resource.keys else ():
             if (
                 isinstance(node.value, dict)
                 and "production-stack" in node["repoURL"].text

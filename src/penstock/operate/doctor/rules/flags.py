@@ -204,11 +204,11 @@ def _floating_image(case: Case) -> Iterator[Hit]:
         if image is not None and image.is_floating and image.repository:
             yield _floating_hit(container.node["image"], image, f"container {container.name}")
     for resource in case.resources:
+        if resource.is_object and resource.kind in ("Deployment", "StatefulSet", "Job", "Pod", "Node"):
+            continue
         for node in resource.root.walk():
             if not isinstance(node.value, dict) or node["containers"]:
                 continue
-            if resource.is_object and resource.kind in ("Deployment", "StatefulSet", "Job", "Pod", "Node"):
-                break
             repository = node["repository"].text or (
                 node["newName"].text or node["name"].text if node["newTag"] else ""
             )

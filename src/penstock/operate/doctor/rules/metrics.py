@@ -127,7 +127,11 @@ def _unknown(case: Case) -> Iterator[Hit]:
 
 def _labels(case: Case) -> Iterator[Hit]:
     made = {
-        node.text for resource in case.resources for node in resource.root.walk() if node.path[-1:] == ("targetLabel",)
+        node.text
+        for resource in case.resources
+        if "targetLabel" in resource.keys
+        for node in resource.root.walk()
+        if node.path[-1:] == ("targetLabel",)
     }
     for query in case.queries:
         if query.expr is None:

@@ -33,7 +33,7 @@ def _probed(case: Case) -> Iterator[tuple[Engine, Node]]:
         if engine.container is not None and engine.pod is not None and not engine.pod.is_batch:
             yield engine, engine.container.node
     for resource in case.resources:
-        for node in resource.root.walk():
+        for node in resource.root.walk() if "servingEngineSpec" in resource.keys else ():
             if node.path[-1:] == ("servingEngineSpec",):
                 for engine in case.whole_engines:
                     if engine.chart is not None and engine.chart.resource is resource:
