@@ -7,9 +7,10 @@ import pytest
 from penstock.cli.main import main
 
 
-def test_a_wrong_address_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["controller", "--listen", "nowhere"]) == 2
-    assert "--listen nowhere" in capsys.readouterr().err
+@pytest.mark.parametrize("option", ["--listen", "--scaler"])
+def test_a_wrong_address_is_told(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["controller", option, "nowhere"]) == 2
+    assert f"{option} nowhere" in capsys.readouterr().err
 
 
 def test_no_cluster_is_told(

@@ -133,6 +133,8 @@ class Scaler:
             gateways = self._desk.gateways(fleet)
             gateways.keep(gateway_addresses(mirror.all("EndpointSlice")))
             said = await reader.read(gateways.addresses, fleet)
+            if not self._desk.has_models(fleet):
+                return  # the fleet went meanwhile: nothing of it is counted again
             now = self._clock()
             for gateway, word in said.items():
                 if isinstance(word, Reading):
