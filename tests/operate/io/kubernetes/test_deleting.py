@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from operate.io.kubernetes.clusters import (
     autoscaler,
     claim,
@@ -15,11 +17,12 @@ from operate.io.kubernetes.clusters import (
     serving,
     target,
 )
+from penstock.operate.apply.failures import Denied
 from penstock.operate.apply.planning import Step
 from penstock.operate.io.kubernetes.applying import apply_bundle
 from penstock.operate.io.kubernetes.client import Client
 from penstock.operate.io.kubernetes.deleting import Left, delete_steps, plan_delete
-from penstock.operate.testing import Cluster
+from penstock.operate.testing import Cluster, User
 
 
 async def fleet_in(api: Client, fleet: str = "demo", *more: dict[str, object]) -> None:
@@ -58,6 +61,15 @@ def test_a_fleet_goes_in_order_and_its_volumes_and_namespace_stay() -> None:
             done, left = await deleted(api, with_volumes=True)
             assert (done, left) == (["PersistentVolumeClaim"], [])
             assert await plan_delete(api, "demo", "llm", with_volumes=True) == ((), ())
+
+    run(work)
+
+
+def test_who_may_not_see_a_fleet_is_not_told_that_there_is_none() -> None:
+    async def work() -> None:
+        async with serving(tokens={"dev": User(name="dev")}, token="dev") as (_, api):
+            with pytest.raises(Denied, match="'dev' may not list deployments"):
+                await plan_delete(api, "demo", "llm", with_volumes=False)
 
     run(work)
 

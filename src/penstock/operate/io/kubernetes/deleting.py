@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from penstock.operate.apply.objects import Object, Ref, at
+from penstock.operate.apply.objects import FLEET_LABEL, Object, Ref, at
 from penstock.operate.apply.planning import Action, Options, Step, leftovers, propagation_of
 from penstock.operate.apply.port import KubeApi
 from penstock.operate.io.kubernetes.gathering import observed_objects
@@ -38,9 +38,11 @@ async def plan_delete(
     """What would go, in order, and what would be kept; and notes on what could not be read.
 
     Raises:
-        ApiFailure: the cluster cannot be asked.
+        ApiFailure: the cluster cannot be asked, or nothing is found where we may not even list Deployments.
     """
     observed, notes = await observed_objects(api, fleet, namespace)
+    if not observed and notes:  # to see nothing is not to know that nothing is there
+        await api.list("apps/v1", "Deployment", namespace=namespace, labels={FLEET_LABEL: fleet})
     options = Options(prunes_volumes=with_volumes)
     user = f"{namespace}/{fleet}"
     steps = leftovers(observed, (), fleet=fleet, user=user, options=options)
