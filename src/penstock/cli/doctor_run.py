@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import tempfile
@@ -123,15 +124,14 @@ def _read_cluster(live: LiveAsked) -> Evidence:
     from penstock.operate.io.kubernetes.evidence import Scope, read_cluster  # noqa: PLC0415 — start-up time
     from penstock.operate.io.kubernetes.session import Patience, open_session  # noqa: PLC0415 — start-up time
 
-    started = time.monotonic()
     with Progress(console=stderr_console(), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("reading the cluster", total=None, visible=False)
 
         def tick(name: str, done: int, total: int) -> None:
-            is_long = time.monotonic() - started > _SILENT_S
-            progress.update(task, completed=done, total=total, description=f"reading {name}", visible=is_long)
+            progress.update(task, completed=done, total=total, description=f"reading the cluster: {name}")
 
         async def work() -> Evidence:
+            asyncio.get_running_loop().call_later(_SILENT_S, lambda: progress.update(task, visible=True))
             async with open_session(context=live.context, patience=Patience(tries=_TRIES)) as session:
                 namespace = None if live.is_everywhere else live.namespace or session.namespace
                 scope = Scope(namespace=namespace, fleet=live.fleet)

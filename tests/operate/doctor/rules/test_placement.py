@@ -43,7 +43,9 @@ def test_a_taint_that_a_node_pool_sets_exists() -> None:
 
 
 def test_a_label_that_a_node_has_is_not_invented() -> None:
-    text = read("stack.yaml").replace("      nodeSelector:\n", "      nodeSelector:\n        node.kubernetes.io/spot: yes-it-is\n")
+    text = read("stack.yaml").replace(
+        "      nodeSelector:\n", "      nodeSelector:\n        node.kubernetes.io/spot: yes-it-is\n"
+    )
     node = "---\napiVersion: v1\nkind: Node\nmetadata: {name: n, labels: {node.kubernetes.io/spot: yes-it-is}}\n"
 
     assert codes(examined(text, "stack.yaml")) == ["PS030"]

@@ -15,6 +15,7 @@ from penstock.operate.io.kubernetes.evidence import Scope, read_cluster
 from penstock.operate.io.kubernetes.session import open_session
 from penstock.operate.testing import Cluster, User
 from penstock.operate.testing.io.server import ApiServer
+from penstock.operate.testing.requests import Answer, Request
 
 EVERYWHERE = Scope(namespace=None)
 LLM = Scope(namespace="llm")
@@ -241,3 +242,20 @@ def test_the_order_is_the_same_whatever_answers_first(tmp_path: object) -> None:
         return [resource.title for resource in evidence.resources]
 
     assert titles(None) == titles(lambda server: server.faults.fail(3, code=503, path="/api/v1"))
+
+
+def test_a_page_of_a_proxy_in_the_place_of_an_answer_is_said(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = troubled(next(f for f in FAULTS if f.rule == "PS205").text)
+    handle = cluster.handle
+
+    def proxied(request: Request, now: float) -> Answer:
+        if request.path.endswith("/services"):
+            return Answer(code=200, text="<html>log in</html>", content_type="text/html")
+        return handle(request, now)
+
+    monkeypatch.setattr(cluster, "handle", proxied)
+
+    report = check(looked_at(cluster, tmp_path)[0])
+
+    assert codes(report) == ["PS205"]
+    assert [problem.message.split(":")[:2] for problem in report.problems] == [["Service", " the answer is not JSON"]]

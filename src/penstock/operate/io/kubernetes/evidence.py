@@ -98,6 +98,8 @@ async def read_cluster(
             pass
         except ApiFailure as failure:
             read.failure = failure
+        except ValueError as error:  # a proxy's page in the place of JSON
+            read.failure = ApiFailure(f"the answer is not JSON: {error}")
         done += 1
         if tick is not None:
             tick(read.kind.name, done, len(reads))
