@@ -98,6 +98,15 @@ def test_what_cannot_be_rendered_is_told_with_its_place() -> None:
     assert problem.startswith("spec.models[0].source: nothing is known of the model")
 
 
+def test_what_is_forecast_comes_with_the_objects() -> None:
+    scaled = fleet_object()
+    scaled["spec"]["kubernetes"] = {"controller": True}
+    scaled["spec"]["models"][0]["autoscaling"] = {"via": "penstock", "maxReplicas": 4, "targetConcurrency": 12}
+
+    assert {name: policy.target for name, policy in desired(scaled).policies.items()} == {"chat": 12.0}
+    assert desired(fleet_object()).policies == {}
+
+
 def test_a_gpu_that_nobody_knows_is_told() -> None:
     broken = fleet_object()
     broken["spec"]["hardware"] = {"gpus": ["H1000"]}

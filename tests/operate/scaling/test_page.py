@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from operate.scaling.pages import page
 from penstock.operate.scaling.page import read_page
 
-PAGE = page("prod", {"chat": 3, "embed": 0}, {("chat", "ok"): 10, ("chat", "unavailable"): 2, ("chat", "limited"): 7})
+PAGE = page("prod", {"chat": 3, "embed": 0}, {("chat", "ok"): 10, ("chat", "shed"): 2, ("chat", "limited"): 7})
 
 
 def test_loads_and_asks_are_read_by_model() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
+import pytest
 from aiohttp import ClientSession
 
 from operate.controller.fleets import TEXT
@@ -84,6 +86,26 @@ def test_keda_is_answered_from_what_the_gateways_say() -> None:
                     assert row["recommended_requests"] == 7.0
 
     run(work)
+
+
+def test_without_grpc_fleets_are_kept_and_what_that_means_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("penstock.operate.io.scaling")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "grpc", None)
+
+    async def work() -> None:
+        cluster = cluster_with_fleet()
+        async with controlled(cluster, beat=Beat()) as (_, controller):
+            await until(cluster, lambda: is_ready(cluster))
+            assert controller.scaler is None
+            async with ClientSession() as session:
+                answer = await session.get(f"http://127.0.0.1:{controller.port}/api/v1/scaling")
+                assert await answer.json() == {"is_on": False, "models": []}
+
+    run(work)
+    assert "grpcio is not installed" in caplog.text
 
 
 def test_only_the_fleet_that_is_meant_is_kept() -> None:

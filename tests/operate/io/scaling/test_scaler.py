@@ -148,7 +148,7 @@ def test_somebody_who_asks_a_model_that_sleeps_wakes_it() -> None:
         async with scaling({"a": {"chat": 0}}) as (scene, asking):
             await scene.until_told(asking, 0)
             assert not await asking.is_active()
-            scene.gateways["a"].finished[("chat", "unavailable")] = 1
+            scene.gateways["a"].finished[("chat", "shed")] = 1
             await scene.until(asking.is_active)
             assert await asking.value() == 0
 
