@@ -175,13 +175,11 @@ def _event(event: Object) -> Object | None:
 
 
 def _replica_set(found: Object) -> Object | None:
-    """A Deployment's: its template is told there, and those of old revisions hold nothing."""
+    """Those of a Deployment's old revisions hold nothing."""
     if not found["metadata"].get("ownerReferences"):
         return found
-    spec = found.get("spec") or {}
-    if not spec.get("replicas") and not (found.get("status") or {}).get("replicas"):
-        return None
-    return found | {"spec": {"replicas": spec.get("replicas")}}
+    has_pods = (found.get("spec") or {}).get("replicas") or (found.get("status") or {}).get("replicas")
+    return found if has_pods else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

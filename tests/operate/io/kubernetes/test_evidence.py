@@ -10,7 +10,7 @@ from operate.doctor.faults import Fault, codes, read
 from operate.io.kubernetes.clusters import FAST, T0, run
 from operate.io.kubernetes.troubled import FAULTS, pod, put, troubled
 from penstock.operate.apply.failures import ApiFailure
-from penstock.operate.doctor import Evidence, check
+from penstock.operate.doctor import Evidence, check, chosen
 from penstock.operate.io.kubernetes.evidence import Scope, read_cluster
 from penstock.operate.io.kubernetes.session import open_session
 from penstock.operate.testing import Cluster, User
@@ -259,3 +259,23 @@ def test_a_page_of_a_proxy_in_the_place_of_an_answer_is_said(tmp_path: object, m
 
     assert codes(report) == ["PS205"]
     assert [problem.message.split(":")[:2] for problem in report.problems] == [["Service", " the answer is not JSON"]]
+
+
+def test_where_deployments_may_not_be_read_their_replica_sets_are_judged(tmp_path: object) -> None:
+    cluster = troubled(read("cluster.yaml"))
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x", "uid": "u-x", "controller": True}
+    template = {"spec": {"containers": [{"name": "c", "image": "vllm/vllm-openai:latest"}]}}
+    made = {"apiVersion": "apps/v1", "kind": "ReplicaSet"}
+    named = {"namespace": "llm", "ownerReferences": [owner]}
+    put(cluster, {**made, "metadata": {"name": "x-1", **named}, "spec": {"replicas": 1, "template": template}})
+    put(cluster, {**made, "metadata": {"name": "x-0", **named}, "spec": {"replicas": 0, "template": template}})
+
+    evidence, _ = looked_at(
+        cluster,
+        tmp_path,
+        while_reading=lambda server: server.faults.fail(9, code=403, path="v1/deployments"),
+    )
+    report = check(evidence, rules=chosen(("PS039",), ()))
+
+    assert [str(finding.where).partition(" ")[0] for finding in report.findings] == ["llm/ReplicaSet/x-1"]
+    assert report.problems[0].message == "may not be listed: Deployment; rules on them say nothing"
