@@ -70,6 +70,9 @@ class _Case:
 
 def _mend_size(case: _Case, ledger: Ledger) -> None:
     found = case.plan()
+    if isinstance(found, FleetRefusal) and found.at[-2:] == ("storage", "size"):
+        _mend_volume(case, found, ledger)
+        found = case.plan(storage=None)
     if isinstance(found, ModelPlan):
         _mend_waste(case, found, ledger)
         return
@@ -83,6 +86,18 @@ def _mend_size(case: _Case, ledger: Ledger) -> None:
         reason = f"As it was, it cannot run: {found.message}."
         hardware = changes.get("hardware", {})
         _apply(case.model, {**changes, "hardware": hardware}, reason)
+
+
+def _mend_volume(case: _Case, found: FleetRefusal, ledger: Ledger) -> None:
+    if ledger.mend(found.at, f"{found.message}: it is left to the plan"):
+        _drop(case.model, "storage", "size")
+
+
+def _drop(model: dict[str, Any], part: str, field: str) -> None:
+    """Takes a field out, and the part that is empty without it."""
+    model[part].pop(field)
+    if not model[part]:
+        model.pop(part)
 
 
 def _remedies(case: _Case) -> Iterator[tuple[dict[str, Any], str]]:
@@ -149,9 +164,7 @@ def _mend_host(case: _Case, ledger: Ledger) -> None:
             continue
         message = f"{said} is less than the {-(-needed >> 30)}Gi that it takes: it is left to the plan"
         if ledger.mend((*case.at, part, field), message):
-            case.model[part].pop(field)
-            if not case.model[part]:
-                case.model.pop(part)
+            _drop(case.model, part, field)
 
 
 def _bytes(text: str) -> int:
