@@ -157,8 +157,9 @@ class Call:
             assert self.is_over
             self.client.take(out.data)
         elif isinstance(out, Dispatch):
-            assert self.exchange.phase == "waiting"
+            assert self.exchange.phase in ("waiting", "resuming")
             self.dispatches.append(out)
+            self.client.take(out.first)
         elif out:
             self.client.take(out)
 

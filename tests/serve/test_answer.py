@@ -93,16 +93,42 @@ def test_any_other_read_is_looked_at(data: bytes) -> None:
 
 def test_what_went_on_unlooked_at_still_tells_how_the_stream_ended() -> None:
     answer = begun()
-    for piece in (TOKEN, TOKEN, ERROR, DONE):
+    for piece in (TOKEN, TOKEN, DONE):
         read(answer, chunk(piece))
     answer.feed(END)
-    assert answer.ending == ("upstream_error", "error_event")
+    assert (answer.ending, answer.fault) == (("ok", ""), "")
+
+
+@pytest.mark.parametrize("last", [ERROR, event(choices=[{"index": 0, "delta": {}, "finish_reason": "abort"}])])
+@pytest.mark.parametrize("is_joined", [False, True])
+def test_an_engines_last_words_are_held_until_it_is_decided_who_hears_them(last: bytes, is_joined: bool) -> None:
+    answer = begun(ends_in_choices=True)
+    pieces = [chunk(TOKEN), chunk(last), chunk(DONE), END]
+    out = b"".join(read(answer, piece) for piece in ([b"".join(pieces)] if is_joined else pieces))
+    assert (out, bool(answer.fault)) == (chunk(TOKEN), True)
+    assert unframed(out + answer.let_fault_pass()) == TOKEN + last + DONE
+    assert answer.fault == ""
+
+
+def test_an_error_that_is_the_clients_own_goes_on() -> None:
+    answer = begun()
+    mistake = event(error={"message": "too long", "type": "BadRequestError", "code": 400})
+    assert answer.feed(chunk(TOKEN) + chunk(mistake)) == chunk(TOKEN) + chunk(mistake)
+    assert answer.fault == ""
+
+
+def test_a_text_that_is_the_word_abort_is_a_text() -> None:
+    answer = begun(ends_in_choices=True)
+    word = event(choices=[{"index": 0, "delta": {"content": "abort"}}])
+    answer.feed(chunk(TOKEN))
+    assert (read(answer, chunk(word)), answer.fault) == (chunk(word), "")
 
 
 def test_a_stream_without_its_last_event_is_given_an_error_event() -> None:
     answer = begun()
     out = answer.feed(chunk(TOKEN)) + answer.feed(END)
-    assert b'"code":"stream_incomplete"' in unframed(out)
+    assert answer.fault
+    assert b'"code":"stream_incomplete"' in unframed(out + answer.let_fault_pass())
     assert answer.ending == ("upstream_error", "stream_incomplete")
 
 

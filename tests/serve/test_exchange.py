@@ -166,12 +166,12 @@ class TestStreams:
 
     def test_an_error_event_of_the_engine_goes_on_and_is_written_down(self) -> None:
         died = event(error={"message": "engine died", "code": 500})
-        call = Call(core(), stream=True).send().engine(SSE_HEAD, chunk(TOKEN), chunk(died), chunk(DONE), END).settled()
+        call = Call(core(1), stream=True).send().engine(SSE_HEAD, chunk(TOKEN), chunk(died), chunk(DONE), END).settled()
         assert call.client.events == [TOKEN, died, DONE]
         assert call.outcome == ("upstream_error", "error_event")
 
     def test_a_stream_that_ends_in_order_but_without_its_last_event_is_told_to_be_incomplete(self) -> None:
-        call = Call(core(), stream=True).send().engine(SSE_HEAD, chunk(TOKEN), END).settled()
+        call = Call(core(1), stream=True).send().engine(SSE_HEAD, chunk(TOKEN), END).settled()
         assert call.client.events[0] == TOKEN
         assert json.loads(call.client.events[1].removeprefix(b"data: "))["error"]["code"] == "stream_incomplete"
         assert (call.client.is_whole, call.outcome) == (True, ("upstream_error", "stream_incomplete"))
@@ -205,7 +205,7 @@ class TestHttp10:
         assert (call.client.body, call.client.headers["content-length"]) == (ANSWER, str(len(ANSWER)))
 
     def test_a_broken_stream_ends_with_an_error_event_too(self) -> None:
-        call = Call(core(), request(is_http_1_0=True, is_keep_alive=False), stream=True).send()
+        call = Call(core(1), request(is_http_1_0=True, is_keep_alive=False), stream=True).send()
         call.engine(SSE_HEAD, chunk(TOKEN)).lose().settled()
         assert b'"stream_interrupted"' in call.client.raw.rpartition(b"data: ")[2]
         assert not call.client.raw.endswith(END)

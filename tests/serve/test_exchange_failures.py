@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from penstock.serve.core import Core
-from penstock.serve.exchange import ERROR_BYTES_MAX, RETRIES_MAX
+from penstock.serve.exchange import ERROR_BYTES_MAX, HELD_BYTES_MAX, RETRIES_MAX
 from penstock.serve.wire.errors import Failure
 from penstock.serve.wire.sse import EVENT_BYTES_MAX
 from serve.exchanges import (
@@ -186,7 +186,7 @@ class TestRetries:
 class TestCuts:
     @pytest.mark.parametrize("reason", ["closed the connection", "reset the connection"])
     def test_a_stream_that_is_cut_ends_with_an_error_event(self, reason: str) -> None:
-        gateway = core()
+        gateway = core(1)
         call = Call(gateway, stream=True).send().engine(SSE_HEAD, chunk(TOKEN), b"5\r\nda")
         call.lose(reason, is_end=reason.startswith("closed")).settled()
         assert call.client.is_whole
@@ -211,7 +211,7 @@ class TestCuts:
 
     @pytest.mark.parametrize("framing", [b"transfer-encoding: chunked\r\n", b"content-length: 9999\r\n", b""])
     def test_a_cut_inside_an_event_drops_the_event_and_not_the_framing(self, framing: bytes) -> None:
-        call = Call(core(), stream=True).send().engine(SSE_FIELDS + framing + b"\r\n")
+        call = Call(core(1), stream=True).send().engine(SSE_FIELDS + framing + b"\r\n")
         for piece in (TOKEN, TOKEN[:20]):
             call.engine(chunk(piece) if b"chunked" in framing else piece)
         call.lose(is_end=True).settled()
@@ -226,7 +226,7 @@ class TestCuts:
         assert last_error(call)["code"] == "stream_interrupted"
 
     def test_broken_chunks_in_the_middle_of_a_stream_are_a_cut(self) -> None:
-        call = Call(core(), stream=True).send().engine(SSE_HEAD, chunk(TOKEN), b"zz\r\n").settled()
+        call = Call(core(1), stream=True).send().engine(SSE_HEAD, chunk(TOKEN), b"zz\r\n").settled()
         assert last_error(call)["code"] == "stream_interrupted"
         assert not call.exchange.is_upstream_kept
 
@@ -241,12 +241,13 @@ class TestCuts:
         assert not call.exchange.is_upstream_kept
 
     def test_usage_that_came_before_the_cut_is_written_down(self) -> None:
-        call = Call(core(), stream=True).send().engine(SSE_HEAD, chunk(TOKEN), chunk(USAGE_EVENT)).lose().settled()
+        call = Call(core(1), stream=True).send().engine(SSE_HEAD, chunk(TOKEN), chunk(USAGE_EVENT)).lose().settled()
         assert call.record.output_tokens == 7
 
     @pytest.mark.parametrize("is_chunked", [False, True])
-    def test_a_plain_answer_that_is_cut_closes_the_connection(self, is_chunked: bool) -> None:
-        start = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" if is_chunked else head(ANSWER)
+    def test_a_plain_answer_that_is_cut_after_it_began_to_flow_closes_the_connection(self, is_chunked: bool) -> None:
+        long = b"x" * (HELD_BYTES_MAX + 1)
+        start = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" if is_chunked else head(long)
         gateway = core()
         call = Call(gateway).send().engine(start, chunk(ANSWER[:10]) if is_chunked else ANSWER[:10]).lose().settled()
         assert not call.client.is_whole
@@ -264,20 +265,24 @@ class TestDeadlines:
         assert not call.exchange.is_upstream_kept
 
     def test_an_engine_that_falls_silent_in_mid_stream_ends_it_with_an_error_event(self) -> None:
-        call = Call(core(), stream=True).send().engine(SSE_HEAD, chunk(TOKEN)).late(299.9)
+        call = Call(core(1), stream=True).send().engine(SSE_HEAD, chunk(TOKEN)).late(299.9)
         assert not call.is_over
         call.late(0.2).settled()
         assert (last_error(call)["code"], call.client.is_whole) == ("stream_interrupted", True)
         assert call.outcome == ("timeout", "stream_interrupted")
 
     def test_every_read_is_progress(self) -> None:
-        call = Call(core(), stream=True).send().engine(SSE_HEAD)
+        call = Call(core(1), stream=True).send().engine(SSE_HEAD)
         for _ in range(5):
             call.late(290.0).engine(chunk(TOKEN))
         assert not call.is_over
 
-    def test_an_engine_that_falls_silent_in_a_plain_answer_is_a_cut(self) -> None:
+    def test_an_engine_that_falls_silent_in_a_plain_answer_is_504(self) -> None:
         call = Call(core()).send().engine(head(ANSWER), ANSWER[:5]).late(301.0).settled()
+        assert (call.client.status, call.outcome) == (504, ("timeout", "read_timeout"))
+
+    def test_an_engine_that_falls_silent_in_an_answer_that_flows_is_a_cut(self) -> None:
+        call = Call(core()).send().engine(head(b"x" * (HELD_BYTES_MAX + 1)), ANSWER[:5]).late(301.0).settled()
         assert not call.exchange.is_client_kept
         assert call.outcome == ("timeout", "answer_cut")
 
@@ -322,14 +327,19 @@ class TestOtherEnds:
         assert (call.client.is_whole, call.outcome) == (True, ("shed", "stream_interrupted"))
         assert sum(failures(gateway).values()) == 0
 
-    def test_shutting_down_in_a_plain_answer_cuts_it(self) -> None:
-        call = Call(core()).send().engine(head(ANSWER), ANSWER[:5])
+    def test_shutting_down_in_a_plain_answer_that_flows_cuts_it(self) -> None:
+        call = Call(core()).send().engine(head(b"x" * (HELD_BYTES_MAX + 1)), ANSWER[:5])
         assert call.exchange.shut_down(call.tick()) is None
         assert not call.settled().exchange.is_client_kept
 
+    def test_shutting_down_in_a_plain_answer_that_is_held_is_503(self) -> None:
+        call = Call(core()).send().engine(head(ANSWER), ANSWER[:5])
+        call.take(call.exchange.shut_down(call.tick()))
+        assert (call.settled().client.status, call.outcome) == (503, ("shed", "shutting_down"))
+
     def test_what_comes_after_the_end_is_ignored(self) -> None:
         whole = Call(core()).send().engine(answer())
-        cut = Call(core(), stream=True).send().engine(SSE_HEAD, chunk(TOKEN), chunk(TOKEN)).lose()
+        cut = Call(core(1), stream=True).send().engine(SSE_HEAD, chunk(TOKEN), chunk(TOKEN)).lose()
         for call in (whole, cut):
             before = call.client.raw
             call.engine(b"more", chunk(TOKEN)).lose().late(1e6)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.serve.exchange import RETRIES_MAX
+from penstock.serve.failover import RESUMES_MAX
 from penstock.serve.record import OUTCOMES
 from penstock.serve.routing import EndpointAddress
 from serve.exchanges import (
@@ -115,9 +116,10 @@ def check(call: Call) -> None:
     record = call.record
     assert record.outcome in OUTCOMES
     assert record.retries <= RETRIES_MAX
-    assert len({d.endpoint.id for d in call.dispatches}) <= RETRIES_MAX + 1
+    assert record.resumes <= RESUMES_MAX
+    assert len({d.endpoint.id for d in call.dispatches}) <= (RETRIES_MAX + 1) * (1 + record.resumes)
     if not call.is_over:
-        assert call.exchange.phase in ("waiting", "relaying", "collecting")
+        assert call.exchange.phase in ("waiting", "relaying", "collecting", "resuming")
         assert call.exchange.endpoint is not None
         return
     assert record.total_ms >= 0

@@ -53,3 +53,7 @@ class Core:
     def new_request_id(self) -> bytes:
         """A fresh request id: 16 hexadecimal digits, as vLLM's own are."""
         return b"%016x" % self._random.getrandbits(64)
+
+    def new_seed(self) -> int:
+        """A seed for sampling: 31 bits, which every engine takes, also with a choice's index added."""
+        return self._random.getrandbits(31)

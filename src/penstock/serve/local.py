@@ -1,4 +1,4 @@
-"""Answers that need no engine: the list of models, health, version; and the words of the common refusals."""
+"""What the gateway says by itself: models, health, version, why a request went where, and the common refusals."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import orjson
 from penstock import __version__
 from penstock.serve.config import Caller, ServedModel
 from penstock.serve.core import Core
+from penstock.serve.record import RequestRecord
+from penstock.serve.routing import Decision
 from penstock.serve.wire.errors import Failure
 from penstock.serve.wire.routes import LOCAL_PATHS, ROUTES
 from penstock.spec.nearest import nearest
 
 __all__ = [
     "bad_key",
+    "explanation",
     "local_answer",
     "model_list",
     "no_endpoint",
@@ -114,3 +117,15 @@ def no_endpoint(model: str, tried: str, retry_after_s: int) -> Failure:
     return Failure(
         status=503, code="no_endpoint", message=message, outcome="upstream_error", retry_after_s=retry_after_s
     )
+
+
+def explanation(decision: Decision | None, record: RequestRecord, model: str) -> bytes:
+    """Header lines that say where a request went and why, for a client that asked."""
+    if decision is None:
+        return b""
+    scores = ",".join(f"{name}={score:g}" for name, score in decision.scores)
+    return (
+        f"x-penstock-model: {model}\r\nx-penstock-endpoint: {decision.endpoint.id}\r\n"
+        f"x-penstock-policy: {decision.policy}\r\nx-penstock-scores: {scores}\r\n"
+        f"x-penstock-tenant: {record.tenant}\r\nx-penstock-retries: {record.retries}\r\n"
+    ).encode()

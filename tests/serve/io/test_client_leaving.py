@@ -9,6 +9,7 @@ from time import monotonic
 import pytest
 
 from fakes.upstream import Link, eventually, silent
+from penstock.serve.exchange import HELD_BYTES_MAX
 from penstock.serve.io.client import PROBE_DELAYS_S, ClientConnection
 from penstock.serve.io.gateway import Gateway
 from serve.exchanges import ANSWER, DONE, END, SSE_HEAD, TOKEN, answer, chunk, head
@@ -26,10 +27,10 @@ async def one_token(link: Link) -> None:
     await link.gone()
 
 
-async def begun(link: Link) -> None:
-    """Begins a plain answer and never ends it."""
+async def flowing(link: Link) -> None:
+    """Begins a plain answer that is too long to be held, and never ends it."""
     await link.request()
-    await link.send(head(ANSWER) + ANSWER[:5])
+    await link.send(head(b"x" * (HELD_BYTES_MAX + 1)) + ANSWER[:5])
     await link.gone()
 
 
@@ -62,7 +63,7 @@ class TestVanishing:
 
     def test_a_client_that_resets_in_a_plain_answer_frees_the_endpoint(self, run: Run) -> None:
         async def main() -> None:
-            async with rig(begun) as r, r.client() as client:
+            async with rig(flowing) as r, r.client() as client:
                 await client.send(post())
                 await client.until(ANSWER[:5])
                 client.reset()

@@ -15,7 +15,7 @@ import pytest
 from fakes.upstream import Link, always, eventually, silent
 from penstock.errors import StartError
 from penstock.serve.answer import Answer
-from penstock.serve.exchange import Exchange
+from penstock.serve.exchange import HELD_BYTES_MAX, Exchange
 from penstock.serve.io.client import ClientConnection
 from penstock.serve.io.gateway import Gateway, tune_process
 from penstock.serve.io.request_reader import RequestReader
@@ -384,7 +384,7 @@ def test_an_answer_without_an_end_is_not_kept_open_by_a_stop(run: Run) -> None:
     async def main() -> None:
         async def script(link: Link) -> None:
             await link.request()
-            await link.send(head(ANSWER) + ANSWER[:5])
+            await link.send(head(b"x" * (HELD_BYTES_MAX + 1)) + ANSWER[:5])
             await link.gone()
 
         async with rig(script) as r, r.client() as client:

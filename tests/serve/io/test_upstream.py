@@ -10,7 +10,7 @@ from time import monotonic
 import pytest
 
 from fakes.upstream import Link, always, eventually, once, silent
-from penstock.serve.exchange import Dispatch
+from penstock.serve.exchange import HELD_BYTES_MAX, Dispatch
 from penstock.serve.io.tasks import Tasks
 from penstock.serve.io.upstream import IDLE_MAX, IDLE_S_MAX, UpstreamConnection, Upstreams
 from penstock.serve.routing import Endpoint
@@ -296,9 +296,18 @@ def test_the_only_engine_that_fails_before_its_answer_is_502(run: Run, name: str
 
 
 class TestBrokenAnswers:
-    def test_a_length_that_is_too_long_cuts_the_answer(self, run: Run) -> None:
+    def test_a_length_that_is_too_long_is_no_answer(self, run: Run) -> None:
         async def main() -> None:
             async with rig(once(head(ANSWER + b"more"), ANSWER)) as r, r.client() as client:
+                await client.send(post())
+                assert (await client.answer()).status == 502
+                assert (await r.ended()).reason == "upstream_error"
+
+        run(main)
+
+    def test_a_length_that_is_too_long_to_be_held_cuts_the_answer(self, run: Run) -> None:
+        async def main() -> None:
+            async with rig(once(head(b"x" * (HELD_BYTES_MAX + 1)), ANSWER)) as r, r.client() as client:
                 await client.send(post())
                 assert (await client.rest()).endswith(ANSWER)
                 assert (await r.ended()).reason == "answer_cut"

@@ -171,8 +171,10 @@ class TestEnd:
         relay = EventRelay(strips_usage=True)
         relay.feed(b"data: {}\n\n")
         parts = re.split(rb"(?<=\n\n)|(?<=\n\r\n)", error) if is_split else [error]
-        for part in parts:
-            relay.feed(part)
+        assert b"".join(relay.feed(part) for part in parts) == b""
+        assert (relay.fault, relay.said) == ("failed", error)
+        said, relay.said, relay.fault, relay.lets_faults_pass = relay.said, b"", "", True
+        assert relay.feed(said) == error
         assert relay.has_error
 
 

@@ -343,6 +343,8 @@ class ClientConnection(asyncio.Protocol):
                 self._gateway.telemetry.begin(exchange.record.model, now)
             if self._upstream is not None or self._connect_task is not None:
                 self._leave_upstream(now, is_kept=False)
+            if command.first and self._transport is not None:
+                self._transport.write(command.first)
             self._connect_task = self._gateway.upstreams.send(command, self, exchange.config.timeouts.connect_s, now)
             return
         if self._transport is not None:

@@ -67,6 +67,13 @@ class Endpoint:
     retry_at: float = 0.0
     """Monotonic seconds before which a `down` endpoint is not tried."""
     last_error: str = ""
+    itl_s: float = 0.0
+    """Usual seconds between two tokens of a stream, from those that finished lately; 0 while not known."""
+    progress_at: float = 0.0
+    """Monotonic seconds at which any of its streams got something, as of the last sweep."""
+    is_stalled: bool = False
+    """It took requests and made no progress; cleared by progress, not by an answer to a probe."""
+    stalled_at: float = 0.0
     sample: EngineSample | None = None
     previous_sample: EngineSample | None = None
 
@@ -78,6 +85,8 @@ class Endpoint:
         return max(0, new.generation_tokens_total - old.generation_tokens_total) / (new.at - old.at)
 
 
+STALL_BACKOFF_S = 30.0
+"""Seconds before an endpoint that stalled gets a request again, if nothing showed earlier that it goes on."""
 _BACKOFF_S = (0.25, 0.5, 1.0, 2.0, 5.0)
 """Seconds before a failed endpoint is tried again, by consecutive failures: short first, most failures are restarts."""
 
@@ -146,16 +155,22 @@ class EndpointTable:
         return [e for _, pool in sorted(self.pools.items()) for e in pool.endpoints]
 
     def observe(self, endpoint_id: str, sample: EngineSample) -> None:
-        """Takes a reading of an engine's metrics; a reading is proof of life."""
+        """Takes a reading of an engine's metrics, which is proof of life. Not of an endpoint that stalled: the process
+        that answers is not the one that hangs, and only tokens prove life, or that nothing is left to do."""
         endpoint = self._by_id.get(endpoint_id)
         if endpoint is not None:
-            endpoint.previous_sample, endpoint.sample = endpoint.sample, sample
-            self.succeeded(endpoint)
+            old = endpoint.previous_sample = endpoint.sample
+            endpoint.sample = sample
+            is_idle = not (sample.running or sample.waiting)
+            moves = old is not None and sample.generation_tokens_total != old.generation_tokens_total
+            if not endpoint.is_stalled or is_idle or moves:
+                self.succeeded(endpoint)
 
     @staticmethod
     def succeeded(endpoint: Endpoint) -> None:
         """The endpoint answered."""
         endpoint.consecutive_failures = 0
+        endpoint.is_stalled = False
         if endpoint.health in ("unproven", "down"):
             endpoint.health = "ready"
             endpoint.last_error = ""
@@ -169,3 +184,11 @@ class EndpointTable:
         endpoint.retry_at = now + _BACKOFF_S[min(endpoint.consecutive_failures, len(_BACKOFF_S)) - 1]
         if endpoint.health != "draining":
             endpoint.health = "down"
+
+    @staticmethod
+    def stalled(endpoint: Endpoint, now: float) -> None:
+        """None of its streams makes progress: it gets nothing for a while, and what waits for it goes elsewhere."""
+        if not endpoint.is_stalled:
+            EndpointTable.failed(endpoint, "made no progress", now)
+            endpoint.is_stalled, endpoint.stalled_at = True, now
+        endpoint.retry_at = now + STALL_BACKOFF_S

@@ -15,11 +15,11 @@ from penstock.serve.wire.fields import wrong_field
 from penstock.serve.wire.multipart import form_boundary, form_fields
 from penstock.serve.wire.routes import Route
 
-__all__ = ["ApiRequest", "read_json", "read_multipart", "upstream_body"]
+__all__ = ["ApiRequest", "json_object", "read_json", "read_multipart", "upstream_body"]
 
 MODEL_BYTES_MAX = 1024
 """Bytes of the model's name in a form; a longer field is no name."""
-_INCLUDE_USAGE = b'"stream_options":{"include_usage":true}'
+_INCLUDE_USAGE = b'"stream_options":{"include_usage":true},'
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,6 +58,15 @@ def read_json(route: Route, body: bytes) -> ApiRequest | Failure:
     return ApiRequest(model=model, is_stream=is_stream, wants_usage=wants_usage, fields=fields)
 
 
+def json_object(body: bytes) -> dict[str, Any]:
+    """A body that was read before, once more; empty where it is no JSON object."""
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return fields if type(fields) is dict else {}
+
+
 def _json_words(body: bytes, error: orjson.JSONDecodeError) -> str:
     if not body.strip():
         return "The request body is empty; it must be a JSON object."
@@ -86,8 +95,9 @@ def read_multipart(body: bytes, content_type: str) -> ApiRequest | Failure:
     return request
 
 
-def upstream_body(route: Route, request: ApiRequest, body: bytes, model: str) -> bytes:
-    """The body that goes to the engine: under the model's own name, and asking for usage at the end of a stream."""
+def upstream_body(route: Route, request: ApiRequest, body: bytes, model: str, seed: int | None = None) -> bytes:
+    """The body that goes to the engine: under the model's own name, asking for usage at the end of a stream, and with
+    `seed` where the caller has found that it needs one."""
     fields = request.fields
     if fields is None:
         span = request.model_span
@@ -95,14 +105,17 @@ def upstream_body(route: Route, request: ApiRequest, body: bytes, model: str) ->
             return body
         return b"".join((body[: span[0]], model.encode(), body[span[1] :]))
     asks_usage = request.is_stream and route.has_stream_options and not request.wants_usage
-    if request.model == model:
-        if not asks_usage:
+    adds_usage = asks_usage and "stream_options" not in fields
+    if request.model == model and adds_usage == asks_usage and (seed is None or "seed" not in fields):
+        added = (b'"seed":%d,' % seed if seed is not None else b"") + (_INCLUDE_USAGE if adds_usage else b"")
+        if not added:
             return body
-        if "stream_options" not in fields:
-            start = body.index(b"{") + 1
-            return b"".join((body[:start], _INCLUDE_USAGE, b",", body[start:]))
+        start = body.index(b"{") + 1
+        return b"".join((body[:start], added, body[start:]))
     edited = dict(fields)
     edited["model"] = model
+    if seed is not None:
+        edited["seed"] = seed
     if asks_usage:
         # usage on every chunk comes only with include_usage, which this client did not ask for
         options = {k: v for k, v in (fields.get("stream_options") or {}).items() if k != "continuous_usage_stats"}

@@ -10,12 +10,27 @@ import re
 
 import orjson
 
-__all__ = ["EVENT_BYTES_MAX", "USAGE_MARK", "EventRelay", "Usage", "find_usage"]
+__all__ = [
+    "ABORT_MARK",
+    "ERROR_MARK",
+    "EVENT_BYTES_MAX",
+    "PLAIN_ENDS",
+    "USAGE_MARK",
+    "EventRelay",
+    "Usage",
+    "find_usage",
+]
 
 EVENT_BYTES_MAX = 1 << 20
 """Bytes of one event that are held until it is whole; a longer one is passed on in pieces, unread."""
 
 USAGE_MARK = b'"usage":'
+ERROR_MARK = b'"error"'
+ABORT_MARK = b'"abort"'
+"""In the event with which vLLM ends a choice that it was told to drop; in a text its quotes would be escaped, but a
+text may be this word."""
+PLAIN_ENDS = (b"}]}\n\n", b":null}\n\n")
+"""How pieces end that hold neither usage nor an error, where choices come last: after a token, and after the role."""
 _TOKENS = re.compile(
     rb'"(prompt_tokens|input_tokens|completion_tokens|output_tokens|cached_tokens|cache_read_input_tokens)"'
     rb"\s*:\s*(\d{1,12})"
@@ -33,6 +48,8 @@ _LAST_TYPES = rb"message_stop|response\.(?:completed|incomplete|failed)"
 _LAST_EVENT = re.compile(
     rb"(?m)^(?:data: ?\[DONE\]|event: ?(?:" + _LAST_TYPES + rb')\b|data: ?\{"type": ?"(?:' + _LAST_TYPES + rb')")'
 )
+_FAULT = re.compile(rb'(?m)^data: ?\{(?:"type": ?"error", ?)?"error"|"finish_reason": ?"abort"')
+_CLIENT_FAULT = re.compile(rb'"code": ?"?4\d\d\b|"type": ?"(?:BadRequest|NotFound|invalid_request)')
 _ERROR_EVENT = re.compile(rb'(?m)^(?:event: ?error\b|data: ?\{(?:"type": ?"error", ?)?"error")')
 
 Usage = tuple[int, int, int]
@@ -60,16 +77,43 @@ def find_usage(payload: bytes) -> Usage | None:
 class EventRelay:
     """The events of one stream. Owned by its exchange."""
 
-    __slots__ = ("_carry", "_previous", "_strips_usage", "_tail", "is_unchanged", "usage")
+    __slots__ = (
+        "_carry",
+        "_ends_in_choices",
+        "_plain_end",
+        "_plain_mark",
+        "_previous",
+        "_strips_usage",
+        "_tail",
+        "fault",
+        "is_progress",
+        "is_unchanged",
+        "lets_faults_pass",
+        "said",
+        "usage",
+    )
 
-    def __init__(self, *, strips_usage: bool) -> None:
+    def __init__(self, *, strips_usage: bool, ends_in_choices: bool = False) -> None:
+        """`ends_in_choices`: events other than the last ones end with the list of choices, as OpenAI's do: then one
+        look at the end tells that a piece holds neither usage nor an error, which vLLM sends last."""
         self._strips_usage = strips_usage
+        self._ends_in_choices = ends_in_choices
+        self._plain_end: bytes | tuple[bytes, ...] = PLAIN_ENDS if ends_in_choices else b"\n\n"
+        self._plain_mark = ABORT_MARK if ends_in_choices else USAGE_MARK
         self._carry = b""
         self._tail = b""
         self._previous = b""
         self.usage: Usage | None = None
         self.is_unchanged = True
         """Whether the last `feed` returned exactly what it was given."""
+        self.fault: str = ""
+        """What the engine did when it gave the stream up, in words; empty before. Nothing from there on is returned."""
+        self.said: bytes = b""
+        """What it said when it did, and after."""
+        self.lets_faults_pass = False
+        """Whether the engine's last words go on like any others."""
+        self.is_progress = True
+        """Whether the last `feed` held more than comments."""
 
     @property
     def is_empty(self) -> bool:
@@ -82,9 +126,17 @@ class EventRelay:
 
     def feed(self, payload: bytes) -> bytes:
         """Takes a piece of the stream, returns what goes on to the client now."""
-        if not self._carry and payload.endswith(b"\n\n") and USAGE_MARK not in payload:
+        if self.fault:
+            self.said += payload
+            return b""
+        if (
+            not self._carry
+            and payload.endswith(self._plain_end)
+            and self._plain_mark not in payload
+            and (self._ends_in_choices or ERROR_MARK not in payload)
+        ):
             self._previous, self._tail = self._tail, payload
-            self.is_unchanged = True
+            self.is_unchanged = self.is_progress = True
             return payload
         return self._feed_unaligned(payload)
 
@@ -95,12 +147,27 @@ class EventRelay:
         if cut < len(whole) and len(whole) - cut > EVENT_BYTES_MAX:
             cut = len(whole)
         events, self._carry = whole[:cut], whole[cut:]
+        self.is_progress = b"data:" in payload
+        if ERROR_MARK in events or ABORT_MARK in events:
+            events = self._up_to_fault(events)
         if events:
             self._previous, self._tail = self._tail, events
             if USAGE_MARK in events:
                 events = self._take_usage(events)
         self.is_unchanged = events is payload or events == payload
         return events
+
+    def _up_to_fault(self, events: bytes) -> bytes:
+        """What comes before the event with which the engine gives up. A client's own mistake is no such event."""
+        found = _FAULT.search(events)
+        if found is None or self.lets_faults_pass:
+            return events
+        start = _events_end(events[: found.start()], 0)
+        if _CLIENT_FAULT.search(events, start, _event_end(events, start)):
+            return events
+        self.fault = "dropped the request" if found[0].endswith(b'"abort"') else "failed"
+        self.said, self._carry = events[start:] + self._carry, b""
+        return events[:start]
 
     def end(self) -> bytes:
         """The stream is over: what was held back of an event that never became whole."""

@@ -1,0 +1,28 @@
+"""What an exchange tells the edge to do, besides sending bytes to the client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from penstock.serve.routing import Endpoint
+
+__all__ = ["Dispatch", "Reply"]
+
+
+@dataclass(slots=True)
+class Reply:
+    """Send this whole answer to the client; the exchange is over."""
+
+    data: bytes
+
+
+@dataclass(slots=True)
+class Dispatch:
+    """Send this request to that endpoint, on a connection of its own if `is_fresh`; cut the one before, if any."""
+
+    endpoint: Endpoint
+    data: tuple[bytes, bytes]
+    """Head and body."""
+    is_fresh: bool = False
+    first: bytes = b""
+    """For the client, before anything else."""

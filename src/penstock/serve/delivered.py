@@ -1,0 +1,250 @@
+"""What a client has been given of a stream, and what another attempt at the same answer adds to it.
+
+`Delivered` keeps the bytes that went to the client and reads them only when somebody asks: after a failure, or when
+they have grown past `KEPT_BYTES_MAX`. `Replay` takes the events of another attempt and lets through what the client
+has not got yet, under the identity of the first. Both see an event through `walk`: texts that grow, lists that grow,
+and marks that are set once. Guarantees: what a replay lets through continues what was delivered, character by
+character, or it raises `DivergedError`. Leaves to others: whether a replay is worth an attempt (`failover`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import orjson
+
+from penstock.serve.walk import Key, UnreadableError, walk
+from penstock.serve.wire.responses import ChunkedBody
+
+__all__ = ["KEPT_BYTES_MAX", "TEXT_CHARS_MAX", "Delivered", "DivergedError", "Replay"]
+
+KEPT_BYTES_MAX = 65_536
+"""Bytes that are kept unread: some 250 tokens. Past it they are read, so that a long stream costs the memory of its
+text and not of its events; 65,536 bytes take about half a millisecond."""
+TEXT_CHARS_MAX = 1 << 20
+"""Characters of text that are kept of one stream. Past it the stream can't be resumed; it is about 250,000 tokens."""
+_DONE = b"[DONE]"
+_IDENTITY = ("id", "created", "model")
+_Part = TypeVar("_Part", str, list[Any])
+
+
+class DivergedError(Exception):
+    """Another attempt said something else than what the client has already got."""
+
+
+class Delivered:
+    """What one client got of one stream. Owned by its exchange; `pieces` is appended to by its answer."""
+
+    __slots__ = ("_body", "_lists", "_marks", "_texts", "chars", "events", "identity", "is_readable", "pieces")
+
+    def __init__(self, pieces: list[bytes], *, is_chunked: bool) -> None:
+        self.pieces = pieces
+        """As they were sent, not yet read; whoever sends appends."""
+        self.is_readable = True
+        """False once something went that is not understood, or too much."""
+        self.identity: dict[str, Any] = {}
+        """`id`, `created` and `model` of the first event."""
+        self.events = 0
+        """Events other than comments."""
+        self.chars = 0
+        """Characters of text, in all channels together."""
+        self._body = ChunkedBody() if is_chunked else None
+        self._texts: dict[Key, list[str]] = {}
+        self._lists: dict[Key, int] = {}
+        self._marks: set[Key] = set()
+
+    def settle(self) -> None:
+        """Reads what was kept, and keeps what it means instead."""
+        data = b"".join(self.pieces)
+        self.pieces.clear()
+        if not self.is_readable:
+            return
+        try:
+            self._read(data if self._body is None else self._body.feed(data))
+        except UnreadableError:
+            self._give_up()
+        if self.chars > TEXT_CHARS_MAX:
+            self._give_up()
+
+    def _read(self, payload: bytes) -> None:
+        for event in _events(payload):
+            data = _data(event)
+            if not data:
+                continue
+            self.events += 1
+            if data == _DONE:
+                continue
+            fields = _fields(data)
+            if not self.identity:
+                self.identity = {name: fields[name] for name in _IDENTITY if name in fields}
+            walk(fields, self)
+
+    def _give_up(self) -> None:
+        self.is_readable = False
+        self._texts, self._lists, self._marks = {}, {}, set()
+
+    @property
+    def has_text(self) -> bool:
+        """Whether anything went that another attempt could contradict, as far as it was read."""
+        return bool(self.chars or self._lists or any(key[-1] == "finish" for key in self._marks))
+
+    @property
+    def texts(self) -> dict[Key, str]:
+        """All text so far, by channel."""
+        return {key: "".join(parts) for key, parts in self._texts.items()}
+
+    @property
+    def lists(self) -> dict[Key, int]:
+        """Lengths of all lists so far, by channel."""
+        return self._lists
+
+    @property
+    def marks(self) -> set[Key]:
+        """What was said that is said once."""
+        return self._marks
+
+    def text(self, key: Key, piece: str) -> str:
+        """More text of a channel."""
+        self._texts.setdefault(key, []).append(piece)
+        self.chars += len(piece)
+        return piece
+
+    def items(self, key: Key, piece: list[Any]) -> list[Any]:
+        """More of a list."""
+        self._lists[key] = self._lists.get(key, 0) + len(piece)
+        return piece
+
+    def mark(self, key: Key) -> bool:
+        """Something that is said once."""
+        self._marks.add(key)
+        return True
+
+    def finish(self, index: int) -> bool:
+        """The choice or block is complete."""
+        return self.mark((index, "finish"))
+
+
+class Replay:
+    """The same answer from another endpoint, less what the client has. Owned by its answer.
+
+    `text`, `items`, `mark` and `finish` are for `walk`: each returns what is new to the client.
+    """
+
+    __slots__ = ("_at", "_identity", "_lists", "_marks", "_texts")
+
+    def __init__(self, delivered: Delivered) -> None:
+        """`delivered` was settled just now."""
+        self._texts = delivered.texts
+        self._lists = dict(delivered.lists)
+        self._marks = set(delivered.marks)
+        self._identity = dict(delivered.identity)
+        self._at: dict[Key, int] = {}
+
+    def feed(self, payload: bytes) -> bytes:
+        """Takes whole events, returns those that are new to the client, cut to what is new in them.
+
+        Raises:
+            DivergedError: they are not what the client got, or they can't be read.
+        """
+        return b"".join(self._event(event) for event in _events(payload))
+
+    def _event(self, event: bytes) -> bytes:
+        data = _data(event)
+        if not data:
+            return event if event.startswith(b":") else b""
+        if data == _DONE:
+            self._check_all()
+            return event
+        try:
+            fields = _fields(data)
+            if not walk(fields, self):
+                return b""
+        except UnreadableError as error:
+            raise DivergedError(str(error)) from error
+        for name, value in self._identity.items():
+            if name in fields:
+                fields[name] = value
+        head = b"".join(line + b"\n" for line in event.splitlines() if line and not line.startswith(b"data:"))
+        return head + b"data: " + orjson.dumps(fields) + b"\n\n"
+
+    def text(self, key: Key, piece: str) -> str:
+        """The part of a text that the client has not got.
+
+        Raises:
+            DivergedError: the other part is not what the client got.
+        """
+        known = self._texts.get(key, "")
+        at = self._at.get(key, 0)
+        self._at[key] = at + len(piece)
+        overlap = piece[: max(0, len(known) - at)]
+        if overlap and not known.startswith(overlap, at):
+            raise DivergedError(f"its {key[-1]} differs after {at} characters")
+        return self._new(key, piece[len(overlap) :])
+
+    def items(self, key: Key, piece: list[Any]) -> list[Any]:
+        """The part of a list that the client has not got."""
+        at = self._at.get(key, 0)
+        self._at[key] = at + len(piece)
+        return self._new(key, piece[max(0, self._lists.get(key, 0) - at) :])
+
+    def _new(self, key: Key, piece: _Part) -> _Part:
+        if piece and (key[0], "finish") in self._marks:
+            raise DivergedError(f"its {key[-1]} goes on where the first attempt had ended")
+        return piece
+
+    def mark(self, key: Key) -> bool:
+        """Whether the client has not got this yet."""
+        is_new = key not in self._marks
+        self._marks.add(key)
+        return is_new
+
+    def finish(self, index: int) -> bool:
+        """Whether the client does not know yet that this choice or block is complete.
+
+        Raises:
+            DivergedError: it is shorter than what the client got.
+        """
+        self._check(index)
+        return self.mark((index, "finish"))
+
+    def _check(self, index: int) -> None:
+        for key, text in self._texts.items():
+            if key[0] == index and self._at.get(key, 0) < len(text):
+                raise DivergedError(f"its {key[-1]} ended after {self._at.get(key, 0)} of {len(text)} characters")
+
+    def _check_all(self) -> None:
+        for index in {key[0] for key in self._texts}:
+            self._check(int(index))
+
+
+def _events(payload: bytes) -> Iterator[bytes]:
+    """Whole events, each with the blank line that ends it.
+
+    Raises:
+        UnreadableError: the last one is not whole.
+    """
+    if b"\r" in payload:
+        payload = payload.replace(b"\r\n", b"\n")
+    *events, rest = payload.split(b"\n\n")
+    if rest:
+        raise UnreadableError("an event was not whole")
+    for event in events:
+        yield event + b"\n\n"
+
+
+def _data(event: bytes) -> bytes:
+    """The data of an event; empty for a comment."""
+    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2:
+        return event[6:-2]
+    return b"\n".join(line[5:].lstrip(b" ") for line in event.splitlines() if line.startswith(b"data:"))
+
+
+def _fields(data: bytes) -> dict[str, Any]:
+    try:
+        fields = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise UnreadableError("an event was not JSON") from error
+    if type(fields) is not dict:
+        raise UnreadableError("an event was not an object")
+    return fields

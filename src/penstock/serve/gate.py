@@ -1,0 +1,47 @@
+"""What a request's head alone decides: who asks, and whether the body is read at all."""
+
+from __future__ import annotations
+
+from penstock.serve.config import ANONYMOUS, Caller, GatewayConfig
+from penstock.serve.core import Core
+from penstock.serve.local import bad_key, not_allowed, too_large, unknown_path
+from penstock.serve.wire.errors import Failure
+from penstock.serve.wire.heads import RequestHead
+from penstock.serve.wire.routes import LOCAL_PATHS, Route
+
+__all__ = ["examine"]
+
+
+def examine(
+    core: Core, config: GatewayConfig, head: RequestHead, route: Route | None
+) -> tuple[Caller | None, Failure | None]:
+    """Who asks, where that was looked at; and why the request is refused, or None."""
+    is_local = route is None and (head.path in LOCAL_PATHS or head.path.startswith("/v1/models/"))
+    if is_local and head.path in ("/health", "/ping"):
+        return None, _only_get(head)
+    caller = config.caller_of(head.key) if head.key else None
+    if caller is None:
+        if not config.is_anonymous_served:
+            return None, bad_key(head.key)
+        caller = ANONYMOUS
+    if route is None:
+        return caller, _only_get(head) if is_local else unknown_path(head.method, head.path)
+    if head.method != "POST":
+        return caller, not_allowed(head.method, head.path, "POST")
+    if head.content_length > config.limits.body_bytes_max:
+        return caller, too_large(config.limits.body_bytes_max)
+    return caller, _overload(core, config)
+
+
+def _only_get(head: RequestHead) -> Failure | None:
+    return None if head.method in ("GET", "HEAD") else not_allowed(head.method, head.path, "GET, HEAD")
+
+
+def _overload(core: Core, config: GatewayConfig) -> Failure | None:
+    if core.is_draining:
+        message = "This gateway is shutting down."
+        return Failure(status=503, code="shutting_down", message=message, outcome="shed", retry_after_s=1)
+    if core.in_flight > config.limits.in_flight_max:
+        message = f"This gateway has {config.limits.in_flight_max} requests in flight, its limit."
+        return Failure(status=503, code="overloaded", message=message, outcome="shed", retry_after_s=1)
+    return None

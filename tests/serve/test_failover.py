@@ -1,0 +1,197 @@
+"""The table of cases: each row as it is chosen, and the documentation drawn from it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penstock.serve.failover import CASES, RESUMES_MAX, STUCK_MAX, Loss, choose, needs_seed
+from penstock.serve.wire.requests import read_json
+from penstock.serve.wire.routes import ROUTES
+from serve.exchanges import DONE, END, SSE_HEAD, Call, answer, chunk, core, event, request, sent
+from serve.streams import chat, heard
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "failover.md"
+BEGIN, STOP = "<!-- cases:begin -->\n", "<!-- cases:end -->"
+EVENTS = [chunk(e) for e in [*chat(["a", "b", "c"]), DONE]] + [END]
+
+ROWS: dict[str, dict[str, Any]] = {
+    "answer_begun": {"is_stream": False},
+    "too_often": {"resumes": RESUMES_MAX},
+    "stuck": {"stuck": STUCK_MAX},
+    "unreadable": {"is_readable": False},
+    "no_text_yet": {"has_text": False, "path": "/v1/responses"},
+    "other_stream": {"path": "/v1/responses"},
+    "bound_to_engine": {"request": {"temperature": 0, "kv_transfer_params": {"remote_block_ids": [1]}}},
+    "greedy": {"request": {"temperature": 0}, "path": "/v1/messages"},
+    "seeded": {"request": {"temperature": 1, "seed": 7}},
+    "unseeded": {"request": {}, "path": "/v1/messages"},
+}
+
+
+def loss(**changes: Any) -> Loss:
+    usual: dict[str, Any] = {"path": "/v1/chat/completions", "request": {"seed": 1}, "is_stream": True}
+    state = {"has_text": True, "is_readable": True, "resumes": 0, "stuck": 0}
+    return Loss(**{**usual, **state, **changes})
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_each_row_is_taken_where_it_says(case: Any) -> None:
+    assert choose(loss(**ROWS[case.name])) is case
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"n": 2, "seed": 3},
+        {"tools": [{"type": "function"}]},
+        {"response_format": {"type": "json_object"}},
+        {"structured_outputs": {"choice": ["a"]}},
+        {"logprobs": True},
+        {"frequency_penalty": 1, "presence_penalty": 1, "repetition_penalty": 1.1},
+        {"stop": ["x"], "min_tokens": 3, "ignore_eos": True},
+        {"logit_bias": {"1": 2}},
+        {"kv_transfer_params": {"prompt_token_ids": [1]}},
+        {"echo": True},
+    ],
+)
+def test_whatever_else_a_request_asks_for_a_replay_carries_it(extra: dict[str, Any]) -> None:
+    assert choose(loss(request={"temperature": 0, **extra})).course == "replay"
+    assert choose(loss(request={"seed": 1, **extra})).course == "replay"
+
+
+def drawn() -> str:
+    lines = ["| case | when | what is done | why |", "| --- | --- | --- | --- |"]
+    lines += [f"| `{c.name}` | {c.when} | **{c.course}** | {c.why} |" for c in CASES]
+    return "\n".join(lines) + "\n"
+
+
+def test_the_documentation_is_drawn_from_the_table() -> None:
+    text = DOCS.read_text()
+    before, _, rest = text.partition(BEGIN)
+    shown, _, after = rest.partition(STOP)
+    if os.environ.get("PENSTOCK_REGENERATE"):
+        DOCS.write_text(before + BEGIN + drawn() + STOP + after)
+    assert shown == drawn(), "run with PENSTOCK_REGENERATE=1, and look at the difference"
+
+
+class TestSeeds:
+    @pytest.mark.parametrize(
+        ("body", "expected"),
+        [
+            ({"stream": True}, True),
+            ({"stream": True, "temperature": 0.7}, True),
+            ({"stream": True, "seed": None}, True),
+            ({"stream": True, "temperature": 0}, False),
+            ({"stream": True, "seed": 3}, False),
+            ({}, False),
+        ],
+    )
+    def test_only_a_sampled_stream_without_a_seed_needs_one(self, body: dict[str, Any], expected: bool) -> None:
+        route = ROUTES["/v1/chat/completions"]
+        full = {"model": "m", "messages": [{"role": "user", "content": "x"}], **body}
+        read = read_json(route, json.dumps(full).encode())
+        assert needs_seed(route, read) is expected  # type: ignore[arg-type]
+        told = sent(Call(core(2), **body).send().dispatches[0])[1]
+        assert type(told.get("seed")) is (int if expected or body.get("seed") else type(None))
+
+    def test_with_one_endpoint_nothing_is_added(self) -> None:
+        assert "seed" not in sent(Call(core(1), stream=True).send().dispatches[0])[1]
+
+    def test_every_attempt_gets_the_same_seed_and_every_request_another(self) -> None:
+        gateway = core(3)
+        one, two = Call(gateway, stream=True).send().lose().lose(), Call(gateway, stream=True).send()
+        seeds = [sent(d)[1]["seed"] for d in one.dispatches]
+        assert len(set(seeds)) == 1
+        assert sent(two.dispatches[0])[1]["seed"] != seeds[0]
+
+
+class TestLosses:
+    @pytest.mark.parametrize(
+        "last",
+        [
+            event(error={"message": "EngineCore encountered an issue.", "type": "InternalServerError", "code": 500}),
+            event(id="x", choices=[{"index": 0, "delta": {"content": ""}, "finish_reason": "abort"}]),
+        ],
+    )
+    def test_an_engine_that_gives_up_is_left_for_another(self, last: bytes) -> None:
+        call = Call(core(2), stream=True).send().engine(SSE_HEAD, *EVENTS[:3], chunk(last) + chunk(DONE) + END)
+        assert call.exchange.phase == "resuming"
+        call.engine(SSE_HEAD, *EVENTS).settled()
+        got = heard(call.client.body)
+        assert (got[0, "content"], got[0, "finish"], got["done",], call.outcome) == ("abc", "length", 1, ("ok", ""))
+        assert ("error",) not in got
+        assert call.record.resumes == 1
+
+    def test_a_stream_that_ends_in_order_without_its_last_event_goes_on(self) -> None:
+        call = Call(core(2), stream=True).send().engine(SSE_HEAD, *EVENTS[:3], END).engine(SSE_HEAD, *EVENTS).settled()
+        assert heard(call.client.body)[0, "content"] == "abc"
+
+    def test_a_request_that_kills_every_engine_at_the_same_token_kills_three(self) -> None:
+        call = Call(core(10), stream=True).send()
+        while not call.is_over:
+            call.engine(SSE_HEAD, *EVENTS[:3]).lose()
+        assert len(set(call.tried)) == STUCK_MAX + 1
+        assert call.outcome == ("upstream_error", "stream_interrupted")
+
+    def test_endpoints_that_fail_while_a_stream_resumes_are_passed_by(self) -> None:
+        call = Call(core(4), stream=True).send().engine(SSE_HEAD, *EVENTS[:3]).lose().lose("refused the connection")
+        call.engine(answer(b"{}", status="503 Busy")).settled()
+        assert len(set(call.tried)) == 3
+        assert call.outcome == ("upstream_error", "stream_interrupted")
+
+    def test_a_used_connection_that_was_closed_is_no_failure_while_a_stream_resumes(self) -> None:
+        call = Call(core(2), stream=True).send().engine(SSE_HEAD, *EVENTS[:3]).lose().lose(was_reused=True)
+        assert call.dispatches[-1].is_fresh
+        call.engine(SSE_HEAD, *EVENTS).settled()
+        assert heard(call.client.body)[0, "content"] == "abc"
+
+    def test_a_client_that_leaves_while_its_stream_resumes_is_cancelled(self) -> None:
+        call = Call(core(2), stream=True).send().engine(SSE_HEAD, *EVENTS[:3]).lose()
+        call.client.take(call.exchange.probe())
+        call.exchange.client_lost(call.tick())
+        assert call.settled().outcome == ("cancelled", "client_disconnected")
+
+    def test_an_old_client_gets_a_resumed_stream_without_chunks(self) -> None:
+        call = Call(core(2), request(is_http_1_0=True, is_keep_alive=False), stream=True).send()
+        call.engine(SSE_HEAD, *EVENTS[:3]).lose().engine(SSE_HEAD, *EVENTS).settled()
+        assert heard(call.client.raw.partition(b"\r\n\r\n")[2])[0, "content"] == "abc"
+
+    def test_a_plain_answer_that_breaks_off_is_asked_for_again(self) -> None:
+        whole = answer()
+        call = Call(core(2)).send().engine(whole[:-5]).lose()
+        assert call.client.raw == b""
+        call.engine(whole).settled()
+        assert (call.client.status, call.outcome, call.record.retries) == (200, ("ok", ""), 1)
+
+    @pytest.mark.parametrize(
+        "words", ["EngineCore encountered an issue.", "cannot schedule new futures after shutdown"]
+    )
+    def test_a_500_of_a_dying_engine_is_asked_for_again(self, words: str) -> None:
+        died = answer(json.dumps({"error": {"message": words}}).encode(), status="500 Oops")
+        call = Call(core(2)).send().engine(died).engine(answer()).settled()
+        assert (call.client.status, call.record.retries) == (200, 1)
+
+
+def test_anthropics_stream_is_resumed_where_it_is_greedy() -> None:
+    def say(kind: str, **fields: Any) -> bytes:
+        return chunk(b"event: %b\n%b" % (kind.encode(), event(type=kind, **fields)))
+
+    wire = [
+        say("message_start", message={"id": "m", "usage": {"input_tokens": 3}}),
+        say("content_block_start", index=0, content_block={"type": "text", "text": ""}),
+        *(say("content_block_delta", index=0, delta={"type": "text_delta", "text": t}) for t in "abc"),
+        say("content_block_stop", index=0),
+        say("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 3}),
+        say("message_stop"),
+    ]
+    whole = Call(core(2), request("/v1/messages"), stream=True, temperature=0).send().engine(SSE_HEAD, *wire, END)
+    for cut in range(len(wire)):
+        call = Call(core(2), request("/v1/messages"), stream=True, temperature=0).send()
+        call.engine(SSE_HEAD, *wire[:cut]).lose().engine(SSE_HEAD, *wire, END).settled()
+        assert call.client.body == whole.client.body
+        assert (call.outcome, call.record.output_tokens) == (("ok", ""), 3)
