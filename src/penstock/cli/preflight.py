@@ -69,7 +69,7 @@ def preflight(
 
 
 async def _checks(here: Reached, *, is_testing: bool, timeout_s: float) -> tuple[Check, ...]:
-    from penstock.operate.io.kubernetes.gpu_test import run_gpu_test  # noqa: PLC0415 — start-up time
+    from penstock.operate.io.kubernetes.gpu_pod import run_gpu_test  # noqa: PLC0415 — start-up time
     from penstock.operate.io.kubernetes.survey import survey_cluster  # noqa: PLC0415 — start-up time
     from penstock.operate.preflight import check_cluster  # noqa: PLC0415 — start-up time
     from penstock.plan.manifests.gpu_sharing import gpu_resource  # noqa: PLC0415 — start-up time

@@ -9,7 +9,7 @@ import pytest
 from operate.io.kubernetes.clusters import T0, machines, moving, run, serving
 from operate.preflight.clusters import site
 from penstock.operate.io.kubernetes.client import Client
-from penstock.operate.io.kubernetes.gpu_test import run_gpu_test
+from penstock.operate.io.kubernetes.gpu_pod import run_gpu_test
 from penstock.operate.preflight import Check, Status
 from penstock.operate.testing import Cluster
 
