@@ -12,7 +12,9 @@ import aiohttp
 import pytest
 
 from penstock.cli.front_door import FrontDoor, Listeners, LoadedFleet, load
+from penstock.cli.key_store import open_desk
 from penstock.errors import StartError, UsageError
+from penstock.serve.keys import KeyRequest
 
 ANYWHERE = Listeners(listen="127.0.0.1:0", admin="127.0.0.1:0")
 
@@ -127,3 +129,68 @@ def test_no_file_outside_of_the_folder_is_read(tmp_path: Path, monkeypatch: pyte
 
     with pytest.raises(UsageError, match="is not there"):
         loaded(tmp_path, tenants=tenants)
+
+
+def test_a_key_that_is_made_while_it_runs_is_known_beside_the_files_and_ends_calls_without_one(tmp_path: Path) -> None:
+    async def main() -> None:
+        door = FrontDoor(loaded(tmp_path))
+        await door.start()
+        async with asyncio.TaskGroup() as tasks:
+            watch = tasks.create_task(door.watch_keys())
+            assert door.store is None
+            assert door.gateway.config.is_anonymous_served
+            # when
+            desk = open_desk(door.loaded.store, door.loaded.fleet, lambda: None)
+            made = await desk.create(KeyRequest(tenant="acme", name="laptop"))
+            # then
+            async with asyncio.timeout(60):
+                while not door.gateway.config.callers:  # noqa: ASYNC110 — a state, not an event
+                    await asyncio.sleep(0.01)
+            caller = door.gateway.config.caller_of(made.key.encode())
+            assert caller is not None
+            assert caller.tenant == "acme"
+            assert not door.gateway.config.is_anonymous_served
+            assert door.state()["gateway"]["store"]["keys"] == 1
+            # and a reload of the file keeps it
+            door.reload(loaded(tmp_path))
+            assert door.gateway.config.caller_of(made.key.encode()) is not None
+            watch.cancel()
+        await door.close()
+
+    asyncio.run(main())
+
+
+def test_a_store_that_was_never_read_keeps_both_ports_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.serve.io.stores.watch.FIRST_S", 0.05)
+
+    async def main() -> None:
+        door = FrontDoor(loaded(tmp_path, store={"url": "postgresql://u@127.0.0.1:1/p"}))
+        with pytest.raises(StartError, match="every valid one would be refused"):
+            await door.start()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", int(door.admin.rpartition(":")[2]))
+        await door.close()
+
+    asyncio.run(main())
+
+
+def test_another_store_needs_a_restart_and_the_one_in_use_stays(tmp_path: Path) -> None:
+    async def main() -> None:
+        door = FrontDoor(loaded(tmp_path))
+        before = door.loaded.store
+        notes = door.reload(loaded(tmp_path, store={"url": "sqlite:other.db"}))
+        assert [note for note in notes if "spec.gateway.store" in note]
+        assert door.loaded.store == before
+        await door.close()
+
+    asyncio.run(main())
+
+
+def test_with_a_store_a_gateway_may_listen_to_a_network_and_serves_nobody_without_a_key(tmp_path: Path) -> None:
+    everywhere = Listeners(listen="0.0.0.0:0", admin="127.0.0.1:0")
+    with pytest.raises(UsageError, match="no tenant and no key"):
+        loaded(tmp_path, everywhere)
+    assert not loaded(tmp_path, everywhere, store={"url": "sqlite:keys.db"}).config.is_anonymous_served
+    (tmp_path / ".penstock" / "demo").mkdir(parents=True)
+    (tmp_path / ".penstock" / "demo" / "keys.db").touch()
+    assert not loaded(tmp_path, everywhere).config.is_anonymous_served

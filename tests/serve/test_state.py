@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from penstock.serve.platform import DiscoveryState, ModelProfile, PlatformEndpoint, PlatformModel
+from penstock.serve.platform import DiscoveryState, ModelProfile, PlatformEndpoint, PlatformModel, StoreState
 from penstock.serve.record import RequestRecord
 from penstock.serve.routing.endpoints import EndpointAddress, EndpointTable, EngineSample, Pool
 from penstock.serve.state import (
@@ -16,6 +16,7 @@ from penstock.serve.state import (
     model_state,
     request_state,
     rfc3339,
+    store_state,
 )
 from penstock.serve.tally import ModelTally
 
@@ -108,3 +109,11 @@ def test_silence_of_the_cluster_is_null_before_its_first_word() -> None:
 
     assert discovery_state(fresh, 10.0)["silent_s"] is None
     assert discovery_state(replace(fresh, heard_at=4.0), 10.0)["silent_s"] == 6.0
+
+
+def test_a_store_is_shown_with_how_long_ago_it_was_read() -> None:
+    state = StoreState(kind="postgresql", where="postgresql://u@db/p", is_connected=True, source="store", keys=3)
+
+    assert store_state(state, 10.0)["silent_s"] is None
+    shown = store_state(replace(state, read_at=4.0, source=""), 10.0)
+    assert (shown["silent_s"], shown["keys"], shown["source"]) == (6.0, 3, None)

@@ -128,3 +128,31 @@ DISCOVERY = {"source": "kubernetes", "is_synced": True, "is_connected": False, "
 )
 def test_a_cluster_that_is_not_heard_is_told(state: dict[str, Any], expected: list[tuple[str, str, str]]) -> None:
     assert found(discovery={**DISCOVERY, **state}) == expected
+
+
+STORE = {"is_connected": True, "source": "store", "error": "", "snapshot_error": ""}
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ({}, []),
+        ({"is_connected": False, "source": None}, []),
+        (
+            {"is_connected": False, "error": "It is away."},
+            [("warning", "gateway", "the last known keys hold: It is away.")],
+        ),
+        (
+            {"is_connected": False, "source": None, "error": "It is away."},
+            [("broken", "gateway", "no key of it is known: It is away.")],
+        ),
+        (
+            {"snapshot_error": "It can't be written."},
+            [("warning", "gateway", "it can't start again without its store: It can't be written.")],
+        ),
+    ],
+)
+def test_a_store_that_is_away_is_a_warning_while_its_keys_are_known(
+    state: dict[str, Any], expected: list[tuple[str, str, str]]
+) -> None:
+    assert found(store={**STORE, **state}) == expected

@@ -1,4 +1,5 @@
-"""What `up` and `gateway` share: the fleet file compiled, and the gateway, its admin port and its scraper in one loop.
+"""What `up` and `gateway` share: the fleet file compiled, and the gateway, its admin port, its scraper and the watch on
+its store of keys in one loop.
 
 Guarantees that either everything listens or nothing does, and that `close` releases all of it.
 """
@@ -8,26 +9,45 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock.cli.files import read_text
+from penstock.cli.key_store import (
+    SECRETS_VARIABLE,
+    StorePlace,
+    admin_token,
+    open_desk,
+    open_watch,
+    secret_reader,
+    store_password,
+    store_place,
+)
+from penstock.cli.output import warn
 from penstock.dashboard import dashboard_routes
-from penstock.serve.config import GatewayConfig, SecretReader, compile_gateway
+from penstock.errors import PenstockError
+from penstock.serve.callers import with_store_keys
+from penstock.serve.config import GatewayConfig, compile_gateway
 from penstock.serve.io.admin import AdminServer, TelemetrySource, admin_app
 from penstock.serve.io.gateway import Gateway
+from penstock.serve.io.key_routes import Desk, key_routes
 from penstock.serve.io.scrape import Scraper
-from penstock.serve.platform import DiscoveryState, ModelProfile, PlatformModel
-from penstock.spec import Fleet
+from penstock.serve.platform import DiscoveryState, ModelProfile, PlatformModel, StoreState
+from penstock.spec import Fleet, ValueSource
 from penstock.spec.loader import load_fleet
+
+if TYPE_CHECKING:  # databases are imported where there is a store
+    from penstock.serve.io.stores import KeyWatch
+    from penstock.serve.io.stores.snapshot import KnownKeys
 
 __all__ = ["SECRETS_VARIABLE", "FrontDoor", "Listeners", "LoadedFleet", "load"]
 
-SECRETS_VARIABLE = "PENSTOCK_SECRETS_DIR"
-"""Environment variable with the folder whose files SECRET/KEY hold what `secretKeyRef` means; rendered pods set it."""
-_SECRET_BYTES_MAX = 64 * 1024
+
+_LOOK_S = 0.5
+"""Seconds between looks for a store that nobody has made yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,17 +68,18 @@ class LoadedFleet:
     text: str
     fleet: Fleet
     config: GatewayConfig
+    """With the keys of the file alone."""
+    store: StorePlace
+    admin_token: bytes | None
+    """SHA-256 of the token that the admin port wants of who changes keys."""
 
     @property
     def watched_files(self) -> list[str]:
         """The file, and those that hold keys it refers to."""
         folder = os.environ.get(SECRETS_VARIABLE)
-        refs = [
-            key.value_from.secret_key_ref
-            for tenant in self.fleet.spec.gateway.tenants
-            for key in tenant.keys
-            if folder and key.value_from is not None and key.value_from.secret_key_ref is not None
-        ]
+        gateway = self.fleet.spec.gateway
+        sources: list[ValueSource | None] = [k.value_from for tenant in gateway.tenants for k in tenant.keys]
+        refs = [s.secret_key_ref for s in (*sources, gateway.admin_token_from) if folder and s is not None]
         return [self.path, *(str(Path(folder or "", ref.name, ref.key)) for ref in refs if ref is not None)]
 
     @property
@@ -89,33 +110,19 @@ def load(path: str, listeners: Listeners) -> LoadedFleet:
     """
     text = read_text(path)
     fleet = load_fleet(text, "<stdin>" if path == "-" else path)
-    secret = _secret_reader(os.environ.get(SECRETS_VARIABLE))
+    store = store_place(path, fleet)
     config = compile_gateway(
         fleet,
         os.environ,
         listen=listeners.listen,
         admin=listeners.admin,
         drain_s=listeners.drain_s,
-        secret=secret,
+        secret=secret_reader(),
+        has_store=store.is_there,
     )
-    return LoadedFleet(path=path, text=text, fleet=fleet, config=config)
-
-
-def _secret_reader(folder: str | None) -> SecretReader | None:
-    """Reads Secrets from files of a folder, as they are mounted into a pod; None without a folder."""
-    if not folder:
-        return None
-
-    def read(name: str, key: str) -> str | None:
-        if any(not part or part in (".", "..") or "/" in part or "\0" in part for part in (name, key)):
-            return None
-        try:
-            with Path(folder, name, key).open("rb") as file:
-                return file.read(_SECRET_BYTES_MAX).decode("utf-8")
-        except (OSError, UnicodeDecodeError):
-            return None
-
-    return read
+    store_password(fleet.spec.gateway)  # one that can't be read is told now
+    token = admin_token(fleet.spec.gateway)
+    return LoadedFleet(path=path, text=text, fleet=fleet, config=config, store=store, admin_token=token)
 
 
 class FrontDoor:
@@ -125,39 +132,82 @@ class FrontDoor:
         """`discovery`: what is known of who tells the endpoints, where a cluster does."""
         self.loaded = loaded
         self.gateway = Gateway(loaded.config, profiles=loaded.profiles)
+        self._is_open = False
+        self._watch: KeyWatch | None = self._open_watch() if loaded.store.is_there else None
         self._source = TelemetrySource(
             self.gateway.telemetry,
             self.gateway.endpoints,
             listen=lambda: self.listen,
             connections=lambda: self.gateway.connections,
-            is_accepting=lambda: not self.gateway.core.is_draining,
+            is_accepting=lambda: self._is_open and not self.gateway.core.is_draining,
             discovery=discovery,
+            store=lambda: self.store,
         )
-        app = admin_app(self._source, dashboard_routes())
+        keys = key_routes(self._desk, lambda: self.loaded.admin_token)
+        app = admin_app(self._source, dashboard_routes(), keys)
         self._admin = AdminServer(app, loaded.config.admin_host, loaded.config.admin_port)
 
     async def start(self) -> None:
-        """Listens on both ports.
+        """Listens on both ports; for clients once the store's keys are known.
 
         Raises:
-            StartError: a port is in use; then neither is taken.
+            StartError: a port is in use, or neither the store nor a snapshot of it can be read; then no port is taken.
         """
         await self._admin.start()
         try:
+            if self._watch is not None:
+                await self._watch.begin()
             await self.gateway.start()
         except BaseException:
             await self._admin.stop()
             raise
+        self._is_open = True
 
     async def scrape(self) -> None:
         """Reads the engines' metrics until cancelled."""
         await Scraper(self.gateway.endpoints).run()
 
+    async def watch_keys(self) -> None:
+        """Takes changes of the store's keys until cancelled; a store that is made meanwhile is taken too."""
+        while self._watch is None:
+            if await asyncio.to_thread(lambda: self.loaded.store.is_there):
+                try:
+                    self._watch = self._open_watch()
+                except PenstockError as error:
+                    warn(f"the keys of {self.loaded.store.url} are not known here: {error}")
+                    return
+            else:
+                await asyncio.sleep(_LOOK_S)
+        await self._watch.run()
+
     def reload(self, loaded: LoadedFleet) -> list[str]:
         """Takes a changed fleet file; returns a sentence for each thing that needs a restart."""
-        notes = self.gateway.reload(loaded.config, profiles=loaded.profiles)
-        self.loaded = loaded
+        before, self.loaded = self.loaded, loaded
+        notes = self.gateway.reload(self._with_keys(loaded.config), profiles=loaded.profiles)
+        if before.store.url != loaded.store.url:
+            self.loaded = replace(loaded, store=before.store)
+            notes.append("spec.gateway.store has changed: it takes effect when the gateway is restarted.")
         return notes
+
+    def _open_watch(self) -> KeyWatch:
+        name = self.loaded.fleet.metadata.name
+        return open_watch(self.loaded.store, name, self._store_password, self._take_keys)
+
+    def _desk(self) -> Desk:
+        return open_desk(self.loaded.store, self.loaded.fleet, self._store_password)
+
+    def _store_password(self) -> str | None:
+        return store_password(self.loaded.fleet.spec.gateway)
+
+    def _take_keys(self, _: KnownKeys) -> None:
+        """New requests get a configuration with the keys that are valid now."""
+        self.gateway.core.config = self._with_keys(self.loaded.config)
+
+    def _with_keys(self, config: GatewayConfig) -> GatewayConfig:
+        if self._watch is None:
+            return config
+        known = self._watch.known
+        return with_store_keys(config, known.records, has_keys=known.has_keys, now=time.time())
 
     def tell_platform(self, models: Mapping[str, PlatformModel]) -> None:
         """Takes what the platform knows of the models, for the state record."""
@@ -180,6 +230,11 @@ class FrontDoor:
         """Closes both ports at once; what `drain` has ended already stays ended."""
         await self.gateway.stop(0.0)
         await self._admin.stop()
+
+    @property
+    def store(self) -> StoreState | None:
+        """How well the keys of the store are known; None where there is no store."""
+        return self._watch.state if self._watch is not None else None
 
     def state(self) -> dict[str, Any]:
         """The state record, as `/api/v1/state` answers it."""

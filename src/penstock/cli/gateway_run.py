@@ -59,7 +59,11 @@ class _Run:
 
     async def _serve(self, signals: Signals) -> None:
         async with asyncio.TaskGroup() as tasks:
-            others = [tasks.create_task(self._door.scrape()), tasks.create_task(self._reload_when_asked(signals))]
+            others = [
+                tasks.create_task(self._door.scrape()),
+                tasks.create_task(self._door.watch_keys()),
+                tasks.create_task(self._reload_when_asked(signals)),
+            ]
             if self._cluster is not None:
                 others.append(tasks.create_task(self._cluster.run()))
             if self._is_watching:

@@ -25,6 +25,7 @@ from penstock.cli import (
     engine,
     gateway,
     importing,
+    keys,
     models,
     plan,
     preflight,
@@ -69,6 +70,7 @@ def _root(
 _COMMANDS = (  # the order of `penstock --help`
     up,
     gateway,
+    keys,
     plan,
     render,
     diff,

@@ -111,6 +111,7 @@ class _Up:
             engines = tasks.create_task(self._platform.run(targets))
             others = [
                 tasks.create_task(self._door.scrape()),
+                tasks.create_task(self._door.watch_keys()),
                 tasks.create_task(self._screen.show(self._door.state, self._door.dashboard)),
             ]
             if self._options.is_watching and self._options.file != "-":

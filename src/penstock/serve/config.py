@@ -7,16 +7,25 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from penstock.errors import UsageError
-from penstock.spec import Fleet, GatewaySpec, KeySpec, LimitsSpec, ModelSpec, TimeoutsSpec, TlsSpec, parse_listen
+from penstock.serve.sources import SecretReader, read_source
+from penstock.spec import (
+    Fleet,
+    GatewaySpec,
+    KeySpec,
+    LimitsSpec,
+    ModelSpec,
+    TenantSpec,
+    TimeoutsSpec,
+    TlsSpec,
+    parse_listen,
+)
 
 __all__ = ["ANONYMOUS", "Caller", "GatewayConfig", "SecretReader", "ServedModel", "compile_gateway", "digest_key"]
 
-SecretReader = Callable[[str, str], str | None]
-"""Value of a Secret's key, by the Secret's name and the key; None where it is not there."""
 KEY_CHARS_MIN = 8
 """A shorter key is a mistake: an empty file, a placeholder."""
 
@@ -71,6 +80,10 @@ class GatewayConfig:
     callers: Mapping[bytes, Caller]
     """By SHA-256 of the key."""
     is_anonymous_served: bool
+    is_anonymous_meant: bool = False
+    """Whether the file says outright that a call without a key is served."""
+    tenant_models: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
+    """Main names of the models that each tenant of the file may use; None for all."""
     limits: LimitsSpec = field(default_factory=LimitsSpec)
     timeouts: TimeoutsSpec = field(default_factory=TimeoutsSpec)
     tls: TlsSpec | None = None
@@ -94,8 +107,10 @@ def compile_gateway(
     admin: str | None = None,
     drain_s: float | None = None,
     secret: SecretReader | None = None,
+    has_store: bool = False,
 ) -> GatewayConfig:
-    """Compiles the fleet's gateway. `listen`, `admin` and `drain_s` override the file; `secret` reads Secrets, if any.
+    """Compiles the fleet's gateway. `listen`, `admin` and `drain_s` override the file; `secret` reads Secrets, if any;
+    `has_store` says that a store holds keys beside those of the file, which `with_store_keys` adds.
 
     Raises:
         UsageError: a key can't be read from where the file says, two tenants share a key, a listener is malformed, or
@@ -115,7 +130,9 @@ def compile_gateway(
         models=models,
         names=names,
         callers=_callers(spec, names, env, secret),
-        is_anonymous_served=_is_anonymous_served(spec, host),
+        is_anonymous_served=_is_anonymous_served(spec, host, has_store=has_store),
+        is_anonymous_meant=bool(spec.auth.anonymous),
+        tenant_models={tenant.name: _allowed(tenant, names) for tenant in spec.tenants},
         limits=spec.limits,
         timeouts=spec.timeouts if drain_s is None else spec.timeouts.model_copy(update={"drain_s": drain_s}),
         tls=spec.tls,
@@ -155,7 +172,7 @@ def _callers(
 ) -> dict[bytes, Caller]:
     callers: dict[bytes, Caller] = {}
     for tenant in spec.tenants:
-        allowed = None if tenant.models is None else frozenset(names[m].name for m in tenant.models)
+        allowed = _allowed(tenant, names)
         for index, key in enumerate(tenant.keys):
             name = key.name or f"{tenant.name}-{index + 1}"
             digest = digest_key(_key_value(tenant.name, name, key, env, secret))
@@ -168,47 +185,29 @@ def _callers(
     return callers
 
 
+def _allowed(tenant: TenantSpec, names: Mapping[str, ServedModel]) -> frozenset[str] | None:
+    return None if tenant.models is None else frozenset(names[m].name for m in tenant.models)
+
+
 def _key_value(tenant: str, name: str, key: KeySpec, env: Mapping[str, str], secret: SecretReader | None) -> str:
     if key.value is not None:
         return key.value.get_secret_value()
-    source = key.value_from
-    assert source is not None
-    whose = f"Key {name!r} of tenant {tenant!r}"
-    if source.env is not None:
-        value = env.get(source.env, "").strip()
-        if len(value) < KEY_CHARS_MIN:
-            state = "is not set" if not value else f"holds fewer than {KEY_CHARS_MIN} characters"
-            raise UsageError(
-                f"{whose} comes from the environment variable {source.env}, which {state}.",
-                hint=f"export {source.env}=… before starting, or name the key with `value` for local use",
-            )
-        return value
-    ref = source.secret_key_ref
-    if ref is None or secret is None:
-        raise UsageError(
-            f"{whose} is kept in a Kubernetes Secret, which this machine can't read.",
-            hint="use `valueFrom: {env: NAME}` here; `secretKeyRef` works where the gateway runs in the cluster, or "
-            "with PENSTOCK_SECRETS_DIR set to a folder of SECRET/KEY files",
-        )
-    found = (secret(ref.name, ref.key) or "").strip()
-    if len(found) < KEY_CHARS_MIN:
-        state = "is not there" if not found else f"holds fewer than {KEY_CHARS_MIN} characters"
-        raise UsageError(
-            f"{whose} comes from key {ref.key} of Secret {ref.name}, which {state}.",
-            hint=f"`kubectl describe secret {ref.name}` lists its keys and their sizes",
-        )
-    return found
+    assert key.value_from is not None
+    return read_source(f"Key {name!r} of tenant {tenant!r}", key.value_from, env, secret, chars_min=KEY_CHARS_MIN)
 
 
-def _is_anonymous_served(spec: GatewaySpec, host: str) -> bool:
+def _is_anonymous_served(spec: GatewaySpec, host: str, *, has_store: bool) -> bool:
     if spec.auth.anonymous is not None:
         return spec.auth.anonymous
-    if spec.tenants:
+    if spec.tenants or spec.store is not None:
+        return False
+    if has_store and not _is_loopback(host):
         return False
     if not _is_loopback(host):
         raise UsageError(
             f"The gateway would listen on {host} with no tenant and no key: anyone who reaches it could use the GPUs.",
-            hint="name a tenant with a key under spec.gateway.tenants, or say `auth: {anonymous: true}` if it is meant",
+            hint="make a key with `penstock keys create`, name one under spec.gateway.tenants, or, if it is meant, say "
+            "`auth: {anonymous: true}`",
         )
     return True
 

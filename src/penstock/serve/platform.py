@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["DiscoveryState", "ModelProfile", "PlatformEndpoint", "PlatformModel"]
+__all__ = ["DiscoveryState", "ModelProfile", "PlatformEndpoint", "PlatformModel", "StoreState"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,4 +62,28 @@ class DiscoveryState:
     events_total: int = 0
     lists_total: int = 0
     """Whole lists taken: one at the start, one more each time that changes were missed."""
+    failures_total: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreState:
+    """How well the gateway knows the keys of its store."""
+
+    kind: str
+    """`sqlite` or `postgresql`."""
+    where: str
+    """Its file or address."""
+    is_connected: bool = False
+    """Whether changes are heard now; if not, the last known keys hold."""
+    source: str = ""
+    """Where the keys that hold came from: `store`, `snapshot` of an earlier run, or "" for nowhere yet."""
+    error: str = ""
+    """Why it is away, in words."""
+    snapshot_error: str = ""
+    """Why the keys could not be kept for a restart without the store, in words."""
+    read_at: float = 0.0
+    """Monotonic seconds when the store was last read."""
+    keys: int = 0
+    """Valid ones."""
+    changes_total: int = 0
     failures_total: int = 0

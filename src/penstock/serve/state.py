@@ -11,12 +11,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from penstock.serve.histogram import Histogram, percentile
-from penstock.serve.platform import DiscoveryState, ModelProfile, PlatformEndpoint, PlatformModel
+from penstock.serve.platform import DiscoveryState, ModelProfile, PlatformEndpoint, PlatformModel, StoreState
 from penstock.serve.record import RequestRecord
 from penstock.serve.routing.endpoints import Endpoint, EngineSample, Pool
 from penstock.serve.tally import MARK_TICKS, ModelTally
 
-__all__ = ["ModelView", "discovery_state", "fresh_sample", "model_state", "request_state", "rfc3339", "rounded"]
+__all__ = [
+    "ModelView",
+    "discovery_state",
+    "fresh_sample",
+    "model_state",
+    "request_state",
+    "rfc3339",
+    "rounded",
+    "store_state",
+]
 
 SAMPLE_STALE_S = 10.0
 """Seconds after which an engine's reading says nothing of now; ten missed scrapes."""
@@ -81,6 +90,22 @@ def discovery_state(discovery: DiscoveryState, now: float) -> dict[str, Any]:
         "events_total": discovery.events_total,
         "lists_total": discovery.lists_total,
         "failures_total": discovery.failures_total,
+    }
+
+
+def store_state(store: StoreState, now: float) -> dict[str, Any]:
+    """How well the keys of the store are known, as `gateway.store` of `/api/v1/state`."""
+    return {
+        "kind": store.kind,
+        "where": store.where,
+        "is_connected": store.is_connected,
+        "source": store.source or None,
+        "error": store.error,
+        "snapshot_error": store.snapshot_error,
+        "silent_s": round(max(0.0, now - store.read_at), 1) if store.read_at else None,
+        "keys": store.keys,
+        "changes_total": store.changes_total,
+        "failures_total": store.failures_total,
     }
 
 

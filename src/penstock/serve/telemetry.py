@@ -17,10 +17,19 @@ from statistics import fmean
 from typing import Any
 
 from penstock.serve.histogram import BOUNDS_MS, percentile
-from penstock.serve.platform import DiscoveryState, ModelProfile, PlatformEndpoint, PlatformModel
+from penstock.serve.platform import DiscoveryState, ModelProfile, PlatformEndpoint, PlatformModel, StoreState
 from penstock.serve.record import OUTCOMES, RequestRecord
 from penstock.serve.routing.endpoints import EndpointTable, Pool
-from penstock.serve.state import ModelView, discovery_state, fresh_sample, model_state, request_state, rfc3339, rounded
+from penstock.serve.state import (
+    ModelView,
+    discovery_state,
+    fresh_sample,
+    model_state,
+    request_state,
+    rfc3339,
+    rounded,
+    store_state,
+)
 from penstock.serve.tally import ModelTally
 from penstock.serve.timeseries import Point, TimeSeries
 from penstock.serve.verdict import problems
@@ -166,6 +175,7 @@ class Telemetry:
         connections: int,
         is_ready: bool,
         discovery: DiscoveryState | None = None,
+        store: StoreState | None = None,
     ) -> dict[str, Any]:
         """The answer of `/api/v1/state`."""
         by_outcome = [tally.outcomes() for _, tally in self.tallies()]
@@ -181,6 +191,7 @@ class Telemetry:
             "loop_lag_ms": round(self.loop_lag_s * 1000, 2),
             "log_lines_dropped": self.log_lines_dropped,
             "discovery": None if discovery is None else discovery_state(discovery, now),
+            "store": None if store is None else store_state(store, now),
         }
         return {
             "fleet": self.fleet_name,

@@ -32,7 +32,7 @@ _OBJECTIVES = (("ttft_ms", "ttft_ms", "TTFT"), ("tpot_ms", "itl_ms", "time per t
 
 def problems(gateway: Mapping[str, Any], models: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Findings as `{severity, subject, message}`, broken ones first, then in the fleet file's order."""
-    found = [*_of_gateway(gateway), *_of_discovery(gateway.get("discovery"))]
+    found = [*_of_gateway(gateway), *_of_discovery(gateway.get("discovery")), *_of_store(gateway.get("store"))]
     found += [problem for model in models for problem in _of_model(model)]
     if not found and not gateway["is_ready"]:
         found.append(_problem("notice", "gateway", "it does not accept requests: it is starting or draining"))
@@ -57,6 +57,17 @@ def _of_discovery(discovery: Mapping[str, Any] | None) -> Iterator[dict[str, str
         yield _warning("gateway", f"{source} is not heard, the last known endpoints hold{why}")
     elif discovery["error"]:
         yield _broken("gateway", f"{source} has not told yet which endpoints there are{why}")
+
+
+def _of_store(store: Mapping[str, Any] | None) -> Iterator[dict[str, str]]:
+    """A store that is away costs nothing until keys change."""
+    if store is None:
+        return
+    if not store["is_connected"] and store["error"]:
+        held = "the last known keys hold" if store["source"] else "no key of it is known"
+        yield (_warning if store["source"] else _broken)("gateway", f"{held}: {store['error']}")
+    if store["snapshot_error"]:
+        yield _warning("gateway", f"it can't start again without its store: {store['snapshot_error']}")
 
 
 def _of_model(model: Mapping[str, Any]) -> Iterator[dict[str, str]]:

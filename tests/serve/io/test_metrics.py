@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from penstock.serve.histogram import BOUNDS_MS
 from penstock.serve.io import metrics
 from penstock.serve.io.metrics import MetricsPage
-from penstock.serve.platform import DiscoveryState, ModelProfile, PlatformModel
+from penstock.serve.platform import DiscoveryState, ModelProfile, PlatformModel, StoreState
 from penstock.serve.record import RequestRecord
 from penstock.serve.routing.endpoints import EndpointAddress, EndpointTable, EngineSample
 from penstock.serve.telemetry import Telemetry
@@ -126,3 +126,19 @@ def test_how_well_endpoints_are_known_is_shown() -> None:
     assert shown["penstock_discovery_silence_seconds{}"] == 40
     counts = [shown[f"penstock_discovery_{name}_total{{}}"] for name in ("events", "lists", "failures")]
     assert counts == [5, 2, 3]
+
+
+def test_without_a_store_nothing_is_said_of_one(page: MetricsPage) -> None:
+    assert "penstock_store" not in page.render().decode()
+
+
+def test_how_well_keys_are_known_is_shown() -> None:
+    state = StoreState(kind="sqlite", where="keys.db", read_at=60.0, keys=7, changes_total=5, failures_total=3)
+    telemetry = Telemetry({}, "demo", "1", 0.0)
+    page = MetricsPage(telemetry, EndpointTable(), now=lambda: 100.0, connections=lambda: 0, store=lambda: state)
+    shown = samples(page)
+
+    gauges = [shown[f"penstock_store_{name}{{}}"] for name in ("connected", "silence_seconds", "keys")]
+    assert gauges == [0, 40, 7]
+    assert [shown[f"penstock_store_{name}_total{{}}"] for name in ("changes", "failures")] == [5, 3]
+    assert shown["penstock_store_snapshot_failed{}"] == 0

@@ -1,4 +1,6 @@
-"""The admin port: health, metrics, and the fleet's state as JSON, read-only, in the gateway's own event loop.
+"""The admin port: health, metrics, and the fleet's state as JSON, in the gateway's own event loop.
+
+Read-only but for keys.
 
     /healthz                  200 while the event loop runs
     /readyz                   200 while the gateway accepts and some model has an endpoint (in a cluster: and has heard
@@ -10,6 +12,7 @@
     /api/v1/endpoints         the endpoints of it
     /api/v1/timeseries        the last `window_s` seconds as arrays
     /api/v1/requests          the last `limit` finished requests
+    /api/v1/keys              the keys of the store, for those with a token: see `key_routes`
 
 Guarantees: never prompts, completions or keys. Leaves pages for people to `dashboard`.
 """
@@ -36,7 +39,7 @@ from penstock.errors import StartError
 from penstock.serve.io.answers import error_answer, json_answer
 from penstock.serve.io.guard import Guard
 from penstock.serve.io.metrics import CONTENT_TYPE, MetricsPage
-from penstock.serve.platform import DiscoveryState
+from penstock.serve.platform import DiscoveryState, StoreState
 from penstock.serve.routing.endpoints import EndpointTable
 from penstock.serve.telemetry import Telemetry
 
@@ -74,6 +77,7 @@ class TelemetrySource:
         connections: Callable[[], int],
         is_accepting: Callable[[], bool],
         discovery: Callable[[], DiscoveryState | None] | None = None,
+        store: Callable[[], StoreState | None] = lambda: None,
     ) -> None:
         self._telemetry = telemetry
         self._table = table
@@ -81,8 +85,9 @@ class TelemetrySource:
         self._connections = connections
         self._is_accepting = is_accepting
         self._discovery = discovery if discovery is not None else lambda: None
+        self._store = store
         self._page = MetricsPage(
-            telemetry, table, now=time.monotonic, connections=connections, discovery=self._discovery
+            telemetry, table, now=time.monotonic, connections=connections, discovery=self._discovery, store=store
         )
 
     def state(self) -> dict[str, Any]:
@@ -94,6 +99,7 @@ class TelemetrySource:
             connections=self._connections(),
             is_ready=self.is_ready()[0],
             discovery=self._discovery(),
+            store=self._store(),
         )
 
     def timeseries(self, window_s: float) -> dict[str, Any]:
@@ -120,26 +126,26 @@ class TelemetrySource:
         return True, ""
 
 
-def admin_routes(source: AdminSource) -> list[Route]:
-    """Routes of the admin port over `source`."""
+def admin_routes(source: AdminSource, keys: Sequence[Route] = ()) -> list[Route]:
+    """Routes of the admin port over `source`; the index names those of `keys` too."""
 
     async def healthz(_: Request) -> Response:
         return json_answer({"is_alive": True})
 
     async def readyz(request: Request) -> Response:
         is_ready, reason = source.is_ready()
+        whole = source.state()
         models = [
-            {key: model[key] for key in ("name", "replicas_ready", "replicas_desired")}
-            for model in source.state()["models"]
+            {key: model[key] for key in ("name", "replicas_ready", "replicas_desired")} for model in whole["models"]
         ]
-        answer = {"is_ready": is_ready, "reason": reason, "models": models}
+        answer = {"is_ready": is_ready, "reason": reason, "models": models, "store": whole["gateway"].get("store")}
         return json_answer(answer, request=request, status=200 if is_ready else 503)
 
     async def metrics(_: Request) -> Response:
         return Response(source.metrics(), headers={"content-type": CONTENT_TYPE})
 
     async def index(request: Request) -> Response:
-        return json_answer({"paths": [route.path for route in routes]}, request=request)
+        return json_answer({"paths": list(dict.fromkeys(r.path for r in routes))}, request=request)
 
     async def state(request: Request) -> Response:
         return json_answer(source.state(), request=request)
@@ -170,11 +176,12 @@ def admin_routes(source: AdminSource) -> list[Route]:
         Route("/api/v1/endpoints", endpoints),
         Route("/api/v1/timeseries", timeseries),
         Route("/api/v1/requests", requests),
+        *keys,
     ]
     return routes
 
 
-def admin_app(source: AdminSource, pages: Sequence[BaseRoute] = ()) -> Starlette:
+def admin_app(source: AdminSource, pages: Sequence[BaseRoute] = (), keys: Sequence[Route] = ()) -> Starlette:
     """The whole app of the admin port: `admin_routes` and what `pages` adds, with errors as JSON."""
 
     async def refused(_: Request, error: Exception) -> Response:
@@ -190,7 +197,7 @@ def admin_app(source: AdminSource, pages: Sequence[BaseRoute] = ()) -> Starlette
         )
 
     return Starlette(
-        routes=[*admin_routes(source), *pages],
+        routes=[*admin_routes(source, keys), *pages],
         exception_handlers={HTTPException: refused, Exception: broken},
     )
 

@@ -1,7 +1,8 @@
 """What stands before every answer of the admin port: who may ask, how, and what a browser may do with the answer.
 
 The admin port has no login, so it is bound to loopback by default, and there a page of some other site must not read it
-through DNS rebinding: the `Host` header has to name this machine. Read-only: GET and HEAD, nothing else.
+through DNS rebinding: the `Host` header has to name this machine. Read-only: GET and HEAD, nothing else, but for the
+paths of keys, which want a token.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from penstock.serve.io.answers import error_answer
+from penstock.serve.io.key_routes import KEYS_PATH
 
 __all__ = ["Guard", "is_loopback"]
 
@@ -65,7 +67,8 @@ class Guard:
                 "This port answers only to requests whose Host header names this machine, as in "
                 "http://127.0.0.1:8081 or http://localhost:8081; to serve others, bind the admin port to their network",
             )
-        if scope["method"] not in ("GET", "HEAD"):
+        is_changed_here = scope["method"] == "POST" and (scope["path"] + "/").startswith(f"{KEYS_PATH}/")
+        if scope["method"] not in ("GET", "HEAD") and not is_changed_here:
             answer = error_answer(405, f"The admin port is read-only: {scope['method']} is not served, GET is")
             answer.headers["allow"] = "GET, HEAD"
             return answer

@@ -19,7 +19,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from penstock.serve.histogram import Histogram
-from penstock.serve.platform import DiscoveryState, PlatformModel
+from penstock.serve.platform import DiscoveryState, PlatformModel, StoreState
 from penstock.serve.routing.endpoints import EndpointTable, Health
 from penstock.serve.state import fresh_sample
 from penstock.serve.tally import ModelTally
@@ -53,12 +53,14 @@ class MetricsPage:
         now: Callable[[], float],
         connections: Callable[[], int],
         discovery: Callable[[], DiscoveryState | None] = lambda: None,
+        store: Callable[[], StoreState | None] = lambda: None,
     ) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._registry)
         self._registry.register(_TrafficCollector(telemetry))
         self._registry.register(_FleetCollector(telemetry, table, now, connections))
         self._registry.register(_DiscoveryCollector(discovery, now))
+        self._registry.register(_StoreCollector(store, now))
 
     def render(self) -> bytes:
         """The page, in Prometheus' text format."""
@@ -191,6 +193,41 @@ class _DiscoveryCollector(Collector):
             ("failures", "Tries to hear of endpoints that failed.", state.failures_total),
         ):
             yield CounterMetricFamily(f"penstock_discovery_{name}_total", words, value)
+
+
+class _StoreCollector(Collector):
+    """How well the gateway knows the keys of its store; nothing where there is none."""
+
+    def __init__(self, store: Callable[[], StoreState | None], now: Callable[[], float]) -> None:
+        self._store = store
+        self._now = now
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: names are known only to `collect`."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        state = self._store()
+        if state is None:
+            return
+        yield GaugeMetricFamily(
+            "penstock_store_connected", "1 while changes of keys are heard.", float(state.is_connected)
+        )
+        if state.read_at:
+            silence_s = max(0.0, self._now() - state.read_at)
+            yield GaugeMetricFamily(
+                "penstock_store_silence_seconds", "Time since the store of keys was last read.", silence_s
+            )
+        yield GaugeMetricFamily("penstock_store_keys", "Valid keys of the store.", state.keys)
+        yield GaugeMetricFamily(
+            "penstock_store_snapshot_failed",
+            "1 while the keys can't be kept for a start without the store.",
+            float(bool(state.snapshot_error)),
+        )
+        yield CounterMetricFamily("penstock_store_changes_total", "Changes of keys taken.", state.changes_total)
+        yield CounterMetricFamily(
+            "penstock_store_failures_total", "Tries to read the store that failed.", state.failures_total
+        )
 
 
 class _FleetCollector(Collector):

@@ -1,0 +1,90 @@
+"""`penstock keys` and `penstock tenants`: who may call, with which keys, in the file and in the store.
+
+Works on the store itself, so it needs no running gateway; those that run take a change within a second.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from penstock.cli.output import Output, OutputOption
+
+__all__ = ["register"]
+
+_Option = typer.Option
+_File = Annotated[str, typer.Argument(metavar="FILE", help="Fleet file.")]
+_Id = Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `keys list` shows it. Never the key.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds `keys` and `tenants` to the command line."""
+    keys = typer.Typer(help="Make, list, rotate and revoke the keys of a fleet's store.", no_args_is_help=True)
+    for command in (create, rotate, revoke):
+        keys.command()(command)
+    keys.command("list")(list_)
+    app.add_typer(keys, name="keys")
+    tenants = typer.Typer(help="Who may call: the tenants of the file and of the store.", no_args_is_help=True)
+    tenants.command("list")(list_tenants)
+    app.add_typer(tenants, name="tenants")
+
+
+def create(
+    file: _File,
+    *,
+    tenant: Annotated[str, _Option(metavar="NAME", help="Whose key it is; a new name makes a new tenant.")],
+    name: Annotated[str, _Option(metavar="NAME", help="What it is called in logs and reports, as in `laptop`.")],
+    models: Annotated[
+        list[str] | None, _Option("--models", "--model", metavar="NAME", help="Only these models; repeatable.")
+    ] = None,
+    expires: Annotated[
+        str | None, _Option(metavar="WHEN", help="`90d`, `2027-01-31` or RFC 3339. Default: it does not.")
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Make a key. It is printed once, on stdout, and kept nowhere: the store has its SHA-256."""
+    from penstock.cli.keys_run import KeyAsk, run_create  # noqa: PLC0415 — start-up time
+
+    asked = [part.strip() for words in models or () for part in words.split(",")]
+    run_create(file, KeyAsk(tenant=tenant, name=name, models=tuple(asked) or None, expires=expires), output)
+
+
+def list_(
+    file: _File,
+    *,
+    tenant: Annotated[str | None, _Option(metavar="NAME", help="Only this tenant's.")] = None,
+    ended: Annotated[bool, _Option("--all", help="Revoked and expired ones too.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List keys, those of the file too, without the keys."""
+    from penstock.cli.keys_run import run_list  # noqa: PLC0415 — start-up time
+
+    run_list(file, tenant=tenant, shows_ended=ended, output=output)
+
+
+def rotate(
+    file: _File,
+    key_id: _Id,
+    *,
+    overlap: Annotated[str, _Option(metavar="SPAN", help="How long the old key stays valid: `1h`, `7d`, `0`.")] = "24h",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Put a new key in the place of another. It is printed once; the old one ends after the overlap."""
+    from penstock.cli.keys_run import run_rotate  # noqa: PLC0415 — start-up time
+
+    run_rotate(file, key_id, overlap=overlap, output=output)
+
+
+def revoke(file: _File, key_id: _Id, *, output: OutputOption = Output.TABLE) -> None:
+    """End a key at once, for good. Requests that have begun with it finish."""
+    from penstock.cli.keys_run import run_revoke  # noqa: PLC0415 — start-up time
+
+    run_revoke(file, key_id, output=output)
+
+
+def list_tenants(file: _File, *, output: OutputOption = Output.TABLE) -> None:
+    """List tenants with how many valid keys they have in the file and in the store."""
+    from penstock.cli.keys_run import run_tenants  # noqa: PLC0415 — start-up time
+
+    run_tenants(file, output=output)
