@@ -118,6 +118,15 @@ def test_a_fleet_is_ready_when_its_controller_says_so_of_this_generation() -> No
     assert state(fleet(1))[0] == "waiting"
 
 
+def test_a_fleet_that_is_being_applied_is_not_ready_however_much_serves() -> None:
+    facts = [condition("Applied", "False", "Blocked", "another owns a field"), condition("Ready")]
+    fleet = live("Fleet", api_version="penstock.dev/v1alpha1", status={"observedGeneration": 2, "conditions": facts})
+
+    found = readiness(fleet, Surroundings())
+
+    assert (found.state, found.reason) == ("waiting", "Blocked: another owns a field")
+
+
 def test_a_definition_is_ready_when_it_is_established_and_a_namespace_while_it_lives() -> None:
     established = {"conditions": [condition("Established")]}
 

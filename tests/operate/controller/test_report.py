@@ -49,6 +49,8 @@ def test_what_was_observed_is_told_with_the_generation_that_it_is_about() -> Non
         (Phase.APPLIED, seen(row("a")), "True", "True", "True"),
         (Phase.APPLIED, seen(row("a", 0, 1)), "True", "True", "False"),
         (Phase.APPLYING, None, "True", "False", "False"),
+        (Phase.APPLYING, seen(row("a")), "True", "False", "False"),
+        (Phase.APPLYING, seen(), "True", "False", "False"),
         (Phase.BLOCKED, seen(row("a")), "True", "False", "True"),
         (Phase.REFUSED, seen(row("a")), "False", "False", "True"),
         (Phase.APPLIED, seen(row("a"), storage=("PersistentVolumeClaim m: waiting: x",)), "True", "True", "False"),

@@ -209,9 +209,11 @@ def _autoscaler(obj: Object) -> Readiness:
 
 
 def _conditioned(obj: Object, kind: str, unsaid: str) -> Readiness:
-    fact = conditions(obj).get(kind, {})
+    facts = conditions(obj)
     if obj["kind"] == "Fleet" and _is_behind(obj):
         return Readiness(state="waiting", reason="the controller has not taken the change in")
+    is_open = obj["kind"] == "Fleet" and facts.get("Applied", {}).get("status") == "False"
+    fact = facts.get("Applied" if is_open else kind, {})
     if fact.get("status") == "True":
         return _READY
     words = ": ".join(filter(None, (str(fact.get("reason", "")), str(fact.get("message", "")))))

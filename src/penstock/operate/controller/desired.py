@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from penstock.errors import UsageError
 from penstock.facts import Architecture
 from penstock.operate.apply.bundle import is_controllers
-from penstock.operate.apply.objects import Object, at
+from penstock.operate.apply.objects import Object, Ref, at, ref_of
 from penstock.operate.scaling import Policy, policies_of
 from penstock.plan.manifests import Bundle, Manifest, Wave, emit
 from penstock.plan.manifests.render import render, settle
@@ -36,6 +36,8 @@ class Desired:
     fleet: Fleet | None = None
     bundle: Bundle | None = None
     """Everything but what the controller itself needs: whoever applied the Fleet made that."""
+    spared: tuple[Ref, ...] = ()
+    """The Fleet itself and what the controller needs: not made here, and never taken for a leftover."""
     names: dict[str, str] | None = None
     """Models by the names of their objects."""
     policies: Mapping[str, Policy] = field(default_factory=dict)
@@ -58,9 +60,11 @@ def desired_of(obj: Object, *, architecture_of: Callable[[str], Architecture]) -
         return Desired(problems=tuple(f"{dotted(found.at)}: {found.message}" for found in settled.findings))
     rendered = render(settled.site)
     kept = tuple(_owned(manifest, obj) for manifest in rendered.manifests if not is_controllers(manifest))
+    own = (manifest.object for manifest in rendered.manifests if is_controllers(manifest))
+    spared = (ref_of(obj), *(ref_of(each) for each in own))
     names = {name: model for model, name in settled.site.names.items()}
     bundle = replace(rendered, manifests=kept)
-    return Desired(fleet=fleet, bundle=bundle, names=names, policies=policies_of(settled.site))
+    return Desired(fleet=fleet, bundle=bundle, spared=spared, names=names, policies=policies_of(settled.site))
 
 
 def _file_of(obj: Object) -> Object:

@@ -55,5 +55,10 @@ def status_of(fleet: Object, outlook: Outlook, seen: FleetStatus | None, *, now:
         {"type": type_, "status": "True" if is_so else "False", "reason": reason, "message": words}
         for type_, is_so, reason, words in rows
     ]
+    observed = status["conditions"]
+    is_serving = all(fact["status"] == "True" for fact in observed)
+    if outlook.phase is Phase.APPLYING and is_serving:  # what serves is not yet what the Fleet asks for
+        fact = {"type": "Ready", "status": "False", "reason": str(outlook.phase), "message": message}
+        observed = [timed(fact, outlook.generation, now, fleet)]
     own = [timed(fact, outlook.generation, now, fleet) for fact in facts]
-    return {**status, "conditions": [*own, *status["conditions"]]}
+    return {**status, "conditions": [*own, *observed]}

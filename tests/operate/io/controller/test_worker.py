@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from operate.controller.fleets import TEXT
 from operate.io.controller.running import cluster_with_fleet, condition, controlled, fleet_in, until
 from operate.io.kubernetes.clusters import T0, run
+from penstock.facts import find_model
+from penstock.operate.apply.bundle import applied_bundle
 from penstock.operate.testing import Cluster
+from penstock.plan.manifests.render import render, settle
+from penstock.spec.loader import load_fleet
 
 
 def deployment(cluster: Cluster, name: str = "f-chat") -> dict[str, Any] | None:
@@ -34,6 +39,26 @@ def test_a_fleet_that_is_as_it_should_be_is_not_written() -> None:
 
         writes = [r for r in server.requests[first:] if r.method != "GET" and "dryRun" not in str(r)]
         assert [r for r in writes if "/status" not in r.path] == []
+
+    run(work)
+
+
+def test_the_fleet_and_what_its_controller_needs_are_no_leftovers() -> None:
+    """They carry the fleet's label and our field manager, as `penstock apply` made them."""
+
+    async def work() -> None:
+        cluster = cluster_with_fleet()
+        text = TEXT.replace("{name: f}", "{name: f, namespace: ai}") + "  kubernetes: {controller: true}\n"
+        site = settle(load_fleet(text, "f"), text, architecture_of=find_model).site
+        assert site is not None
+        cluster.delete("penstock.dev/v1alpha1", "Fleet", "f", "ai")
+        for obj in applied_bundle(site, render(site)).objects:
+            cluster.apply(obj, manager="penstock")
+        async with controlled(cluster) as (server, _):
+            await until(cluster, lambda: is_ready(cluster))
+
+        assert [r.path for r in server.requests if r.method == "DELETE"] == []
+        assert deployment(cluster, "f-controller") is not None
 
     run(work)
 

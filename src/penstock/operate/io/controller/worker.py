@@ -248,7 +248,7 @@ class Worker:
 
 def _target(name: str, namespace: str, desired: Desired) -> Target:
     assert desired.bundle is not None
-    return Target(fleet=name, namespace=namespace, bundle=desired.bundle)
+    return Target(fleet=name, namespace=namespace, bundle=desired.bundle, spared=desired.spared)
 
 
 def _problem_words(plan: ApplyPlan) -> str:

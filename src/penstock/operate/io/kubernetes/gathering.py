@@ -63,6 +63,8 @@ class Target:
     bundle: Bundle
     passes_controller: bool = False
     """The cluster's controller makes the rest from the Fleet object: what it made is not ours to prune."""
+    spared: tuple[Ref, ...] = ()
+    """What is the fleet's too and somebody else applies: never pruned."""
 
     @property
     def user(self) -> str:
@@ -89,7 +91,7 @@ async def plan_apply(api: KubeApi, target: Target, options: Options) -> ApplyPla
     known = {ref_of(obj): obj for obj in observed}
     going: list[Step] = []
     if not target.passes_controller:
-        going = leftovers(observed, refs, fleet=target.fleet, user=target.user, options=options)
+        going = leftovers(observed, (*refs, *target.spared), fleet=target.fleet, user=target.user, options=options)
     pruned = {step.ref for step in going if step.action is Action.PRUNE}
     scalers = scaled_by([*(obj for obj, _ in wanted), *(obj for obj in observed if ref_of(obj) not in pruned)])
     gate = asyncio.Semaphore(AT_ONCE)
