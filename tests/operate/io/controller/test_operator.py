@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import Any
 
@@ -15,7 +16,8 @@ from operate.io.scaling.fake_gateways import gateways
 from operate.io.scaling.keda import keda
 from penstock.operate.io.scaling import Beat
 from penstock.operate.testing import Cluster
-from penstock.spec.crd import fleet_resource
+from penstock.operate.testing.io.server import ApiServer
+from penstock.spec.crd import fleet_crd, fleet_resource
 from penstock.spec.loader import load_fleet
 
 
@@ -33,6 +35,12 @@ def change_fleet(cluster: Cluster, **fields: Any) -> None:
     cluster.update(fleet, now=T0)
 
 
+async def until_asked(server: ApiServer) -> None:
+    """Until the controller has asked for Fleets and was told that there are none."""
+    while not any(r.path == "/apis/penstock.dev/v1alpha1" and r.code == 404 for r in server.requests):  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
+
 def test_a_fleet_is_made_and_told() -> None:
     async def work() -> None:
         cluster = cluster_with_fleet()
@@ -41,6 +49,32 @@ def test_a_fleet_is_made_and_told() -> None:
 
         summary = fleet_in(cluster)["status"]["summary"]
         assert (summary["models"], summary["ready"], summary["rollout"]) == ("chat", "1/1", "complete")
+
+    run(work)
+
+
+def test_it_may_start_before_the_cluster_knows_what_a_fleet_is() -> None:
+    async def work() -> None:
+        cluster = cluster_with_fleet()
+        cluster.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", "fleets.penstock.dev")
+        async with controlled(cluster) as (server, _):
+            await until_asked(server)
+            cluster.create(fleet_crd())
+            cluster.create(
+                {key: fleet[key] for key in ("apiVersion", "kind", "spec")}
+                | {"metadata": {"name": "f", "namespace": "ai"}}
+            )
+            await until(cluster, lambda: is_ready(cluster))
+
+    run(work)
+
+
+def test_it_ends_while_it_waits_for_the_definition() -> None:
+    async def work() -> None:
+        cluster = cluster_with_fleet()
+        cluster.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", "fleets.penstock.dev")
+        async with controlled(cluster) as (server, _):
+            await until_asked(server)
 
     run(work)
 

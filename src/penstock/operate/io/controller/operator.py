@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import kopf
 
 from penstock.facts import Architecture
+from penstock.operate.apply.failures import ApiFailure
 from penstock.operate.apply.objects import FLEET_LABEL, Object, labels
 from penstock.operate.apply.port import KubeApi
 from penstock.operate.io.controller.health import Counts, health_app
@@ -78,18 +79,35 @@ class Controller:
                 await self.scaler.start(*scaler_at)
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                hearing = tasks.create_task(self._ears.listen(self._registry(), _settings(), self._namespace))
+                hearing = tasks.create_task(self._hear())
                 stopping = tasks.create_task(stop.wait())
                 await asyncio.wait([hearing, stopping], return_when=asyncio.FIRST_COMPLETED)
                 stopping.cancel()
                 for end in self._ends.values():
                     end.set()
                 self._ears.close()
+                if not self._ears.is_listening:
+                    hearing.cancel()
         finally:
             self._ears.close()
             if self.scaler is not None:
                 await self.scaler.stop()
             await server.stop()
+
+    async def _hear(self) -> None:
+        """Watches as soon as the cluster knows what a Fleet is: kopf would never look again."""
+        is_told = False
+        while True:
+            try:
+                await self._api.resource("penstock.dev/v1alpha1", "Fleet")
+            except ApiFailure as failure:
+                if not is_told:
+                    log.warning("no fleet can be watched yet, tried again: %s", failure.message)
+                is_told = True
+                await asyncio.sleep((self._pace or Pace()).first)
+            else:
+                break
+        await self._ears.listen(self._registry(), _settings(), self._namespace)
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -179,6 +197,7 @@ class _Ears:
     def __init__(self) -> None:
         self._ready = threading.Event()
         self._stop = threading.Event()
+        self.is_listening = False
 
     def is_ready(self) -> bool:
         """Whether everything is watched."""
@@ -203,6 +222,7 @@ class _Ears:
                 )
             )
 
+        self.is_listening = True
         await asyncio.to_thread(work)
 
 
