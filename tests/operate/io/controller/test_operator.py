@@ -60,10 +60,7 @@ def test_it_may_start_before_the_cluster_knows_what_a_fleet_is() -> None:
         async with controlled(cluster) as (server, _):
             await until_asked(server)
             cluster.create(fleet_crd())
-            cluster.create(
-                {key: fleet[key] for key in ("apiVersion", "kind", "spec")}
-                | {"metadata": {"name": "f", "namespace": "ai"}}
-            )
+            cluster.create(fleet_resource(load_fleet(TEXT, "f"), "ai"))
             await until(cluster, lambda: is_ready(cluster))
 
     run(work)
