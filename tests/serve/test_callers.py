@@ -7,9 +7,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.serve.callers import with_store_keys
+from penstock.serve.callers import tenants_shown, with_store_keys
 from penstock.serve.config import digest_key
 from penstock.serve.keys import KeyRecord, KeyRequest, new_record, standing
+from penstock.spec import TenantSpec
 from serve.gateways import KEY, config
 
 STORED = "a-key-of-the-store"
@@ -71,3 +72,13 @@ def test_calls_without_a_key_go_on_where_the_file_says_so_and_nowhere_else() -> 
 
     assert with_store_keys(meant, [record()], has_keys=True, now=1).is_anonymous_served
     assert not with_store_keys(config(), [], has_keys=False, now=1).is_anonymous_served
+
+
+def test_tenants_are_those_of_the_file_and_then_those_of_the_store_with_their_valid_keys() -> None:
+    tenant = TenantSpec.model_validate({"name": "zeta", "keys": [{"value": "long-enough"}], "models": ["chat"]})
+    records = [record(tenant="beta"), record(tenant="beta"), record(tenant="zeta"), replace(record(), revoked=1)]
+
+    assert [tuple(row.values()) for row in tenants_shown([tenant], records, 1)] == [
+        ("zeta", 1, 1, ["chat"]),
+        ("beta", 0, 2, None),
+    ]

@@ -143,7 +143,7 @@ class FrontDoor:
             discovery=discovery,
             store=lambda: self.store,
         )
-        keys = key_routes(self._desk, lambda: self.loaded.admin_token)
+        keys = key_routes(self._desk, lambda: self.loaded.admin_token, lambda: self.loaded.fleet.spec.gateway.tenants)
         app = admin_app(self._source, dashboard_routes(), keys)
         self._admin = AdminServer(app, loaded.config.admin_host, loaded.config.admin_port)
 

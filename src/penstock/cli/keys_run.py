@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from penstock.cli.files import read_text
 from penstock.cli.key_store import open_desk, store_password, store_place
 from penstock.cli.output import Output, print_json, print_table, print_text, say, warn
+from penstock.serve.callers import tenants_shown
 from penstock.serve.key_times import parse_expiry, parse_span
-from penstock.serve.keys import KeyRecord, KeyRequest, Standing, record_shown, standing
+from penstock.serve.keys import KeyRecord, KeyRequest, Standing, record_shown
 from penstock.spec import Fleet
 from penstock.spec.loader import load_fleet
 
@@ -102,19 +103,7 @@ def run_tenants(file: str, *, output: Output) -> None:
         PenstockError: the store is away.
     """
     fleet, desk = _open(file)
-    now = time.time()
-    records = [r for r in asyncio.run(desk.records()) if standing(r, now) is Standing.VALID]
-    in_file = {tenant.name: tenant for tenant in fleet.spec.gateway.tenants}
-    names = [*in_file, *sorted({r.tenant for r in records} - in_file.keys())]
-    rows = [
-        {
-            "tenant": name,
-            "keys_in_file": len(in_file[name].keys) if name in in_file else 0,
-            "keys_in_store": sum(r.tenant == name for r in records),
-            "models": in_file[name].models if name in in_file else None,
-        }
-        for name in names
-    ]
+    rows = tenants_shown(fleet.spec.gateway.tenants, asyncio.run(desk.records()), time.time())
     if output is Output.JSON:
         print_json({"tenants": rows})
         return

@@ -86,6 +86,7 @@ PATHS = [
     ("POST", "/api/v1/keys"),
     ("POST", "/api/v1/keys/key_1/rotate"),
     ("POST", "/api/v1/keys/key_1/revoke"),
+    ("GET", "/api/v1/tenants"),
 ]
 
 
@@ -136,9 +137,12 @@ def test_who_shows_it_makes_rotates_revokes_and_lists() -> None:
             status, listed = await ask(session, "GET", "/api/v1/keys")
             assert (status, [k["id"] for k in listed["keys"]]) == (200, [RECORD.id])
             assert RECORD.digest.hex() not in str(listed)
+            _, listed = await ask(session, "GET", "/api/v1/tenants")
+            row = {"tenant": "acme", "keys_in_file": 0, "keys_in_store": 1, "models": None}
+            assert listed == {"tenants": [row]}
         expires = 4_102_444_800  # 2100-01-01 in Unix seconds
         request = KeyRequest(tenant="acme", name="laptop", models=("chat",), expires=expires)
-        assert desk.asked == [request, ("key_1", 3600), ("key_1", 86_400), "key_1", "records"]
+        assert desk.asked == [request, ("key_1", 3600), ("key_1", 86_400), "key_1", "records", "records"]
 
     run(main())
 

@@ -4,6 +4,7 @@
     POST /api/v1/keys                {"tenant", "name", "models"?, "expires"?} -> the key, once
     POST /api/v1/keys/ID/rotate      {"overlap"?} -> the key that takes its place, once
     POST /api/v1/keys/ID/revoke
+    GET  /api/v1/tenants             who may call, in the file and in the store
 
 The port has no login, so each of these wants `Authorization: Bearer TOKEN`; where the fleet file names no token nobody
 has one, and all answer 403. A page of another site can't send that header, so a browser can't be made to.
@@ -14,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import orjson
@@ -23,15 +24,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from penstock.errors import PenstockError, UsageError
+from penstock.serve.callers import tenants_shown
 from penstock.serve.io.answers import error_answer, json_answer
 from penstock.serve.key_times import parse_expiry, parse_span
 from penstock.serve.keys import OVERLAP_S, KeyRecord, KeyRequest, record_shown
+from penstock.spec import TenantSpec
 
 __all__ = ["KEYS_PATH", "Desk", "Made", "key_routes"]
 
 KEYS_PATH = "/api/v1/keys"
 BODY_BYTES_MAX = 16_384
 """Room for the names of a fleet's models."""
+
+
+_Answer = Callable[[Request], Awaitable[Response]]
 
 
 class Made(Protocol):
@@ -62,29 +68,24 @@ class _Refused(Exception):
         self.status = status
 
 
-def key_routes(desk: Callable[[], Desk], token: Callable[[], bytes | None]) -> list[Route]:
-    """The routes. `token` gives the SHA-256 of the admin token; None where the fleet file names none."""
+def key_routes(
+    desk: Callable[[], Desk],
+    token: Callable[[], bytes | None],
+    tenants: Callable[[], Sequence[TenantSpec]] = tuple,
+) -> list[Route]:
+    """The routes. `token` gives the SHA-256 of the admin token, None where the fleet file names none; `tenants` those
+    of the file."""
 
-    def guarded(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-        async def checked(request: Request) -> Response:
-            try:
-                _check(request, token())
-                return await answer(request)
-            except _Refused as refusal:
-                response = error_answer(refusal.status, str(refusal))
-                if refusal.status == 401:
-                    response.headers["www-authenticate"] = "Bearer"
-                return response
-            except UsageError as error:
-                return error_answer(400, str(error))
-            except PenstockError as error:
-                return error_answer(503, str(error))
-
-        return checked
+    def guarded(answer: _Answer) -> _Answer:
+        return _guarded(answer, token)
 
     async def listed(request: Request) -> Response:
         now = time.time()
         return json_answer({"keys": [record_shown(r, now) for r in await desk().records()]}, request=request)
+
+    async def list_tenants(request: Request) -> Response:
+        rows = tenants_shown(tenants(), await desk().records(), time.time())
+        return json_answer({"tenants": rows}, request=request)
 
     async def create(request: Request) -> Response:
         body = await _body(request, {"tenant", "name", "models", "expires"})
@@ -110,9 +111,30 @@ def key_routes(desk: Callable[[], Desk], token: Callable[[], bytes | None]) -> l
     return [
         Route(KEYS_PATH, guarded(listed), methods=["GET"]),
         Route(KEYS_PATH, guarded(create), methods=["POST"]),
+        Route("/api/v1/tenants", guarded(list_tenants), methods=["GET"]),
         Route(f"{KEYS_PATH}/{{key_id}}/rotate", guarded(rotate), methods=["POST"]),
         Route(f"{KEYS_PATH}/{{key_id}}/revoke", guarded(revoke), methods=["POST"]),
     ]
+
+
+def _guarded(answer: _Answer, token: Callable[[], bytes | None]) -> _Answer:
+    """The same for those who show the token; refusals and failures as JSON."""
+
+    async def checked(request: Request) -> Response:
+        try:
+            _check(request, token())
+            return await answer(request)
+        except _Refused as refusal:
+            response = error_answer(refusal.status, str(refusal))
+            if refusal.status == 401:
+                response.headers["www-authenticate"] = "Bearer"
+            return response
+        except UsageError as error:
+            return error_answer(400, str(error))
+        except PenstockError as error:
+            return error_answer(503, str(error))
+
+    return checked
 
 
 def _check(request: Request, token: bytes | None) -> None:

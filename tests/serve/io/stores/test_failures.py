@@ -40,7 +40,7 @@ def test_a_file_that_is_no_database_is_told_and_left_alone(tmp_path: Path) -> No
 def test_a_folder_in_the_way_is_told(tmp_path: Path) -> None:
     (tmp_path / "keys.db").mkdir()
 
-    assert "can't be reached: Is a directory" in failure("sqlite:keys.db", tmp_path).message
+    assert "can't be opened" in failure("sqlite:keys.db", tmp_path).message
 
 
 def test_a_writer_that_waits_in_vain_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,9 @@ def test_a_read_only_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "keys.db").chmod(0o400)
     tmp_path.chmod(0o500)
     try:
-        assert "Permission denied" in failure("sqlite:keys.db", tmp_path).message
+        assert asyncio.run(KeyStore(address("sqlite:keys.db", tmp_path), "demo").records()) == []
+        assert "is read-only" in failure("sqlite:keys.db", tmp_path).message
+        assert "can't be opened: Permission denied" in failure("sqlite:other.db", tmp_path).message
     finally:
         tmp_path.chmod(0o700)
 

@@ -62,7 +62,7 @@ class StoreAddress:
         Raises:
             OSError: it can't be made.
         """
-        if self.path is not None:
+        if self.path is not None and not self.path.exists():  # one on a read-only disk can be read
             self.path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 

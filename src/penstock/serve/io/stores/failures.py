@@ -45,11 +45,11 @@ def told(address: StoreAddress) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        what, hint = _words(error)
+        what, hint = _words(error, is_file=address.path is not None)
         raise PenstockError(f"The store {address.shown} {what}.", hint=hint) from error
 
 
-def _words(error: BaseException) -> tuple[str, str | None]:
+def _words(error: BaseException, *, is_file: bool) -> tuple[str, str | None]:
     for cause in _causes(error):
         code = getattr(cause, "sqlite_errorcode", None)
         if isinstance(code, int) and (code & 0xFF) in _SQLITE:
@@ -58,6 +58,8 @@ def _words(error: BaseException) -> tuple[str, str | None]:
             return _POSTGRESQL[state]
         if isinstance(cause, TimeoutError):
             return f"did not answer within {ANSWER_S:g} s", "check that it runs and can be reached from here"
+        if isinstance(cause, OSError) and is_file:
+            return f"can't be opened: {cause.strerror or cause}", "check the path, its owner and its disk"
         if isinstance(cause, OSError):
             return f"can't be reached: {cause.strerror or cause}", "check that it runs and can be reached from here"
     last = list(_causes(error))[-1]
