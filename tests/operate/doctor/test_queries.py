@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from operate.doctor.faults import read
 from penstock.operate.doctor import evidence_of_text
 from penstock.operate.doctor.queries import adapter_rules, queries_of, recorded
@@ -16,8 +18,9 @@ def test_queries_know_who_asks() -> None:
     assert queries[0].metrics == ["vllm:num_requests_running", "vllm:num_requests_waiting"]
 
 
-def test_a_panel_s_query_is_found_in_a_dashboard() -> None:
-    text = '{"panels": [{"panels": [{"targets": [{"refId": "A", "expr": "up"}]}]}]}'
+@pytest.mark.parametrize("target", ['{"refId": "A", "expr": "up"}', '{"expr": "up"}'])
+def test_a_panel_s_query_is_found_in_a_dashboard(target: str) -> None:
+    text = f'{{"panels": [{{"panels": [{{"targets": [{target}]}}]}}]}}'
     (resource,) = evidence_of_text(text, "a.json").resources
 
     assert [(q.asker, q.text) for q in queries_of(resource)] == [("panel", "up")]

@@ -75,7 +75,9 @@ def queries_of(resource: Resource) -> Iterator[Query]:
             asker: Asker = "alert" if node["alert"].text else "record"
             defines = node["alert"].text or node["record"].text
             yield Query(node=node["expr"], text=node["expr"].text, asker=asker, defines=defines)
-        elif node["expr"].text and (node["refId"] or node["legendFormat"] or node["datasource"]):
+        elif node["expr"].text and (
+            node["refId"] or node["legendFormat"] or node["datasource"] or "targets" in node.path
+        ):
             yield Query(node=node["expr"], text=node["expr"].text, asker="panel")
         elif node["serverAddress"].text and node["query"].text:  # a KEDA trigger in somebody's values
             yield Query(node=node["query"], text=node["query"].text, asker="keda")
