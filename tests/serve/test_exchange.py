@@ -99,7 +99,8 @@ class TestWholeAnswers:
         assert call.record.route == "/v2/rerank"
 
     def test_bytes_after_the_answer_are_dropped_and_the_connection_with_them(self) -> None:
-        for wire in (answer() + answer(), answer() + b"x", SSE_HEAD + chunk(DONE) + END + b"HTTP/1.1 200 OK\r\n\r\n"):
+        stream = SSE_HEAD + chunk(TOKEN + DONE) + END
+        for wire in (answer() + answer(), answer() + b"x", stream + b"HTTP/1.1 200 OK\r\n\r\n"):
             call = Call(core()).send().engine(wire).settled()
             assert call.client.is_whole
             assert call.outcome == ("ok", "")

@@ -22,7 +22,7 @@ CEILING_S = 30.0
 streams go on: then this one was preempted, which lasts until the engine has room for it again."""
 PROBE_S = 10.0
 """Seconds that a request waits for the first byte of an endpoint that had stalled and is tried again."""
-_EVENTS_MIN = 8
+_EVENTS_MIN = 3
 """Events of a stream from which its own pace is known."""
 _WEIGHT = 0.1
 """Weight of the latest stream in an endpoint's pace: the last ten or so count."""

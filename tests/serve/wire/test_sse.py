@@ -246,3 +246,29 @@ class TestFindUsage:
         assert not relay.has_error
         assert relay.usage is not None
         assert min(relay.usage[:2]) > 0
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [b"data: [DONE]\n\n"],
+        [b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":0}}\n\n', b"data: [DONE]\n\n"],
+        [b'data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}\n\n', b"data: [DONE]\n\n"],
+    ],
+)
+@pytest.mark.parametrize("is_joined", [False, True])
+@pytest.mark.parametrize("strips_usage", [False, True])
+def test_an_end_without_a_reason_is_held_back(events: list[bytes], is_joined: bool, strips_usage: bool) -> None:
+    relay = EventRelay(strips_usage=strips_usage, ends_in_choices=True)
+    out = b"".join(relay.feed(piece) for piece in ([b"".join(events)] if is_joined else events))
+    assert out == b"".join(e for e in events if b"delta" in e)
+    assert relay.fault == "ended the stream without a finish reason"
+
+
+def test_an_end_with_a_reason_goes_on_wherever_the_usage_stands() -> None:
+    last = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":0}}\n\n'
+    relay = EventRelay(strips_usage=False, ends_in_choices=True)
+    events = [last, usage, b"data: [DONE]\n\n"]
+    assert b"".join(relay.feed(e) for e in events) == b"".join(events)
+    assert relay.fault == ""

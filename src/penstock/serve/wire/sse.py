@@ -49,6 +49,8 @@ _LAST_EVENT = re.compile(
     rb"(?m)^(?:data: ?\[DONE\]|event: ?(?:" + _LAST_TYPES + rb')\b|data: ?\{"type": ?"(?:' + _LAST_TYPES + rb')")'
 )
 _FAULT = re.compile(rb'(?m)^data: ?\{(?:"type": ?"error", ?)?"error"|"finish_reason": ?"abort"')
+_FINISH = re.compile(rb'"finish_reason": ?"')
+_CLOSING = re.compile(rb'(?m)^data: ?(?:\[DONE\]|\{.*"choices":\[\])')
 _CLIENT_FAULT = re.compile(rb'"code": ?"?4\d\d\b|"type": ?"(?:BadRequest|NotFound|invalid_request)')
 _ERROR_EVENT = re.compile(rb'(?m)^(?:event: ?error\b|data: ?\{(?:"type": ?"error", ?)?"error")')
 
@@ -150,6 +152,9 @@ class EventRelay:
         self.is_progress = b"data:" in payload
         if ERROR_MARK in events or ABORT_MARK in events:
             events = self._up_to_fault(events)
+        is_closing = b"[DONE]" in events or b'"choices":[]' in events
+        if is_closing and self._ends_in_choices and not (self.fault or self.lets_faults_pass):
+            events = self._up_to_empty_end(events)
         if events:
             self._previous, self._tail = self._tail, events
             if USAGE_MARK in events:
@@ -166,6 +171,19 @@ class EventRelay:
         if _CLIENT_FAULT.search(events, start, _event_end(events, start)):
             return events
         self.fault = "dropped the request" if found[0].endswith(b'"abort"') else "failed"
+        self.said, self._carry = events[start:] + self._carry, b""
+        return events[:start]
+
+    def _up_to_empty_end(self, events: bytes) -> bytes:
+        """What comes before a usage chunk or `[DONE]` that nothing justifies: vLLM that is told to stop ends so what it
+        had not begun, without a word or a reason."""
+        last = self._previous + self._tail + events
+        closing = _CLOSING.search(events)
+        is_justified = _FINISH.search(last) if b'"finish_reason"' in last else b'"choices":[{' in last
+        if closing is None or is_justified or _ERROR_EVENT.search(last):
+            return events
+        self.fault = "ended the stream without a finish reason"
+        start = _events_end(events[: closing.start()], 0)
         self.said, self._carry = events[start:] + self._carry, b""
         return events[:start]
 
