@@ -215,6 +215,7 @@ CLAIMS = (
     _prose("PS333", "The tensor parallel size must equal the number of GPUs or the pod hangs."),
     _prose("PS334", "Mount /dev/shm because vLLM keeps its KV cache there."),
     _prose("PS335", "On CUDA out of memory lower gpu-memory-utilization."),
+    _prose("PS335", "No available memory for the cache blocks: lower gpu-memory-utilization."),
     _prose("PS345", "Install an NVIDIA driver version 550 or newer."),
     _prose("PS347", "ReadWriteMany is the most critical optimisation of all."),
     _prose("PS349", "Then compare output quality between the two models."),

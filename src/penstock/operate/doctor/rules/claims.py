@@ -146,7 +146,8 @@ RULES = (
         "PS335-oom-claim",
         "Not every out-of-memory error wants a lower gpu-memory-utilization",
         35,
-        r"\A(?=.*(?:out[- ]of[- ]memory|\boom\b|memory error|memory runs? out|crash)).*?(?:"
+        r"\A(?=.*(?:out[- ]of[- ]memory|\boom\b|memory error|memory runs? out|available memory"
+        r"|cache blocks|crash)).*?(?:"
         r"\b(?:lower|reduce|decrease|drop)\b.*\bgpu[-_ ]memory[-_ ]utili[sz]ation|gpu[-_"
         r" ]memory[-_ ]utili[sz]ation\b.*\b(?:lower|reduce|decrease)d?\b)",
         "says to lower gpu-memory-utilization when memory runs out",
