@@ -8,6 +8,7 @@ import pytest
 
 from operate.preflight.clusters import asked, bundle, deployment, site, storage_class
 from penstock.operate.preflight import Status, secrets_of
+from plan.manifests.sites import CHAT, DATABASE, bundle_of
 
 
 def claim(mode: str, **spec: Any) -> dict[str, Any]:
@@ -35,6 +36,12 @@ def test_every_secret_that_pods_read_is_looked_for() -> None:
         "keys": frozenset({"a"}),
         "registry": frozenset(),
     }
+
+
+def test_secrets_of_the_gateways_store_and_its_admin_token_are_looked_for() -> None:
+    wanted = secrets_of(bundle_of(CHAT + DATABASE))
+
+    assert wanted == {"db": frozenset({"ca.crt", "password"}), "demo-env": frozenset({"ADMIN_TOKEN"})}
 
 
 def test_a_secret_that_the_fleet_makes_is_not_missed() -> None:

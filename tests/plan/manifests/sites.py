@@ -12,7 +12,7 @@ from penstock.spec import ClusterSpec
 from penstock.spec.base import Finding
 from penstock.spec.loader import load_fleet
 
-__all__ = ["CHAT", "OPEN", "TENANT", "bundle_of", "findings_of", "found", "site_from"]
+__all__ = ["CHAT", "DATABASE", "OPEN", "TENANT", "bundle_of", "findings_of", "found", "site_from"]
 
 CHAT = """\
   models:
@@ -23,6 +23,13 @@ TENANT = """\
   gateway:
     tenants:
       - {name: acme, keys: [{valueFrom: {secretKeyRef: {name: keys, key: acme}}}]}
+"""
+DATABASE = """\
+  gateway:
+    adminTokenFrom: {env: ADMIN_TOKEN}
+    store:
+      url: postgresql://penstock@db.example:6432/penstock?sslmode=verify-full&sslrootcert=/etc/penstock/secrets/db/ca.crt
+      passwordFrom: {secretKeyRef: {name: db, key: password}}
 """
 
 

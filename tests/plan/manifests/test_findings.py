@@ -8,13 +8,17 @@ from penstock.facts import find_model
 from penstock.plan.manifests.findings import TEXT_BYTES_MAX, is_namespace
 from penstock.plan.manifests.render import settle
 from penstock.spec.loader import load_fleet
-from plan.manifests.sites import CHAT, OPEN, findings_of
+from plan.manifests.sites import CHAT, DATABASE, OPEN, findings_of
 
 
 def test_a_gateway_open_to_all_is_refused_unless_it_is_meant() -> None:
     assert [finding.at for finding in findings_of(CHAT)] == [("spec", "gateway")]
     assert "anonymous: true" in (findings_of(CHAT)[0].hint or "")
     assert findings_of(CHAT + OPEN) == []
+
+
+def test_a_gateway_whose_keys_are_all_in_a_store_is_not_open() -> None:
+    assert findings_of(CHAT + DATABASE) == []
 
 
 @pytest.mark.parametrize(

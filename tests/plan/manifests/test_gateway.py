@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from penstock.plan.manifests.gateway import drain_s, gateway_notes, grace_s, render_gateway
-from plan.manifests.sites import CHAT, OPEN, TENANT, found, site_from
+from plan.manifests.sites import CHAT, DATABASE, OPEN, TENANT, found, site_from
 
 SCALE = "  gateway: {auth: {anonymous: true}, scale: {%s}, timeouts: {drainS: %s}}\n"
 
@@ -113,6 +115,39 @@ def test_keys_from_the_environment_come_from_a_secret_of_the_fleet() -> None:
     env = _pod(spec)["containers"][0]["env"]  # type: ignore[index]
 
     assert {"name": "A_KEY", "valueFrom": {"secretKeyRef": {"name": "demo-env", "key": "A_KEY"}}} in env
+
+
+def test_the_token_and_the_password_come_as_keys_do() -> None:
+    pod: Any = _pod(CHAT + DATABASE)
+    volume = next(v for v in pod["volumes"] if v["name"] == "configuration")["projected"]
+
+    items = [{"key": key, "path": f"secrets/db/{key}"} for key in ("ca.crt", "password")]
+    assert volume["sources"][1:] == [{"secret": {"name": "db", "items": items}}]
+    token = {"name": "ADMIN_TOKEN", "valueFrom": {"secretKeyRef": {"name": "demo-env", "key": "ADMIN_TOKEN"}}}
+    assert token in pod["containers"][0]["env"]
+
+
+def test_what_is_known_of_a_store_outlives_the_process_and_without_a_store_there_is_nothing_to_keep() -> None:
+    pod: Any = _pod(CHAT + DATABASE)
+    (container,) = pod["containers"]
+
+    folder = next(v["value"] for v in container["env"] if v["name"] == "PENSTOCK_STATE_DIR")
+    mount = next(m for m in container["volumeMounts"] if m["mountPath"] == folder)
+    assert not mount.get("readOnly")
+    assert "emptyDir" in next(v for v in pod["volumes"] if v["name"] == mount["name"])
+    plain: Any = _pod()
+    assert "PENSTOCK_STATE_DIR" not in str(plain)
+    assert {v["name"] for v in plain["volumes"]} == {"configuration", "tmp"}
+
+
+def test_another_store_restarts_the_pods_because_it_is_opened_at_the_start() -> None:
+    annotations = [
+        found(render_gateway(site_from(CHAT + text)), "Deployment")["spec"]["template"]["metadata"]["annotations"]
+        for text in (DATABASE, DATABASE.replace("db.example", "db2.example"), DATABASE.replace("password}", "pass}"))
+    ]
+
+    assert annotations[0] != annotations[1]
+    assert annotations[0] == annotations[2]
 
 
 def test_the_file_is_carried_as_it_was_read() -> None:

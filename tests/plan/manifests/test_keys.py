@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.plan.manifests.keys import keys_by_secret, keys_from_env
-from plan.manifests.sites import CHAT, findings_of, site_from
+from plan.manifests.sites import CHAT, DATABASE, findings_of, site_from
 
 
 def _tenant(key: str) -> str:
@@ -25,6 +25,38 @@ def test_keys_are_gathered_by_secret_once_each() -> None:
 
     assert keys_by_secret(fleet) == {"one": ["z"], "two": ["x", "y"]}
     assert keys_from_env(fleet) == ["B_KEY"]
+
+
+def test_the_stores_password_its_certificate_and_the_admin_token_are_read_as_keys_are() -> None:
+    """The certificate is named by its path alone: what lies below the folder of Secrets is that Secret's key."""
+    fleet = site_from(CHAT + DATABASE).fleet
+
+    assert keys_by_secret(fleet) == {"db": ["ca.crt", "password"]}
+    assert keys_from_env(fleet) == ["ADMIN_TOKEN"]
+
+
+@pytest.mark.parametrize("file", ["/etc/ssl/db.pem", "/etc/penstock/secrets/db", "/etc/penstock/secrets/DB/../ca"])
+def test_a_certificate_elsewhere_is_no_secret(file: str) -> None:
+    text = CHAT + DATABASE.replace("/etc/penstock/secrets/db/ca.crt", file)
+
+    assert keys_by_secret(site_from(text).fleet) == {"db": ["password"]}
+
+
+@pytest.mark.parametrize(
+    ("named", "instead", "at"),
+    [
+        ("name: db", "name: Not A Name", ("store", "passwordFrom", "secretKeyRef", "name")),
+        ("env: ADMIN_TOKEN", "env: ADMIN TOKEN", ("adminTokenFrom", "env")),
+        ("env: ADMIN_TOKEN", "env: HOME", ("adminTokenFrom", "env")),
+        ("env: ADMIN_TOKEN", "env: PENSTOCK_STATE_DIR", ("adminTokenFrom", "env")),
+    ],
+)
+def test_names_of_the_token_and_the_password_are_checked_at_their_places(
+    named: str, instead: str, at: tuple[str, ...]
+) -> None:
+    findings = findings_of(CHAT + DATABASE.replace(named, instead))
+
+    assert [finding.at for finding in findings] == [("spec", "gateway", *at)]
 
 
 def test_a_key_in_clear_text_is_refused_at_its_place_without_being_printed() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.plan.manifests.network import render_network
-from plan.manifests.sites import CHAT, OPEN, site_from
+from plan.manifests.sites import CHAT, DATABASE, OPEN, site_from
 
 Policies = list[dict[str, Any]]
 
@@ -123,6 +123,26 @@ def test_engines_elsewhere_are_reached_where_the_file_says_they_are() -> None:
 
     assert {"to": [{"ipBlock": {"cidr": "10.1.2.3/32"}}], "ports": [{"port": 9000, "protocol": "TCP"}]} in blocks
     assert {"ports": [{"port": 9001, "protocol": "TCP"}]} in blocks
+
+
+def test_the_gateway_alone_reaches_the_store_on_its_port() -> None:
+    policies = _policies(CHAT + DATABASE)
+
+    assert _may(policies, "Egress", GATEWAY, None, 6432)
+    assert not _may(policies, "Egress", ENGINE, None, 6432)
+    assert not _may(_policies(), "Egress", GATEWAY, None, 6432)
+
+
+def test_a_store_without_a_port_is_on_the_one_of_postgresql() -> None:
+    assert _may(_policies(CHAT + DATABASE.replace(":6432", "")), "Egress", GATEWAY, None, 5432)
+    assert not _may(_policies(), "Egress", GATEWAY, None, 5432)
+
+
+def test_a_store_with_an_address_is_reached_there_alone() -> None:
+    rules = [rule for p in _policies(CHAT + DATABASE.replace("db.example", "10.1.2.3")) for rule in p.get("egress", [])]
+
+    assert {"to": [{"ipBlock": {"cidr": "10.1.2.3/32"}}], "ports": [{"port": 6432, "protocol": "TCP"}]} in rules
+    assert [{"port": 6432, "protocol": "TCP"}] not in [rule["ports"] for rule in rules if "to" not in rule]
 
 
 def test_names_are_looked_up_by_all() -> None:

@@ -11,7 +11,7 @@ from penstock.facts import find_model
 from penstock.plan.manifests import emit_all
 from penstock.plan.manifests.render import render, settle
 from penstock.spec.loader import load_fleet
-from plan.manifests.sites import CHAT, OPEN, TENANT, bundle_of, site_from
+from plan.manifests.sites import CHAT, DATABASE, OPEN, TENANT, bundle_of, site_from
 from plan.manifests.validation import problems_of
 
 GOLDEN = Path(__file__).parent / "golden" / "gateway"
@@ -32,6 +32,7 @@ def test_objects_come_in_the_order_in_which_they_are_applied() -> None:
 def test_an_api_server_takes_everything_as_it_is() -> None:
     assert problems_of(bundle_of().objects) == []
     assert problems_of(bundle_of(EVERYTHING, namespace="llm").objects) == []
+    assert problems_of(bundle_of(CHAT + DATABASE, namespace="llm").objects) == []
 
 
 @pytest.mark.parametrize("path", sorted((Path(__file__).parent / "fleets").glob("*.yaml")), ids=lambda path: path.stem)
@@ -76,6 +77,7 @@ STEADY = (
 REVIEWED = {
     "gateway": STEADY + OPEN,
     "everything": EVERYTHING.replace(CHAT, STEADY),
+    "store": STEADY + DATABASE,
     "ingress": STEADY
     + "  gateway: {auth: {anonymous: true}, expose: {kind: ingress, host: a.example, className: nginx}}\n",
     "istio": STEADY

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from penstock.plan.manifests.expose import expose_findings
 from penstock.plan.manifests.keys import key_findings, ref_findings
+from penstock.plan.manifests.store import store_findings
 from penstock.spec import Fleet
 from penstock.spec.base import FieldPath, Finding
 
@@ -23,6 +24,7 @@ def cluster_findings(fleet: Fleet, text: str) -> Iterator[Finding]:
     """Everything that is wrong at once."""
     yield from _open_to_all(fleet)
     yield from key_findings(fleet)
+    yield from store_findings(fleet)
     yield from _not_in_a_pod(fleet)
     yield from expose_findings(fleet)
     yield from _names(fleet)
@@ -69,12 +71,15 @@ def _scaling(fleet: Fleet) -> Iterator[Finding]:
 def _open_to_all(fleet: Fleet) -> Iterator[Finding]:
     """The gateway itself refuses to start so."""
     gateway = fleet.spec.gateway
-    if not gateway.tenants and gateway.auth.anonymous is None:
+    if not gateway.tenants and gateway.store is None and gateway.auth.anonymous is None:
         message = (
             "names no tenant and no key, and in a cluster the gateway listens on the network: anyone who reaches it "
             "could use the GPUs"
         )
-        hint = "name a tenant with a key under spec.gateway.tenants, or say `auth: {anonymous: true}` if it is meant"
+        hint = (
+            "name a tenant with a key under spec.gateway.tenants, or a `store` that holds keys, or say "
+            "`auth: {anonymous: true}` if it is meant"
+        )
         yield Finding(at=("spec", "gateway"), message=message, hint=hint)
 
 

@@ -12,18 +12,24 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from penstock.plan.manifests.keys import env_secret, keys_by_secret, keys_from_env
+from penstock.plan.manifests.keys import (
+    CONFIG_FOLDER,
+    SECRETS_FOLDER,
+    SECRETS_VARIABLE,
+    env_secret,
+    keys_by_secret,
+    keys_from_env,
+)
 from penstock.plan.manifests.manifest import Because, Manifest, Wave
 from penstock.plan.manifests.names import component_labels, dns_name
 from penstock.plan.manifests.probes import ending_of
 from penstock.plan.manifests.quantities import canonical
 from penstock.plan.manifests.site import ADMIN_PORT, GATEWAY_PORT, Site
+from penstock.plan.manifests.store import state_env, state_mount, state_volume
 from penstock.plan.manifests.workload import container_security, pod_settings, probes, scratch_volume, spread
 
-__all__ = ["CONFIG_FOLDER", "SECRETS_FOLDER", "drain_s", "gateway_notes", "grace_s", "render_gateway"]
+__all__ = ["drain_s", "gateway_notes", "grace_s", "render_gateway"]
 
-CONFIG_FOLDER = "/etc/penstock"
-SECRETS_FOLDER = f"{CONFIG_FOLDER}/secrets"
 _LEAVE_S = 10
 """Seconds between the decision to end a pod and its SIGTERM: proxies and load balancers hear of it by then."""
 _FLUSH_S = 10
@@ -142,8 +148,13 @@ def _deployment(site: Site) -> Manifest:
 
 def _pod_metadata(site: Site) -> dict[str, Any]:
     labels = component_labels(site.name, "gateway", extra=site.kubernetes.labels)
-    at_start = hashlib.sha256(site.fleet.spec.gateway.access_log.encode()).hexdigest()[:8]
-    reason = "Changes, and so restarts the pods, with the settings that are read at the start alone (`accessLog`)."
+    gateway = site.fleet.spec.gateway
+    settings = {"accessLog": gateway.access_log}
+    if gateway.store is not None:
+        settings["store.url"] = gateway.store.url
+    at_start = hashlib.sha256("\0".join(settings.values()).encode()).hexdigest()[:8]
+    named = ", ".join(f"`{name}`" for name in settings)
+    reason = f"Changes, and so restarts the pods, with the settings that are read at the start alone ({named})."
     return {"labels": labels, "annotations": {"penstock.dev/read-at-start": Because(at_start, reason)}}
 
 
@@ -155,7 +166,7 @@ def _pod(site: Site) -> dict[str, Any]:
         "terminationGracePeriodSeconds": Because(grace_s(site), grace),
         "topologySpreadConstraints": spread(site, "gateway"),
         "containers": [_container(site)],
-        "volumes": [_configuration(site), scratch_volume()],
+        "volumes": [_configuration(site), scratch_volume(), *state_volume(site)],
     }
 
 
@@ -186,6 +197,7 @@ def _container(site: Site) -> dict[str, Any]:
                 "readOnly": True,
             },
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 — a volume of the pod's own
+            *state_mount(site),
         ],
     }
 
@@ -203,8 +215,9 @@ def _resources(site: Site) -> dict[str, Any]:
 def _env(site: Site) -> list[dict[str, Any]]:
     secret = env_secret(site.fleet)
     return [
-        {"name": "PENSTOCK_SECRETS_DIR", "value": SECRETS_FOLDER},
+        {"name": SECRETS_VARIABLE, "value": SECRETS_FOLDER},
         {"name": "HOME", "value": "/tmp"},  # noqa: S108 — a volume of the pod's own
+        *state_env(site),
         *(
             {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": name}}}
             for name in keys_from_env(site.fleet)

@@ -19,6 +19,7 @@ from penstock.plan.manifests.names import dns_name
 from penstock.plan.manifests.needs import ModelNeeds
 from penstock.plan.manifests.signals import monitoring_of
 from penstock.plan.manifests.site import ADMIN_PORT, ENGINE_PORT, GATEWAY_PORT, Site
+from penstock.plan.manifests.store import database_of
 from penstock.plan.manifests.volumes import files_of
 
 __all__ = ["render_network"]
@@ -115,7 +116,7 @@ def _gateway(site: Site) -> Manifest:
     egress: list[dict[str, Any]] = [{"ports": Because(api, "The API server tells which engines there are.")}]
     if site.needs:
         egress.insert(0, {"to": [_pods(site, "engine")], "ports": [_port(ENGINE_PORT)]})
-    egress += _elsewhere(site)
+    egress += [*_elsewhere(site), *_database(site)]
     spec = {
         "podSelector": {"matchLabels": site.selector("gateway")},
         "policyTypes": ["Ingress", "Egress"],
@@ -138,6 +139,18 @@ def _elsewhere(site: Site) -> list[dict[str, Any]]:
         reason = "`endpoints` of the fleet file." if block else "`endpoints` of the fleet file that have a name only."
         rules.append({**to, "ports": Because([_port(port) for port in sorted(ports)], reason)})
     return rules
+
+
+def _database(site: Site) -> list[dict[str, Any]]:
+    """The store of keys: by address where the file has one, by port where it has a name."""
+    found = database_of(site.fleet)
+    if found is None:
+        return []
+    host, port = found
+    block = _block(host)
+    to = {} if block is None else {"to": [{"ipBlock": {"cidr": block}}]}
+    reason = "The database of `store`" + ("." if block else ": its host is a name, and policies know addresses only.")
+    return [{**to, "ports": Because([_port(port)], reason)}]
 
 
 def _block(host: str) -> str | None:

@@ -27,6 +27,7 @@ from penstock.plan.manifests.remarks import engine_findings, engine_notes
 from penstock.plan.manifests.scaling import scaling, scaling_notes
 from penstock.plan.manifests.secrets import render_secrets, secret_notes
 from penstock.plan.manifests.site import Site, site_of
+from penstock.plan.manifests.store import store_notes
 from penstock.spec import ClusterSpec, Fleet, ModelSpec
 from penstock.spec.base import Finding
 from penstock.spec.crd import fleet_crd
@@ -52,6 +53,7 @@ _NOTES: tuple[Callable[[Site], Iterator[str]], ...] = (
     secret_notes,
     engine_notes,
     gateway_notes,
+    store_notes,
     scaling_notes,
     expose_notes,
 )

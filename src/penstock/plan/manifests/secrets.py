@@ -59,8 +59,8 @@ def secret_notes(site: Site) -> Iterator[str]:
             yield words + ", ".join(keys)
     if keys_from_env(site.fleet):
         yield (
-            f"keys from environment variables are read from Secret {env_secret(site.fleet)} when a gateway starts: "
-            "after a change, restart the gateways; `secretKeyRef` is followed without"
+            f"what comes from environment variables is read from Secret {env_secret(site.fleet)} when a gateway "
+            "starts: after a change, restart the gateways; `secretKeyRef` is followed without"
         )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from penstock.plan.manifests.monitoring.alerts import PAGES, alerts
 from penstock.plan.manifests.monitoring.replicas import replica_alerts
-from plan.manifests.monitoring.worlds import healthy, site
+from plan.manifests.monitoring.worlds import FLEET, healthy, site
 from plan.manifests.promtool import assert_firing, needs_promtool
+from plan.manifests.sites import DATABASE, site_from
 
 SITE = site()
 
@@ -13,8 +14,9 @@ SITE = site()
 def test_every_alert_has_one_page_and_every_page_an_alert() -> None:
     names = [page.name for page in PAGES]
     assert len(set(names)) == len(names)
-    told = {alert.page.name for group in alerts(SITE).values() for alert in group}
-    told |= {alert.page.name for alert in replica_alerts(SITE, SITE.needs["chat"])}
+    stored = site_from(FLEET + DATABASE, namespace="llm")
+    told = {alert.page.name for group in alerts(stored).values() for alert in group}
+    told |= {alert.page.name for alert in replica_alerts(stored, stored.needs["chat"])}
     assert told == set(names)
 
 

@@ -5,10 +5,17 @@ from __future__ import annotations
 import pytest
 
 from penstock.plan.manifests.monitoring.gateways import PAGES, gateway_alerts
-from plan.manifests.monitoring.worlds import World, gateway, healthy, requests, site, steady
+from penstock.serve.io.metrics import MetricsPage
+from penstock.serve.platform import StoreState
+from penstock.serve.routing.endpoints import EndpointTable
+from penstock.serve.telemetry import Telemetry
+from plan.manifests.monitoring.worlds import FLEET, World, gateway, healthy, requests, site, steady
 from plan.manifests.promtool import assert_firing, needs_promtool
+from plan.manifests.sites import DATABASE, site_from
 
 SITE = site()
+STORED = site_from(FLEET + DATABASE, namespace="llm")
+HERE = 'namespace="llm",fleet="demo",component="gateway"'
 SECOND = "demo-gateway-2"
 
 
@@ -53,5 +60,33 @@ def test_a_gateways_trouble_is_told(world: World, fires: str) -> None:
     assert_firing(SITE, healthy() | world, {fires} - {""}, at="60m", only="gateway")
 
 
-def test_every_page_has_an_alert() -> None:
-    assert {alert.page.name for alert in gateway_alerts(SITE)} == {page.name for page in PAGES}
+@needs_promtool
+@pytest.mark.parametrize(
+    ("connected", "fires"),
+    [
+        pytest.param(steady(1), "", id="it is read"),
+        pytest.param("1x50 0x70", "PenstockStoreAway", id="away for ten minutes"),
+        pytest.param("1x56 0x70", "", id="away for three"),
+        pytest.param("0x50 1x70", "", id="back again"),
+    ],
+)
+def test_a_store_that_is_away_is_told_once_it_has_lasted(connected: str, fires: str) -> None:
+    world = gateway(SECOND) | {f'penstock_store_connected{{{HERE},pod="{SECOND}"}}': connected}
+    world |= {f'penstock_store_connected{{{HERE},pod="demo-gateway-1"}}': steady(1)}
+    assert_firing(STORED, healthy() | world, {fires} - {""}, at="60m", only="gateway")
+
+
+def test_what_the_store_s_alert_asks_is_what_the_gateway_says() -> None:
+    state = StoreState(kind="postgresql", where="db.example")
+    page = MetricsPage(
+        Telemetry({}, "demo", "1", 0.0), EndpointTable(), now=lambda: 0.0, connections=lambda: 0, store=lambda: state
+    ).render()
+
+    assert b"\npenstock_store_connected 0.0\n" in page
+
+
+def test_every_page_has_an_alert_and_the_store_s_is_there_with_a_store_alone() -> None:
+    names = {page.name for page in PAGES}
+
+    assert {alert.page.name for alert in gateway_alerts(STORED)} == names
+    assert {alert.page.name for alert in gateway_alerts(SITE)} == names - {"PenstockStoreAway"}

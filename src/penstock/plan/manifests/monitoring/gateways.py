@@ -104,7 +104,32 @@ _ENDPOINT = Page(
     ),
     wake="No.",
 )
-PAGES = (_DOWN, _RESTARTS, _FAULTS, _FULL, _SLOW, _LOG_LINES, _ENDPOINT)
+_STORE = Page(
+    name="PenstockStoreAway",
+    summary="Gateway {{ $labels.pod }} can't read the store of keys",
+    description="It goes on with the keys that it read last: one that is made now is not known there, and one that is "
+    "revoked now stays valid there.",
+    meaning="`penstock_store_connected` was 0 for five minutes: the gateway hears of no change of keys.",
+    first=f"{_LOGS} | grep -i store | tail",
+    causes=(
+        Cause(
+            "The database is down, or fails over.",
+            "Bring it back: gateways connect again by themselves, within seconds.",
+        ),
+        Cause(
+            "Its password or certificate was changed.",
+            "Put the new one into the Secret that `gateway.store` names; a file is taken within two minutes, an "
+            "environment variable with a restart.",
+        ),
+        Cause(
+            "A network policy or a firewall keeps the gateway out.",
+            "All gateways tell so, and the database runs: look at the policies of the database's namespace.",
+        ),
+    ),
+    wake="No, unless a key must be revoked now. Restart no gateway meanwhile: a new pod knows no keys, and does not "
+    "start without the database.",
+)
+PAGES = (_DOWN, _RESTARTS, _FAULTS, _FULL, _SLOW, _LOG_LINES, _ENDPOINT, _STORE)
 
 
 def gateway_alerts(site: Site) -> Iterator[Alert]:
@@ -124,6 +149,9 @@ def gateway_alerts(site: Site) -> Iterator[Alert]:
     failed = f"increase(penstock_endpoint_failures_total{{{gateway}}}[{w10}])"
     expr = f"sum by (namespace, fleet, model, endpoint) ({failed}) >= 5"
     yield Alert(page=_ENDPOINT, expr=expr, severity="warning", for_s=300)
+    if site.fleet.spec.gateway.store is not None:
+        expr = f"min {by_pod} (penstock_store_connected{{{gateway}}}) == 0"
+        yield Alert(page=_STORE, expr=expr, severity="warning", for_s=300)
 
 
 def _failures(gateway: str, reason: str, w: str) -> str:
