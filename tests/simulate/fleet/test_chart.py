@@ -4,7 +4,7 @@ import re
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from penstock.simulate.fleet.chart import Chart, Curve, draw_chart, span_words
@@ -25,6 +25,7 @@ def _svg(drawn: str) -> ET.Element:
     limit=st.none() | st.floats(0.01, 1e6),
     step=st.sampled_from([1.0, 300.0, 3600.0]),
 )
+@example(values=[5e-324], is_log=False, is_share=False, limit=None, step=1.0)  # no power of ten lies below it
 def test_everything_is_drawn_inside_and_well_formed(
     values: list[float | None], is_log: bool, is_share: bool, limit: float | None, step: float
 ) -> None:

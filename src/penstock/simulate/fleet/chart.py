@@ -8,6 +8,7 @@ Guarantees: a hole (None) is a gap, never a line through it.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -201,8 +202,8 @@ def span_words(seconds: float, step_s: float) -> str:
 
 
 def _nice(value: float) -> float:
-    """The next round number."""
-    if value <= 0:
+    """The next round number; what is too small to have a power of ten below it counts as nothing."""
+    if value < sys.float_info.min:
         return 1.0
     unit = 10 ** math.floor(math.log10(value))
     return next(float(step * unit) for step in (1, 1.2, 1.6, 2, 2.4, 3.2, 4, 6, 8, 10) if step * unit >= value * 0.999)
