@@ -45,7 +45,7 @@ def test_load_below_saturation_is_served_as_measured(name: str) -> None:
     assert statistics.mean(gaps) * 1e3 == pytest.approx(measured["itl_mean"], rel=0.05)
     for replayed in replays:
         assert replayed.output_tokens_per_s == pytest.approx(measured["out_tok_s"], rel=0.02)
-        assert replayed.running_max == pytest.approx(measured["max_running"], rel=0.11)
+        assert replayed.running_max == pytest.approx(measured["max_running"], rel=0.10)
         assert replayed.preemptions == 0
 
 
@@ -63,7 +63,7 @@ def test_load_past_saturation_shows_as_running_and_not_as_waiting() -> None:
         assert replayed.output_tokens_per_s == pytest.approx(measured["out_tok_s"], rel=0.05)
         assert replayed.running_max == pytest.approx(measured["max_running"], rel=0.10)
         assert replayed.kv_usage_max == pytest.approx(measured["max_kv"], rel=0.10)
-        assert replayed.waiting_max <= 8
+        assert replayed.waiting_max <= 5
 
 
 def test_all_is_answered_and_twice_the_same() -> None:
