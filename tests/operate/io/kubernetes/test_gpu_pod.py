@@ -11,6 +11,7 @@ from operate.preflight.clusters import site
 from penstock.operate.io.kubernetes.client import Client
 from penstock.operate.io.kubernetes.gpu_pod import run_gpu_test
 from penstock.operate.preflight import Check, Status
+from penstock.operate.preflight.smi import gpu_test_pod
 from penstock.operate.testing import Cluster
 
 
@@ -58,5 +59,22 @@ def test_a_pod_that_finds_no_node_says_why_and_is_gone() -> None:
         assert found.status is Status.FAILED
         assert "no nodes available" in found.message or "0/0 nodes" in found.message
         assert all(pod["metadata"].get("deletionTimestamp") for pod in cluster.list("v1", "Pod", "ai"))
+
+    run(work)
+
+
+def test_a_pod_that_a_killed_run_left_behind_is_heard_and_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def log_tail(*_: Any, **__: Any) -> str:
+        return "Driver Version: 580.65.06"
+
+    async def work() -> None:
+        monkeypatch.setattr(Client, "log_tail", log_tail)  # the fake cluster runs no programs
+        cluster = cluster_with("Succeeded")
+        async with serving(cluster) as (_, api):
+            fleet = site()
+            await api.apply(gpu_test_pod(fleet, fleet.needs["chat"], "nvidia.com/gpu"))
+            found = await asked(api, timeout_s=5.0)
+        assert found.status is Status.OK
+        assert cluster.list("v1", "Pod", "ai") == []
 
     run(work)

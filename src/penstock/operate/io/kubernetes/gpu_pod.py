@@ -14,6 +14,8 @@ from penstock.plan.manifests import ModelNeeds, Site
 
 __all__ = ["run_gpu_test"]
 
+_ENDED = ("Succeeded", "Failed")
+
 
 async def run_gpu_test(api: KubeApi, site: Site, needs: ModelNeeds, resource: str, *, timeout_s: float) -> Check:
     """Asks one GPU of the kind that a model runs on.
@@ -45,13 +47,15 @@ async def run_gpu_test(api: KubeApi, site: Site, needs: ModelNeeds, resource: st
 
 
 async def _ended(api: KubeApi, ref: Ref, pod: Object) -> str:
-    """Waits until the pod has ended; its phase."""
+    """Waits until the pod has ended; its phase. One that a killed run left behind may have ended already."""
+    if (left := str(at(pod, "status", "phase", default=""))) in _ENDED:
+        return left
     version = str(pod["metadata"]["resourceVersion"])
     chosen = {"app.kubernetes.io/component": "preflight"}
     async for event in api.watch("v1", "Pod", namespace=ref.namespace, since=version, labels=chosen):
         if event.type == "BOOKMARK" or event.object["metadata"]["name"] != ref.name:
             continue
         phase = str(at(event.object, "status", "phase", default=""))
-        if phase in ("Succeeded", "Failed") or event.type == "DELETED":
+        if phase in _ENDED or event.type == "DELETED":
             return phase
     return ""
