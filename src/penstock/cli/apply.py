@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from penstock.cli.kube_options import AllClusters, ClusterName, ContextName, FleetFile, NamespaceName
 from penstock.cli.output import Output, OutputOption
 
 __all__ = ["register"]
@@ -23,17 +24,12 @@ def register(app: typer.Typer) -> None:
 
 
 def apply(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Fleet file; `-` reads stdin.")],
+    file: FleetFile,
     *,
-    context: Annotated[
-        str | None, _Option(metavar="NAME", help="Context of the kubeconfig. Default: the file's, else the current.")
-    ] = None,
-    namespace: Annotated[
-        str | None,
-        _Option("--namespace", "-n", metavar="NAME", help="Namespace. Default: the file's, else the context's."),
-    ] = None,
-    cluster: Annotated[str | None, _Option(metavar="NAME", help="One of `spec.clusters`.")] = None,
-    all_clusters: Annotated[bool, _Option("--all-clusters", help="Every one of `spec.clusters`, in turn.")] = False,
+    context: ContextName = None,
+    namespace: NamespaceName = None,
+    cluster: ClusterName = None,
+    all_clusters: AllClusters = False,
     dry_run: Annotated[bool, _Option("--dry-run", help="Show what would change, and change nothing.")] = False,
     yes: Annotated[bool, _Option("--yes", "-y", help="Do not ask before something is deleted.")] = False,
     force_conflicts: Annotated[

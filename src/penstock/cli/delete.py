@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from penstock.cli.kube_options import ClusterName, ContextName, NamespaceName
 from penstock.cli.output import Output, OutputOption, print_json, say, warn
 
 if TYPE_CHECKING:
@@ -30,14 +31,9 @@ def register(app: typer.Typer) -> None:
 def delete(
     fleet: Annotated[str, typer.Argument(metavar="FILE|NAME", help="Fleet file, or the name of a fleet.")],
     *,
-    context: Annotated[
-        str | None, _Option(metavar="NAME", help="Context of the kubeconfig. Default: the file's, else the current.")
-    ] = None,
-    namespace: Annotated[
-        str | None,
-        _Option("--namespace", "-n", metavar="NAME", help="Namespace. Default: the file's, else the context's."),
-    ] = None,
-    cluster: Annotated[str | None, _Option(metavar="NAME", help="One of `spec.clusters`.")] = None,
+    context: ContextName = None,
+    namespace: NamespaceName = None,
+    cluster: ClusterName = None,
     volumes: Annotated[bool, _Option("--volumes", help="Delete its volumes too, and what is on them.")] = False,
     yes: Annotated[bool, _Option("--yes", "-y", help="Do not ask.")] = False,
     wait: Annotated[bool, _Option("--wait/--no-wait", help="Wait until all is gone.")] = True,

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from penstock.cli.kube_options import AllClusters, ClusterName, ContextName, FleetFile, NamespaceName
 from penstock.cli.output import Output, OutputOption, print_error
 from penstock.errors import PenstockError
 
@@ -24,17 +25,12 @@ def register(app: typer.Typer) -> None:
 
 
 def diff(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Fleet file; `-` reads stdin.")],
+    file: FleetFile,
     *,
-    context: Annotated[
-        str | None, _Option(metavar="NAME", help="Context of the kubeconfig. Default: the file's, else the current.")
-    ] = None,
-    namespace: Annotated[
-        str | None,
-        _Option("--namespace", "-n", metavar="NAME", help="Namespace. Default: the file's, else the context's."),
-    ] = None,
-    cluster: Annotated[str | None, _Option(metavar="NAME", help="One of `spec.clusters`.")] = None,
-    all_clusters: Annotated[bool, _Option("--all-clusters", help="Every one of `spec.clusters`, in turn.")] = False,
+    context: ContextName = None,
+    namespace: NamespaceName = None,
+    cluster: ClusterName = None,
+    all_clusters: AllClusters = False,
     force_conflicts: Annotated[
         bool, _Option("--force-conflicts", help="As if fields of other managers were taken.")
     ] = False,

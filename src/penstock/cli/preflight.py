@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from penstock.cli.kube_options import AllClusters, ClusterName, ContextName, FleetFile, NamespaceName
 from penstock.cli.output import Output, OutputOption, print_json, print_table, print_text, say
 
 if TYPE_CHECKING:
@@ -27,17 +28,12 @@ def register(app: typer.Typer) -> None:
 
 
 def preflight(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Fleet file; `-` reads stdin.")],
+    file: FleetFile,
     *,
-    context: Annotated[
-        str | None, _Option(metavar="NAME", help="Context of the kubeconfig. Default: the file's, else the current.")
-    ] = None,
-    namespace: Annotated[
-        str | None,
-        _Option("--namespace", "-n", metavar="NAME", help="Namespace. Default: the file's, else the context's."),
-    ] = None,
-    cluster: Annotated[str | None, _Option(metavar="NAME", help="One of `spec.clusters`.")] = None,
-    all_clusters: Annotated[bool, _Option("--all-clusters", help="Ask each of `spec.clusters`.")] = False,
+    context: ContextName = None,
+    namespace: NamespaceName = None,
+    cluster: ClusterName = None,
+    all_clusters: AllClusters = False,
     gpu_test: Annotated[
         bool, _Option("--gpu-test", help="Also run a throw-away pod on a GPU of each kind: nvidia-smi, then gone.")
     ] = False,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from penstock.cli.kube_options import ClusterName, ContextName, NamespaceName
 from penstock.cli.output import Output, OutputOption, print_json, print_table, print_text, say
 
 if TYPE_CHECKING:
@@ -28,14 +29,9 @@ def register(app: typer.Typer) -> None:
 def status(
     fleet: Annotated[str, typer.Argument(metavar="FILE|NAME", help="Fleet file, or the name of a fleet.")],
     *,
-    context: Annotated[
-        str | None, _Option(metavar="NAME", help="Context of the kubeconfig. Default: the file's, else the current.")
-    ] = None,
-    namespace: Annotated[
-        str | None,
-        _Option("--namespace", "-n", metavar="NAME", help="Namespace. Default: the file's, else the context's."),
-    ] = None,
-    cluster: Annotated[str | None, _Option(metavar="NAME", help="One of `spec.clusters`.")] = None,
+    context: ContextName = None,
+    namespace: NamespaceName = None,
+    cluster: ClusterName = None,
     watch: Annotated[bool, _Option("--watch", "-w", help="Show it again after each change, until Ctrl-C.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from penstock.cli.kube_options import ClusterName, ContextName, FleetFile, NamespaceName
 from penstock.cli.output import Output, OutputOption, print_json, say
 
 if TYPE_CHECKING:
@@ -34,21 +35,16 @@ def register(app: typer.Typer) -> None:
 
 
 def wait(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Fleet file; `-` reads stdin.")],
+    file: FleetFile,
     *,
     what: Annotated[
         For,
         _Option("--for", help="`ready`: volumes, downloads and replicas; `rolled-out`: replicas only; `deleted`."),
     ] = For.READY,
     timeout: Annotated[float, _Option(min=0.0, metavar="S", help="Longest wait, seconds.")] = 3600.0,
-    context: Annotated[
-        str | None, _Option(metavar="NAME", help="Context of the kubeconfig. Default: the file's, else the current.")
-    ] = None,
-    namespace: Annotated[
-        str | None,
-        _Option("--namespace", "-n", metavar="NAME", help="Namespace. Default: the file's, else the context's."),
-    ] = None,
-    cluster: Annotated[str | None, _Option(metavar="NAME", help="One of `spec.clusters`.")] = None,
+    context: ContextName = None,
+    namespace: NamespaceName = None,
+    cluster: ClusterName = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Wait until a fleet in a cluster is ready, rolled out or deleted; else say what is missing and why."""
