@@ -164,7 +164,7 @@ def test_percentiles_are_in_order_and_shares_are_shares(prompt: int, output: int
 def test_the_curve_agrees_with_a_simulation_of_every_request(
     model: str, gpu: str, prompt: int, output: int, share: float
 ) -> None:
-    """Seen: TTFT p50 -4 to +5 %, +13 to +18 % at high load, p95 -10 to +19 %, ITL p50 -12 to 0 %, TPOT p95 -15 to +14 %.
+    """Seen: TTFT p50 -4 to +5 %, at high load to +18 %, p95 -10 to +19 %, ITL p50 -12 to 0 %, TPOT p95 -15 to +14 %.
 
     The worst of the second is a mixture of experts at a tenth of its load, where few run: their number wanders, and
     with it the experts that a step reads.
