@@ -25,7 +25,7 @@ from penstock.serve.failover import ENGINE_DIED, Loss, choose, needs_seed
 from penstock.serve.gate import examine
 from penstock.serve.local import explanation, local_answer, no_endpoint, unknown_model
 from penstock.serve.record import Outcome, RequestRecord
-from penstock.serve.routing import Decision, Endpoint
+from penstock.serve.routing import UNKNOWN_NEED, Decision, Endpoint
 from penstock.serve.stall import FLOOR_S, has_stalled, learned_itl_s
 from penstock.serve.wire.errors import Failure, error_body, normalise_engine_error
 from penstock.serve.wire.heads import RequestHead, answer_head, clean_request_id, request_head
@@ -300,7 +300,7 @@ class Exchange:
             candidates = [e for e in candidates if e.id not in self._tried_ids]
         if not candidates or len(self._tried_ids) > RETRIES_MAX:
             return None
-        decision = core.policy.choose(candidates, now=now, explains=self.head.wants_explanation)
+        decision = core.policy.choose(candidates, UNKNOWN_NEED, now=now, explains=self.head.wants_explanation)
         endpoint = decision.endpoint
         endpoint.in_flight += 1
         endpoint.dispatched_total += 1

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field, SecretStr, model_validator
 
 from penstock.spec.base import Finding, Refusal, SpecObject, Words
 from penstock.spec.expose import ExposeSpec, GatewayScaleSpec
+from penstock.spec.quota import QuotaSpec, TrafficClass
 from penstock.spec.secrets import NonEmpty
 from penstock.spec.sources import ValueSource
 from penstock.spec.store import StoreSpec
+from penstock.spec.traffic import ClassesSpec, ProviderSpec, QueueSpec, RequestsSpec, RoutingSpec, RuleSpec
 
 __all__ = [
     "AuthSpec",
@@ -22,6 +25,7 @@ __all__ = [
     "TlsSpec",
     "ValueSource",
     "parse_listen",
+    "parse_redis_url",
 ]
 
 TenantName = Annotated[
@@ -68,6 +72,12 @@ class KeySpec(SpecObject):
     """The key itself: for local use only, as the file is kept in git."""
     value_from: ValueSource | None = None
     """Where the key is read from."""
+    models: list[str] | None = None
+    """Models this key may call, by name. Default: all of the tenant's."""
+    limits: QuotaSpec = Field(default_factory=QuotaSpec)
+    """How much this key may use, within what the tenant may."""
+    traffic_class: TrafficClass | None = Field(default=None, alias="class")
+    """Class of its requests. Default: the tenant's."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -90,6 +100,38 @@ class TenantSpec(SpecObject):
     """Keys of this tenant."""
     models: list[str] | None = None
     """Models this tenant may call, by name. Default: all."""
+    limits: QuotaSpec = Field(default_factory=QuotaSpec)
+    """How much this tenant may use, all its keys together."""
+    weight: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
+    """Its share of a model that is busy, beside the other tenants of its class that wait."""
+    traffic_class: TrafficClass | None = Field(default=None, alias="class")
+    """Class of its requests. Default: interactive."""
+
+
+REDIS_FORMS = "as in `redis://redis.example:6379/0`, `rediss://` with TLS, or `unix:///run/redis.sock`"
+
+
+def parse_redis_url(url: str) -> str:
+    """The URL as it was given, when it is one that Redis can have.
+
+    Raises:
+        ValueError: it is not, or a password stands in it; the text never repeats the URL.
+    """
+    parts = urlsplit(url)
+    if parts.password is not None or "password=" in parts.query.lower():
+        raise ValueError(
+            "holds a password, and the file is kept in git: take it out and say `passwordFrom: {env: NAME}` beside it"
+        )
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    is_net = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and port != 0
+    database = parts.path.strip("/")
+    is_socket = parts.scheme == "unix" and parts.path.startswith("/") and not parts.netloc
+    if not (is_socket or (is_net and (not database or database.isdigit()))) or parts.query or parts.fragment:
+        raise ValueError(f"must be a Redis URL, {REDIS_FORMS}")
+    return url
 
 
 class AuthSpec(SpecObject):
@@ -101,7 +143,16 @@ class AuthSpec(SpecObject):
 
 
 class LimitsSpec(SpecObject):
-    """Bounds on what one client can make the gateway hold."""
+    """Bounds on what one client can make the gateway hold, and where several gateways share tenants' limits."""
+
+    url: (
+        Annotated[str, Field(max_length=1024), AfterValidator(parse_redis_url), Words("a Redis URL, " + REDIS_FORMS)]
+        | None
+    ) = None
+    """Redis that gateways share, so that limits of tenants and keys hold over all of them, as in
+    `redis://redis.example:6379/0`. Default: each gateway holds them by itself."""
+    password_from: ValueSource | None = None
+    """Where the password of Redis is read from. Default: none is sent."""
 
     header_bytes_max: Annotated[int, Field(ge=1024)] = 65_536
     """Bytes of a request head (line and headers); past it 431."""
@@ -166,6 +217,18 @@ class GatewaySpec(SpecObject):
     """Bounds on sizes and counts."""
     timeouts: TimeoutsSpec = Field(default_factory=TimeoutsSpec)
     """Bounds on time."""
+    requests: RequestsSpec = Field(default_factory=RequestsSpec)
+    """What a request may ask for, for each model that says nothing else."""
+    classes: ClassesSpec = Field(default_factory=ClassesSpec)
+    """How requests of each class are treated."""
+    queue: QueueSpec = Field(default_factory=QueueSpec)
+    """Where requests wait for an engine with room."""
+    routing: RoutingSpec = Field(default_factory=RoutingSpec)
+    """Which endpoint of a model gets a request."""
+    rules: list[RuleSpec] = Field(default_factory=list)
+    """Which model answers which request, where that is not the one asked for. The first that matches holds."""
+    providers: list[ProviderSpec] = Field(default_factory=list)
+    """Services outside the fleet that models may fall back to."""
     access_log: NonEmpty = "auto"
     """Where the one line per request goes: `stdout`, `stderr`, `off`, a file's path, or `auto` (stdout for `gateway`;
     `penstock-access.log` in the state folder for `up`, whose screen shows a table)."""

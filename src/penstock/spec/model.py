@@ -12,6 +12,7 @@ from penstock.spec.demand import DemandSpec
 from penstock.spec.placement import ResourcesSpec, SchedulingSpec
 from penstock.spec.scaling import AutoscalingSpec
 from penstock.spec.storage import StorageSpec
+from penstock.spec.traffic import FallbackSpec, PriceSpec, RequestsSpec
 
 __all__ = ["AdapterSpec", "EngineSpec", "HardwareSpec", "ModelSpec", "ObjectivesSpec", "Quantization"]
 
@@ -171,6 +172,12 @@ class ModelSpec(SpecObject):
     """What clients ask of it at the busiest time, for `penstock plan`."""
     adapters: list[AdapterSpec] = Field(default_factory=list)
     """LoRA adapters of this model."""
+    requests: RequestsSpec = Field(default_factory=RequestsSpec)
+    """What a request to this model may ask for. Default: as `gateway.requests` says."""
+    price: PriceSpec | None = None
+    """What its tokens cost, for budgets and reports. Default: it costs nothing."""
+    fallbacks: list[FallbackSpec] = Field(default_factory=list)
+    """Who answers when it can't, in this order."""
     trust_remote_code: bool = False
     """Whether Python code that comes with the model is run. Only with a pinned `revision`: it can do all that the
     engine can."""

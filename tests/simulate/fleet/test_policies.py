@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from penstock.errors import UsageError
-from penstock.serve.routing import EndpointAddress, EndpointTable, LeastLoad
+from penstock.serve.routing import UNKNOWN_NEED, EndpointAddress, EndpointTable, LeastLoad
 from penstock.simulate.fleet.policies import DEFAULT_POLICY, POLICIES, RandomChoice, RoundRobin, make_policy
 
 
@@ -26,14 +26,20 @@ def test_round_robin_takes_turns_whatever_the_load() -> None:
 
     policy = RoundRobin()
 
-    assert [policy.choose(endpoints, now=0.0).endpoint.id for _ in range(4)] == ["chat-0", "chat-1", "chat-2", "chat-0"]
+    assert [policy.choose(endpoints, UNKNOWN_NEED, now=0.0).endpoint.id for _ in range(4)] == [
+        "chat-0",
+        "chat-1",
+        "chat-2",
+        "chat-0",
+    ]
 
 
 def test_random_takes_all_alike_and_the_same_for_a_seed() -> None:
     endpoints = _table(4).all()
 
     chosen = [
-        [RandomChoice(r).choose(endpoints, now=0.0).endpoint.id for _ in range(400)] for r in (Random(1), Random(1))
+        [RandomChoice(r).choose(endpoints, UNKNOWN_NEED, now=0.0).endpoint.id for _ in range(400)]
+        for r in (Random(1), Random(1))
     ]
 
     assert chosen[0] == chosen[1]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 __all__ = ["Endpoint", "EndpointAddress", "EndpointTable", "EngineSample", "Health", "Pool"]
 
@@ -74,6 +74,12 @@ class Endpoint:
     is_stalled: bool = False
     """It took requests and made no progress; cleared by progress, not by an answer to a probe."""
     stalled_at: float = 0.0
+    window: Any = None
+    """What the queue has learned of its room (`flow`)."""
+    learned: Any = None
+    """What the routing policy has learned of it."""
+    guard: Any = None
+    """What its failures tell (`routing.health`)."""
     sample: EngineSample | None = None
     previous_sample: EngineSample | None = None
 

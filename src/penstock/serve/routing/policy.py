@@ -11,7 +11,28 @@ from typing import Protocol
 
 from penstock.serve.routing.endpoints import Endpoint
 
-__all__ = ["Decision", "LeastLoad", "Policy"]
+__all__ = ["UNKNOWN_NEED", "Decision", "Ended", "LeastLoad", "Need", "Policy"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Need:
+    """What a request will ask of an endpoint, as far as it is known before it runs."""
+
+    prompt_tokens: int = 0
+    """Estimated, unless it was counted."""
+    output_tokens: int = 0
+    """Expected, not the bound that the client gave."""
+    blocks: Sequence[int] = ()
+    """Chained hashes of the prompt's blocks, the first block's first; empty where prompts aren't followed."""
+    block_tokens: int = 0
+    """Tokens of one block, as far as they can be told."""
+    adapter: str = ""
+    """LoRA adapter; empty for the model itself."""
+    session: str = ""
+    """What the client says holds its requests together."""
+
+
+UNKNOWN_NEED = Need()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -23,13 +44,35 @@ class Decision:
     scores: tuple[tuple[str, float], ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What came of a request at an endpoint. Seconds; -1 where the moment never came; tokens -1 where not reported."""
+
+    now: float
+    is_ok: bool
+    sent_at: float
+    ttft_s: float = -1.0
+    prompt_tokens: int = -1
+    cached_tokens: int = -1
+    output_tokens: int = -1
+
+
 class Policy(Protocol):
-    """Chooses an endpoint. Called from the event loop, once per dispatch; must not block."""
+    """Chooses an endpoint, and is told what became of it. Called from the event loop; must not block."""
 
     name: str
 
-    def choose(self, candidates: Sequence[Endpoint], *, now: float, explains: bool = False) -> Decision:
-        """The endpoint for a request; `candidates` is not empty."""
+    def choose(self, candidates: Sequence[Endpoint], need: Need, *, now: float, explains: bool = False) -> Decision:
+        """The endpoint for a request; `candidates` is not empty. Changes nothing that other choices depend on but
+        whose turn it is: the request may still not be sent there."""
+        ...
+
+    def sent(self, endpoint: Endpoint, need: Need, now: float) -> None:
+        """A request went there."""
+        ...
+
+    def ended(self, endpoint: Endpoint, need: Need, outcome: Ended) -> None:
+        """It is over there."""
         ...
 
 
@@ -45,7 +88,7 @@ class LeastLoad:
     def __init__(self) -> None:
         self._turn = 0
 
-    def choose(self, candidates: Sequence[Endpoint], *, now: float, explains: bool = False) -> Decision:
+    def choose(self, candidates: Sequence[Endpoint], need: Need, *, now: float, explains: bool = False) -> Decision:
         """The least loaded of `candidates`."""
         count = len(candidates)
         self._turn = turn = (self._turn + 1) % count
@@ -58,6 +101,12 @@ class LeastLoad:
                 best, best_load = endpoint, load
         scores = tuple((e.id, self.load(e)) for e in candidates) if explains else ()
         return Decision(endpoint=best, policy=self.name, scores=scores)
+
+    def sent(self, endpoint: Endpoint, need: Need, now: float) -> None:
+        """Nothing to keep: the endpoint counts what is in flight."""
+
+    def ended(self, endpoint: Endpoint, need: Need, outcome: Ended) -> None:
+        """Nothing to keep."""
 
     @staticmethod
     def load(endpoint: Endpoint) -> float:

@@ -11,7 +11,7 @@ from random import Random
 from types import MappingProxyType
 
 from penstock.errors import UsageError
-from penstock.serve.routing import Decision, Endpoint, LeastLoad, Policy
+from penstock.serve.routing import Decision, Ended, Endpoint, LeastLoad, Need, Policy
 from penstock.spec.nearest import nearest
 
 __all__ = ["DEFAULT_POLICY", "POLICIES", "RandomChoice", "RoundRobin", "make_policy"]
@@ -27,10 +27,16 @@ class RoundRobin:
     def __init__(self) -> None:
         self._turn = -1
 
-    def choose(self, candidates: Sequence[Endpoint], *, now: float, explains: bool = False) -> Decision:
+    def choose(self, candidates: Sequence[Endpoint], need: Need, *, now: float, explains: bool = False) -> Decision:
         """The next one."""
         self._turn = (self._turn + 1) % len(candidates)
         return Decision(endpoint=candidates[self._turn], policy=self.name)
+
+    def sent(self, endpoint: Endpoint, need: Need, now: float) -> None:
+        """Nothing to keep."""
+
+    def ended(self, endpoint: Endpoint, need: Need, outcome: Ended) -> None:
+        """Nothing to keep."""
 
 
 class RandomChoice:
@@ -41,9 +47,15 @@ class RandomChoice:
     def __init__(self, random: Random) -> None:
         self._random = random
 
-    def choose(self, candidates: Sequence[Endpoint], *, now: float, explains: bool = False) -> Decision:
+    def choose(self, candidates: Sequence[Endpoint], need: Need, *, now: float, explains: bool = False) -> Decision:
         """Any one."""
         return Decision(endpoint=candidates[int(self._random.random() * len(candidates))], policy=self.name)
+
+    def sent(self, endpoint: Endpoint, need: Need, now: float) -> None:
+        """Nothing to keep."""
+
+    def ended(self, endpoint: Endpoint, need: Need, outcome: Ended) -> None:
+        """Nothing to keep."""
 
 
 POLICIES: Mapping[str, Callable[[Random], Policy]] = MappingProxyType(

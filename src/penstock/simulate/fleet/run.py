@@ -24,7 +24,7 @@ from random import Random
 from typing import assert_never
 
 from penstock.serve.record import Outcome
-from penstock.serve.routing import Endpoint, EndpointAddress, EndpointTable
+from penstock.serve.routing import UNKNOWN_NEED, Endpoint, EndpointAddress, EndpointTable
 from penstock.simulate.engine import LengthRequest, TokenGaps
 from penstock.simulate.fleet.gauges import TICK_S, Gauges
 from penstock.simulate.fleet.ledger import Ledger, Row
@@ -218,7 +218,7 @@ class _Fleet:
         if len(self._live) >= scenario.in_flight_max:
             self._enter(_refused(due.session.turns[due.place], now, now, "shed"))
             return
-        decision = self._policy.choose(self._pool.candidates(now), now=now)
+        decision = self._policy.choose(self._pool.candidates(now), UNKNOWN_NEED, now=now)
         endpoint = decision.endpoint
         endpoint.in_flight += 1
         endpoint.dispatched_total += 1

@@ -1,0 +1,243 @@
+"""What happens to a request between its key and its endpoint: classes, queue, routing, rules, fallbacks, bounds."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from penstock.spec.base import Finding, Refusal, SpecObject, Words
+from penstock.spec.quota import TrafficClass
+from penstock.spec.sources import ValueSource
+
+__all__ = [
+    "ClassSpec",
+    "ClassesSpec",
+    "FallbackSpec",
+    "MatchSpec",
+    "PriceSpec",
+    "ProviderSpec",
+    "QueueSpec",
+    "RequestsSpec",
+    "RoutingSpec",
+    "RuleSpec",
+    "ShadowSpec",
+    "TargetSpec",
+]
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Weight = Annotated[float, Field(gt=0, le=1_000_000)]
+PlainName = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$", max_length=63),
+    Words("at most 63 lower-case letters, digits, `.`, `_` and `-`, a letter or digit at both ends"),
+]
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def _header_name(value: str) -> str:
+    if not _HEADER.fullmatch(value) or len(value) > 100:
+        raise ValueError("must be a header's name, as in `x-model-id`")
+    return value.lower()
+
+
+HeaderName = Annotated[str, AfterValidator(_header_name), Words("a header's name, as in `x-model-id`")]
+
+
+def _provider_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("must be http(s)://HOST[:PORT][/PATH], as in https://api.example.com/v1")
+    if parts.query or parts.fragment:
+        raise ValueError("must be http(s)://HOST[:PORT][/PATH] without query or fragment")
+    return value.rstrip("/")
+
+
+class PriceSpec(SpecObject):
+    """What a model's tokens cost, US dollars, for budgets and reports."""
+
+    input_per_million: Annotated[float, Field(ge=0, le=1e6)]
+    """A million prompt tokens."""
+    output_per_million: Annotated[float, Field(ge=0, le=1e6)]
+    """A million output tokens."""
+    cached_input_per_million: Annotated[float, Field(ge=0, le=1e6)] | None = None
+    """A million prompt tokens that the prefix cache had. Default: as `inputPerMillion`."""
+
+
+class ClassSpec(SpecObject):
+    """How requests of one class are treated."""
+
+    wait_s: Seconds | None = None
+    """Longest wait in the queue; past it 503 with Retry-After. Default: 60 for interactive, 3600 for batch, 300 for
+    experimental."""
+    timeout_s: Seconds | None = None
+    """Longest whole request, from its arrival to its last byte; past it 504. Default: no bound of its own."""
+
+
+class ClassesSpec(SpecObject):
+    """The classes, in order of precedence: a lower one is served when no higher one waits, or when it has waited for
+    `queue.starvationS`."""
+
+    interactive: ClassSpec = Field(default_factory=ClassSpec)
+    """People wait for the answer. The class of whoever has no other."""
+    batch: ClassSpec = Field(default_factory=ClassSpec)
+    """Nobody waits for the answer."""
+    experimental: ClassSpec = Field(default_factory=ClassSpec)
+    """First to be shed."""
+
+
+class QueueSpec(SpecObject):
+    """Where requests wait for an engine with room, one queue per model. Waiting here is fair and can still be routed;
+    waiting inside an engine is neither."""
+
+    is_on: Annotated[bool, Field(alias="enabled")] = True
+    """Whether requests wait in the gateway. Without it everything goes to the engines at once."""
+    requests_max: Annotated[int, Field(ge=0, le=1_000_000)] = 2_000
+    """Requests that wait for one model; past it those of the lowest class are shed first."""
+    bytes_max: Annotated[int, Field(ge=0)] = 268_435_456
+    """Bytes of bodies that wait for one model."""
+    tenant_share_max: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of the queue's places that one tenant may take while others wait."""
+    starvation_s: Seconds = 30.0
+    """After this long at the head of its class a request goes before higher classes, one turn in four at most."""
+
+
+class RoutingSpec(SpecObject):
+    """Which endpoint of a model gets a request."""
+
+    policy: Literal["cost", "round-robin", "least-load", "prefix-hash", "session"] = "cost"
+    """`cost`: the fewest predicted seconds, with prefix caches counted; `least-load`: the fewest requests;
+    `round-robin`: in turn; `prefix-hash`: by the beginning of the prompt; `session`: by a header."""
+    session_header: HeaderName = "x-session-id"
+    """`session` only: requests with the same value go to the same endpoint."""
+    model_header: HeaderName | None = "x-model-id"
+    """A header that names the model in place of the body's `model`; null for none."""
+    prefix_blocks_max: Annotated[int, Field(ge=0, le=50_000_000)] = 1_000_000
+    """Blocks of prompts that are remembered over all endpoints, some 100 bytes each."""
+    scrape_ms: Annotated[int, Field(ge=50, le=60_000)] = 250
+    """Milliseconds between two looks at an engine's metrics."""
+    kv_events_port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    """Port where engines publish what their prefix cache holds (vLLM's `--kv-events-config`, ZMQ). Default: caches are
+    followed by what was sent."""
+    decisions_kept: Annotated[int, Field(ge=0, le=100_000)] = 1_000
+    """Decisions that `/api/v1/decisions` shows."""
+
+
+class MatchSpec(SpecObject):
+    """Which requests a rule is for: those that fit everything that is said here."""
+
+    models: list[str] = Field(default_factory=list)
+    """Names or aliases that the client sent; one of them. Default: any."""
+    headers: dict[HeaderName, str] = Field(default_factory=dict)
+    """Headers with these values; all of them."""
+    tenants: list[str] = Field(default_factory=list)
+    """Tenants; one of them."""
+    classes: list[TrafficClass] = Field(default_factory=list)
+    """Classes; one of them."""
+    prompt_tokens_min: Annotated[int, Field(ge=0)] | None = None
+    """Prompts of at least so many tokens."""
+    prompt_tokens_max: Annotated[int, Field(ge=0)] | None = None
+    """Prompts of at most so many tokens."""
+    has_tools: bool | None = None
+    """Whether the request offers tools."""
+    response_format: Literal["text", "json"] | None = None
+    """`json`: the answer must be JSON, by a schema or not."""
+
+
+class TargetSpec(SpecObject):
+    """One of several models that share the requests of a rule."""
+
+    model: str
+    """The model that answers."""
+    weight: Weight = 1.0
+    """Its share, by weight."""
+
+
+class ShadowSpec(SpecObject):
+    """A copy of requests that goes to another model; its answer is thrown away."""
+
+    model: str
+    """The model that gets the copy."""
+    percent: Annotated[float, Field(gt=0, le=100)] = 100.0
+    """Share of the requests that are copied."""
+
+
+class RuleSpec(SpecObject):
+    """A rule for requests: the first that matches holds."""
+
+    name: PlainName
+    """What it is called in logs and explanations."""
+    match: MatchSpec = Field(default_factory=MatchSpec)
+    """Which requests it is for."""
+    to: list[TargetSpec] = Field(default_factory=list)
+    """Models that answer, by weight. Default: the one that was asked for."""
+    set_class: TrafficClass | None = None
+    """Class that these requests get, if it is lower than their own."""
+    shadow: ShadowSpec | None = None
+    """A copy goes there too."""
+
+
+class FallbackSpec(SpecObject):
+    """Who answers when a model can't. The answer says so: `x-penstock-model`."""
+
+    model: str | None = None
+    """Another model of the fleet."""
+    provider: str | None = None
+    """One of `gateway.providers`: another cluster, or a service elsewhere."""
+    provider_model: str | None = None
+    """`provider` only: what the model is called there. Default: as here."""
+    on: Annotated[list[Literal["error", "saturation", "objective"]], Field(min_length=1)] = Field(
+        default_factory=lambda: ["error"]  # type: ignore[arg-type]
+    )
+    """When: no endpoint could answer; the queue is full; the objective would be missed by waiting."""
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if (self.model is None) == (self.provider is None):
+            message = "must name one of `model` and `provider`"
+            raise Refusal([Finding(at=(), message=message, hint="one entry for each, in the order to try them")])
+        if self.provider_model is not None and self.provider is None:
+            raise Refusal([Finding(at=("providerModel",), message="stands without a `provider`", hint="take it out")])
+        return self
+
+
+class ProviderSpec(SpecObject):
+    """An OpenAI-compatible service outside the fleet, for fallbacks."""
+
+    name: PlainName
+    """What fallbacks call it."""
+    url: Annotated[str, AfterValidator(_provider_url), Words("as in `https://api.example.com/v1`")]
+    """Its address up to and with the version, as in `https://api.example.com/v1`."""
+    key_from: ValueSource | None = None
+    """Where its key is read from. Default: none is sent."""
+    concurrent_requests: Annotated[int, Field(ge=1)] = 64
+    """Requests there at once."""
+
+
+class RequestsSpec(SpecObject):
+    """What a request may ask for. A model's own `requests` come before the gateway's."""
+
+    prompt_tokens_max: Annotated[int, Field(ge=1)] | None = None
+    """Tokens of the longest prompt; past it 400 `context_length_exceeded`. Default: what the context leaves."""
+    output_tokens_max: Annotated[int, Field(ge=1)] | None = None
+    """Most output tokens of one request. Default: what the context leaves."""
+    output_tokens_default: Annotated[int, Field(ge=1)] | None = None
+    """Output tokens of a request that names no limit. Default: the engine's, which is what the context leaves."""
+    over_output: Literal["clamp", "reject"] | None = None
+    """What happens to a request for more than `outputTokensMax`. Default: `clamp`."""
+    unsupported: Literal["strip", "reject", "pass"] | None = None
+    """What happens to parameters that the engine's version does not know. Default: `strip`."""
+    choices_max: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Most of `n` and `best_of`. Default: 16."""
+    logprobs_max: Annotated[int, Field(ge=0, le=1024)] | None = None
+    """Most of `logprobs` and `top_logprobs`. Default: 20, as in the engine."""
+    stops_max: Annotated[int, Field(ge=0, le=1024)] | None = None
+    """Most stop sequences. Default: 16."""
+    images_max: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    """Most images of one request. Default: 16."""
+    audio_max: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    """Most pieces of audio of one request. Default: 4."""
+    tools_max: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    """Most tools of one request. Default: 256."""
