@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from penstock.errors import UsageError
+from penstock.serve.flow.quota import Scope
 from penstock.serve.sources import SecretReader, read_source
 from penstock.spec import (
     Fleet,
@@ -21,6 +22,7 @@ from penstock.spec import (
     TenantSpec,
     TimeoutsSpec,
     TlsSpec,
+    TrafficClass,
     parse_listen,
 )
 
@@ -39,6 +41,15 @@ class Caller:
     """Name of the key, never the key."""
     models: frozenset[str] | None = None
     """Main names of the models this caller may use; None for all."""
+    key_id: str = ""
+    """What a key of the store is changed by; empty for one of the file."""
+    scopes: tuple[Scope, ...] = ()
+    """Whose use its requests count for: the tenant, then the key; without those that nothing limits."""
+    traffic_class: TrafficClass = "interactive"
+    weight: float = 1.0
+    """The tenant's share of a busy model."""
+    prompt_tokens_max: int | None = None
+    output_tokens_max: int | None = None
 
     def may_call(self, model: str) -> bool:
         return self.models is None or model in self.models
