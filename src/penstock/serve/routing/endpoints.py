@@ -45,6 +45,10 @@ class EngineSample:
     prefix_queries_total: int = 0
     prefix_hits_total: int = 0
     preemptions_total: int = 0
+    kv_tokens: int = 0
+    """Tokens that its KV cache holds; 0 where it does not say."""
+    adapters: tuple[str, ...] = ()
+    """LoRA adapters that it runs or has waiting."""
 
 
 @dataclass(slots=True, kw_only=True)
