@@ -51,6 +51,28 @@ REFUSED = {
         gateway="tenants: [{name: a, keys: [{value: abcdefgh}]}, {name: a, keys: [{value: abcdefgi}]}]"
     ),
     "class twice": fleet_text() + "  hardware: {classes: [{gpu: H100}, {gpu: H100}]}\n",
+    "provider that is not there": fleet_text(model="fallbacks: [{provider: p}]"),
+    "fallback to nobody": fleet_text(model="fallbacks: [{on: [error]}]"),
+    "fallback to two": fleet_text(
+        model="fallbacks: [{model: b, provider: p}]",
+        models="{name: b}",
+        gateway="providers: [{name: p, url: 'https://h/v1'}]",
+    ),
+    "a model's name there without a provider": fleet_text(
+        model="fallbacks: [{model: b, providerModel: x}]", models="{name: b}"
+    ),
+    "provider twice": fleet_text(gateway="providers: [{name: p, url: 'https://h/v1'}, {name: p, url: 'https://i/v1'}]"),
+    "provider's key from nowhere": fleet_text(gateway="providers: [{name: p, url: 'https://h/v1', keyFrom: {}}]"),
+    "rule's name twice": fleet_text(
+        gateway="rules: [{name: r, match: {hasTools: true}}, {name: r, match: {hasTools: false}}]"
+    ),
+    "no prompt fits": fleet_text(gateway="rules: [{name: r, match: {promptTokensMin: 2, promptTokensMax: 1}}]"),
+    "default over most": fleet_text(gateway="requests: {outputTokensMax: 1, outputTokensDefault: 2}"),
+    "a model's default over most": fleet_text(model="requests: {outputTokensMax: 1, outputTokensDefault: 2}"),
+    "password without Redis": fleet_text(gateway="limits: {passwordFrom: {env: P}}"),
+    "Redis's password from two places": fleet_text(
+        gateway="limits: {url: 'redis://h', passwordFrom: {env: P, secretKeyRef: {name: s, key: k}}}"
+    ),
     "slices of time and claims": fleet_text() + "  hardware: {classes: [{gpu: H100, draClass: g, timeSlices: 2}]}\n",
 }
 
@@ -76,6 +98,13 @@ def test_what_the_loader_refuses_across_fields_the_api_server_refuses(text: str)
         fleet_text(model="aliases: [x, y]", models="{name: b, aliases: [z]}"),
         fleet_text(gateway="expose: {kind: ingress, host: a.b, className: nginx}"),
         fleet_text(gateway="scale: {minReplicas: 3}"),
+        fleet_text(
+            model="fallbacks: [{model: b}, {provider: p, providerModel: x}]",
+            models="{name: b}",
+            gateway="providers: [{name: p, url: 'https://h/v1', keyFrom: {env: K}}], limits: {url: 'redis://h', "
+            "passwordFrom: {env: P}}, rules: [{name: r, match: {promptTokensMin: 2, promptTokensMax: 2}, to: [{model: "
+            "b}]}], requests: {outputTokensMax: 2, outputTokensDefault: 2}",
+        ),
     ],
 )
 def test_what_is_near_and_right_passes(text: str) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.spec import GatewaySpec, parse_listen
+from penstock.spec.gateway import parse_redis_url
 from spec.fleets import fleet_text, the_problem
 
 
@@ -78,3 +79,74 @@ def test_a_key_comes_from_exactly_one_place(key: str, field: str, words: str, hi
     assert problem.field == f"spec.gateway.tenants[0].keys[0]{field}"
     assert words in problem.message
     assert hint in str(problem.hint)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://redis.example",
+        "redis://redis.example:6379/0",
+        "rediss://penstock@redis.example:6380",
+        "redis://[::1]:6379/15",
+        "unix:///run/redis.sock",
+    ],
+)
+def test_a_redis_is_named_by_its_url(url: str) -> None:
+    assert parse_redis_url(url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "redis.example:6379", "http://redis.example", "redis://", "redis:///0", "redis://h:0", "redis://h:x"),
+        *("redis://h/a", "redis://h/0/1", "redis://h?db=1", "redis://h#a", "redis://[::1", "unix://h/a", "unix:a"),
+        *("redis://h h", "redis://h:70000", "redis://h/٣"),
+    ],
+)
+def test_what_is_no_redis_is_refused_with_its_line(url: str) -> None:
+    problem = the_problem(fleet_text(gateway=f"limits: {{url: '{url}'}}"))
+
+    assert (problem.line, problem.field) == (7, "spec.gateway.limits.url")
+    assert "is no Redis URL: write one as in `redis://redis.example:6379/0`" in problem.message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:a-secret@h:6379/0",
+        "redis://user:a-secret@h",
+        "redis://:a/se-a-secret@h",
+        "redis://h?password=a-secret",
+        "rediss://u:a-secret@[::1",
+    ],
+)
+def test_a_password_in_the_url_of_redis_is_refused_and_never_repeated(url: str) -> None:
+    problem = the_problem(fleet_text(gateway=f"limits: {{url: '{url}'}}"))
+
+    assert "holds a password" in problem.message
+    assert "passwordFrom: {env: NAME}" in problem.message
+    assert "a-secret" not in str(problem)
+
+
+@given(st.text("redis:/@ah.:?#[]0-", max_size=30) | st.text(max_size=30))
+def test_no_text_is_repeated_and_none_breaks_the_check(text: str) -> None:
+    try:
+        kept = parse_redis_url(text)
+    except ValueError as error:
+        said = str(error)
+        assert len(text) < 8 or text not in said
+    else:
+        assert kept == text
+
+
+def test_a_password_without_redis_is_refused() -> None:
+    problem = the_problem(fleet_text(gateway="limits: {passwordFrom: {env: P}}"))
+
+    assert problem.field == "spec.gateway.limits.passwordFrom"
+    assert "stands without `url`" in problem.message
+
+
+def test_two_providers_cannot_have_one_name() -> None:
+    two = "providers: [{name: p, url: 'https://h/v1'}, {name: p, url: 'https://i/v1'}]"
+
+    assert the_problem(fleet_text(gateway=two)).field == "spec.gateway.providers[1].name"

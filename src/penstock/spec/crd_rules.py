@@ -1,7 +1,8 @@
 """The rules of the fleet file that span several fields, in CEL: what the API server refuses by itself. Pure.
 
 Each says what the loader says. Left to the loader and the controller, as CEL cannot say it or would cost too much:
-names that two adapters or a tenant claim, keys that two tenants share, flags said twice in `engine.args`.
+names that two adapters or a tenant claim, keys that two tenants share, flags said twice in `engine.args`, rules that
+are never reached, fallbacks in a circle, keys beyond their tenant, and models that nothing answers to.
 """
 
 from __future__ import annotations
@@ -28,6 +29,14 @@ _TOLERATION: tuple[Rule, ...] = (
         "",
     ),
 )
+_DEFAULT_WITHIN: tuple[Rule, ...] = (
+    (
+        "!has(self.outputTokensDefault) || !has(self.outputTokensMax) || "
+        "self.outputTokensDefault <= self.outputTokensMax",
+        "outputTokensDefault is more than outputTokensMax",
+        ".outputTokensDefault",
+    ),
+)
 RULES: Mapping[str, tuple[Rule, ...]] = {
     "spec": (
         (
@@ -39,6 +48,12 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
             "self.models.all(m, !has(m.aliases) || m.aliases.all(a, "
             "self.models.exists_one(n, has(n.aliases) && a in n.aliases)))",
             "two models have the same alias: a request for it could mean either",
+            ".models",
+        ),
+        (
+            "self.models.all(m, !has(m.fallbacks) || m.fallbacks.all(f, !has(f.provider) || (has(self.gateway) && "
+            "has(self.gateway.providers) && self.gateway.providers.exists(p, p.name == f.provider))))",
+            "a fallback names a provider that is not in gateway.providers",
             ".models",
         ),
     ),
@@ -60,6 +75,11 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
             ".trustRemoteCode",
         ),
     ),
+    "spec.models[].fallbacks[]": (
+        _only_one("model", "provider"),
+        ("!has(self.providerModel) || has(self.provider)", "providerModel stands without a provider", ".providerModel"),
+    ),
+    "spec.models[].requests": _DEFAULT_WITHIN,
     "spec.models[].hardware": (
         (
             "!has(self.mig) || !has(self.count) || self.count == 1",
@@ -131,6 +151,30 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
             "",
         ),
     ),
+    "spec.gateway": (
+        (
+            "!has(self.rules) || self.rules.all(r, self.rules.exists_one(s, s.name == r.name))",
+            "two rules have one name: logs could not tell the two apart",
+            ".rules",
+        ),
+    ),
+    "spec.gateway.requests": _DEFAULT_WITHIN,
+    "spec.gateway.rules[].match": (
+        (
+            "!has(self.promptTokensMin) || !has(self.promptTokensMax) || self.promptTokensMin <= self.promptTokensMax",
+            "promptTokensMin is more than promptTokensMax: no prompt fits both",
+            ".promptTokensMin",
+        ),
+    ),
+    "spec.gateway.limits": (
+        (
+            "!has(self.passwordFrom) || has(self.url)",
+            "passwordFrom stands without url: there is no Redis to send the password to",
+            ".passwordFrom",
+        ),
+    ),
+    "spec.gateway.limits.passwordFrom": (_only_one("env", "secretKeyRef"),),
+    "spec.gateway.providers[].keyFrom": (_only_one("env", "secretKeyRef"),),
     "spec.gateway.adminTokenFrom": (_only_one("env", "secretKeyRef"),),
     "spec.gateway.store.passwordFrom": (_only_one("env", "secretKeyRef"),),
     "spec.gateway.tenants[].keys[]": (_only_one("value", "valueFrom"),),

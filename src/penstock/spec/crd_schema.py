@@ -21,8 +21,16 @@ _FREE = ("spec.models[].engine.args",)
 _SIZES: Mapping[str, tuple[str, int]] = {
     "spec.clusters": ("maxItems", 100),
     "spec.clusters[].models": ("maxItems", 200),
+    "spec.gateway.providers": ("maxItems", 32),
+    "spec.gateway.rules": ("maxItems", 100),
+    "spec.gateway.rules[].match.classes": ("maxItems", 3),
+    "spec.gateway.rules[].match.headers": ("maxProperties", 16),
+    "spec.gateway.rules[].match.models": ("maxItems", 200),
+    "spec.gateway.rules[].match.tenants": ("maxItems", 1000),
+    "spec.gateway.rules[].to": ("maxItems", 64),
     "spec.gateway.tenants": ("maxItems", 1000),
     "spec.gateway.tenants[].keys": ("maxItems", 64),
+    "spec.gateway.tenants[].keys[].models": ("maxItems", 1000),
     "spec.gateway.tenants[].models": ("maxItems", 1000),
     "spec.hardware.classes": ("maxItems", 64),
     "spec.hardware.classes[].tolerations": ("maxItems", 32),
@@ -35,12 +43,16 @@ _SIZES: Mapping[str, tuple[str, int]] = {
     "spec.models[].endpoints": ("maxItems", 256),
     "spec.models[].endpoints[]": ("maxLength", 300),
     "spec.models[].engine.env": ("maxProperties", 256),
+    "spec.models[].fallbacks": ("maxItems", 16),
+    "spec.models[].fallbacks[].on": ("maxItems", 3),
+    "spec.models[].fallbacks[].provider": ("maxLength", 63),
     "spec.models[].revision": ("maxLength", 256),
     "spec.models[].scheduling.tolerations": ("maxItems", 32),
     "spec.models[].source": ("maxLength", 1024),
 }
 """Bounds that the API server needs to know what a rule costs at most; larger than any fleet that was seen."""
 _KEYS: Mapping[str, tuple[str, ...]] = {
+    "spec.gateway.providers": ("name",),
     "spec.gateway.tenants": ("name",),
     "spec.hardware.classes": ("gpu",),
     "spec.models": ("name",),

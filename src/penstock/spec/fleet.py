@@ -6,13 +6,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from penstock.spec.base import Refusal, SpecObject, Words
+from penstock.spec.base import FieldPath, Refusal, SpecObject, Words
 from penstock.spec.demand import FleetHardwareSpec
 from penstock.spec.gateway import GatewaySpec, TenantSpec
 from penstock.spec.kubernetes import ClusterSpec, KubernetesSpec
 from penstock.spec.model import ModelSpec
 from penstock.spec.monitoring import MonitoringSpec
 from penstock.spec.names import ModelNames, TenantNames, clashes, unknown_models
+from penstock.spec.references import reference_findings
 from penstock.spec.storage import StorageSpec
 
 __all__ = ["API_VERSION", "Fleet", "FleetSpec", "Metadata"]
@@ -62,6 +63,7 @@ class FleetSpec(SpecObject):
         models = [_model_names(model) for model in self.models]
         tenants = [_tenant_names(tenant) for tenant in self.gateway.tenants]
         findings = [*clashes(models, tenants), *unknown_models(models, tenants)]
+        findings += reference_findings(self.models, self.gateway)
         if findings:
             raise Refusal(findings)
         return self
@@ -79,7 +81,9 @@ def _tenant_names(tenant: TenantSpec) -> TenantNames:
         for place, key in enumerate(tenant.keys)
         if key.value is not None
     ]
-    models = [(("models", place), name) for place, name in enumerate(tenant.models or ())]
+    models: list[tuple[FieldPath, str]] = [(("models", place), name) for place, name in enumerate(tenant.models or ())]
+    for place, key in enumerate(tenant.keys):
+        models += [(("keys", place, "models", index), name) for index, name in enumerate(key.models or ())]
     return TenantNames(name=tenant.name, models=models, keys=keys)
 
 

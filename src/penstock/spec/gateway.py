@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
@@ -9,7 +11,8 @@ from pydantic import AfterValidator, ConfigDict, Field, SecretStr, model_validat
 
 from penstock.spec.base import Finding, Refusal, SpecObject, Words
 from penstock.spec.expose import ExposeSpec, GatewayScaleSpec
-from penstock.spec.quota import QuotaSpec, TrafficClass
+from penstock.spec.quota import CLASS_ORDER, QuotaSpec, TrafficClass, beyond
+from penstock.spec.rules import rule_findings
 from penstock.spec.secrets import NonEmpty
 from penstock.spec.sources import ValueSource
 from penstock.spec.store import StoreSpec
@@ -107,6 +110,21 @@ class TenantSpec(SpecObject):
     traffic_class: TrafficClass | None = Field(default=None, alias="class")
     """Class of its requests. Default: interactive."""
 
+    @model_validator(mode="after")
+    def _keys_stay_within(self) -> Self:
+        findings: list[Finding] = []
+        own = self.traffic_class or CLASS_ORDER[0]
+        for place, key in enumerate(self.keys):
+            found = beyond(key.limits, self.limits)
+            findings += [replace(one, at=("keys", place, "limits", *one.at)) for one in found]
+            if key.traffic_class is not None and CLASS_ORDER.index(key.traffic_class) < CLASS_ORDER.index(own):
+                message = f"is {key.traffic_class}, higher than the tenant's, which is {own}: a key can only be lower"
+                hint = "give the tenant the higher class, and the other keys the lower one"
+                findings.append(Finding(at=("keys", place, "class"), message=message, hint=hint))
+        if findings:
+            raise Refusal(findings)
+        return self
+
 
 REDIS_FORMS = "as in `redis://redis.example:6379/0`, `rediss://` with TLS, or `unix:///run/redis.sock`"
 
@@ -117,21 +135,29 @@ def parse_redis_url(url: str) -> str:
     Raises:
         ValueError: it is not, or a password stands in it; the text never repeats the URL.
     """
-    parts = urlsplit(url)
-    if parts.password is not None or "password=" in parts.query.lower():
+    user, at, _ = url.rpartition("@")
+    if (at and ":" in user.partition("://")[2]) or "password=" in url.lower():
         raise ValueError(
             "holds a password, and the file is kept in git: take it out and say `passwordFrom: {env: NAME}` beside it"
         )
+    if not _is_redis_url(url):
+        raise ValueError(f"is no Redis URL: write one {REDIS_FORMS}")
+    return url
+
+
+def _is_redis_url(url: str) -> bool:
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        port = 0
-    is_net = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and port != 0
-    database = parts.path.strip("/")
-    is_socket = parts.scheme == "unix" and parts.path.startswith("/") and not parts.netloc
-    if not (is_socket or (is_net and (not database or database.isdigit()))) or parts.query or parts.fragment:
-        raise ValueError(f"must be a Redis URL, {REDIS_FORMS}")
-    return url
+        return False
+    if "?" in url or "#" in url or re.search(r"[\s\\]", url):
+        return False
+    if parts.scheme == "unix":
+        return parts.path.startswith("/") and not parts.netloc
+    database = parts.path.removeprefix("/")
+    is_database = not database or (database.isascii() and database.isdigit())
+    return parts.scheme in ("redis", "rediss") and bool(parts.hostname) and port != 0 and is_database
 
 
 class AuthSpec(SpecObject):
@@ -162,6 +188,13 @@ class LimitsSpec(SpecObject):
     """Client connections open at once; further ones are closed at once."""
     in_flight_max: Annotated[int, Field(ge=1)] = 16_384
     """Requests in flight at once; past it 503 with Retry-After."""
+
+    @model_validator(mode="after")
+    def _password_has_a_use(self) -> Self:
+        if self.password_from is not None and self.url is None:
+            message = "stands without `url`: there is no Redis to send the password to"
+            raise Refusal([Finding(at=("passwordFrom",), message=message, hint="add `url`, or take it out")])
+        return self
 
 
 class TimeoutsSpec(SpecObject):
@@ -236,3 +269,16 @@ class GatewaySpec(SpecObject):
     """How many gateways run in a cluster. `up` and `gateway` run one."""
     expose: ExposeSpec | None = None
     """How clients outside the cluster reach it. Default: only from inside."""
+
+    @model_validator(mode="after")
+    def _rules_and_providers_fit(self) -> Self:
+        findings = list(rule_findings(self.rules))
+        known: dict[str, int] = {}
+        for place, provider in enumerate(self.providers):
+            if known.setdefault(provider.name, place) != place:
+                message = f"{provider.name!r} already names providers[{known[provider.name]}]"
+                hint = "give each provider a name of its own"
+                findings.append(Finding(at=("providers", place, "name"), message=message, hint=hint))
+        if findings:
+            raise Refusal(findings)
+        return self

@@ -86,11 +86,12 @@ def _tenant_names(tenant: Plain) -> TenantNames:
         return TenantNames(name=None)
     name = tenant.get("name")
     keys: list[tuple[FieldPath, str]] = []
+    models = _texts(("models",), tenant.get("models"))
     for place, key in enumerate(_items(tenant.get("keys"))):
         literal = key.get("value") if isinstance(key, dict) else None
         if isinstance(literal, str):
             keys.append((("keys", place, "value"), literal))
-    models = _texts(("models",), tenant.get("models"))
+        models += _texts(("keys", place, "models"), key.get("models") if isinstance(key, dict) else None)
     return TenantNames(name=name if isinstance(name, str) else None, models=models, keys=keys)
 
 

@@ -5,13 +5,13 @@ Works on what the file says, valid elsewhere or not, so that a clash is reported
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from penstock.spec.base import FieldPath, Finding
 from penstock.spec.nearest import nearest
 
-__all__ = ["ModelNames", "TenantNames", "clashes", "unknown_models"]
+__all__ = ["ModelNames", "TenantNames", "clashes", "unknown_models", "unknown_name"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +55,16 @@ def clashes(models: Sequence[ModelNames], tenants: Sequence[TenantNames]) -> Ite
 
 
 def unknown_models(models: Sequence[ModelNames], tenants: Sequence[TenantNames]) -> Iterator[Finding]:
-    """Models that a tenant may call and that no model answers to. Paths are relative to `spec`."""
+    """Models that a tenant or a key may call and that no model answers to. Paths are relative to `spec`."""
     known = {name for model in models for _, name in model.names}
     for place, tenant in enumerate(tenants):
         for at, name in tenant.models:
             if name not in known:
-                close = nearest(name, known)
-                hint = f"did you mean {close[0]!r}?" if close else f"models here: {', '.join(sorted(known))}"
-                message = f"no model answers to {name!r}"
-                yield Finding(at=("gateway", "tenants", place, *at), message=message, hint=hint)
+                yield unknown_name(name, known, ("gateway", "tenants", place, *at))
+
+
+def unknown_name(name: str, known: Collection[str], at: FieldPath) -> Finding:
+    """A model that no model answers to, with what was probably meant."""
+    close = nearest(name, known)
+    hint = f"did you mean {close[0]!r}?" if close else f"models here: {', '.join(sorted(known))}"
+    return Finding(at=at, message=f"no model answers to {name!r}", hint=hint)

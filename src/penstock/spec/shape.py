@@ -24,6 +24,11 @@ __all__ = ["FieldShape", "Shape", "fields_of", "shape_at", "shape_of", "walk"]
 _UNITS = (
     ("PerS", "per second"),
     ("PerGpuHour", "US dollars"),
+    ("PerMillion", "US dollars"),
+    ("costPerMonth", "US dollars"),
+    ("TokensMin", "tokens"),
+    ("TokensMax", "tokens"),
+    ("TokensDefault", "tokens"),
     ("Ms", "milliseconds"),
     ("BytesMax", "bytes"),
     ("Percent", "percent"),
@@ -163,6 +168,8 @@ def _range(metadata: Sequence[object]) -> str:
     below = next((f"below {item.lt}" for item in metadata if isinstance(item, Lt)), "")
     if low and not high:
         low += " up"
+    if above and high:
+        return f" {above}, at most {high.removeprefix('to ')}"
     words = " ".join(word for word in (low, high, above, below) if word)
     return f" {words}" if words else ""
 

@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from penstock.spec.base import Finding, Refusal, SpecObject, Words
 from penstock.spec.quota import TrafficClass
@@ -46,23 +46,35 @@ def _header_name(value: str) -> str:
 HeaderName = Annotated[str, AfterValidator(_header_name), Words("a header's name, as in `x-model-id`")]
 
 
+_SECRET_LIKE = re.compile(r"(?:^|[/=])(?:sk|pk|rk|hf|gsk|xai|nvapi)[-_][A-Za-z0-9_-]{12,}")
+"""Keys of well-known services, by how they begin."""
+
+
 def _provider_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+    """The address without a trailing slash. What may hold a secret is refused in words that never repeat it."""
+    if "@" in value or "?" in value or "#" in value or _SECRET_LIKE.search(value):
+        raise ValueError(
+            "has more than an address in it (a user, a query, a fragment or a key), and the file is kept in git: write "
+            "`https://HOST/v1`, and where the key is read from in `keyFrom: {env: NAME}` beside it"
+        )
+    try:
+        parts = urlsplit(value)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address or re.search(r"[\s\\]", value):
         raise ValueError("must be http(s)://HOST[:PORT][/PATH], as in https://api.example.com/v1")
-    if parts.query or parts.fragment:
-        raise ValueError("must be http(s)://HOST[:PORT][/PATH] without query or fragment")
     return value.rstrip("/")
 
 
 class PriceSpec(SpecObject):
     """What a model's tokens cost, US dollars, for budgets and reports."""
 
-    input_per_million: Annotated[float, Field(ge=0, le=1e6)]
+    input_per_million: Annotated[float, Field(ge=0, le=1_000_000)]
     """A million prompt tokens."""
-    output_per_million: Annotated[float, Field(ge=0, le=1e6)]
+    output_per_million: Annotated[float, Field(ge=0, le=1_000_000)]
     """A million output tokens."""
-    cached_input_per_million: Annotated[float, Field(ge=0, le=1e6)] | None = None
+    cached_input_per_million: Annotated[float, Field(ge=0, le=1_000_000)] | None = None
     """A million prompt tokens that the prefix cache had. Default: as `inputPerMillion`."""
 
 
@@ -144,6 +156,25 @@ class MatchSpec(SpecObject):
     """Whether the request offers tools."""
     response_format: Literal["text", "json"] | None = None
     """`json`: the answer must be JSON, by a schema or not."""
+
+    @field_validator("headers", mode="before")
+    @classmethod
+    def _each_header_once(cls, value: object) -> object:
+        seen: set[str] = set()
+        for name in value if isinstance(value, dict) else ():
+            if isinstance(name, str) and name.lower() in seen:
+                message = "names a header a second time: case does not tell headers apart"
+                raise Refusal([Finding(at=(name,), message=message, hint="keep one of the two")])
+            seen.add(str(name).lower())
+        return value
+
+    @model_validator(mode="after")
+    def _some_prompt_fits(self) -> Self:
+        low, high = self.prompt_tokens_min, self.prompt_tokens_max
+        if low is not None and high is not None and low > high:
+            message = f"is {low}, more than `promptTokensMax`, which is {high}: no prompt fits both"
+            raise Refusal([Finding(at=("promptTokensMin",), message=message, hint="swap the two, or keep one")])
+        return self
 
 
 class TargetSpec(SpecObject):
@@ -241,3 +272,11 @@ class RequestsSpec(SpecObject):
     """Most pieces of audio of one request. Default: 4."""
     tools_max: Annotated[int, Field(ge=0, le=10_000)] | None = None
     """Most tools of one request. Default: 256."""
+
+    @model_validator(mode="after")
+    def _default_is_allowed(self) -> Self:
+        default, most = self.output_tokens_default, self.output_tokens_max
+        if default is not None and most is not None and default > most:
+            message = f"is {default}, more than `outputTokensMax`, which is {most}"
+            raise Refusal([Finding(at=("outputTokensDefault",), message=message, hint="lower it, or take it out")])
+        return self
