@@ -88,6 +88,41 @@ def test_a_changed_file_is_taken_and_a_wrong_one_is_not(tmp_path: Path, engine: 
         assert gateway.ask() == " word" * 16
 
 
+NEVER = {
+    "unknown class": ({"tenants": [{"name": "demo", "class": "fast", "keys": [{"value": KEY}]}]}, {}),
+    "negative weight": ({"tenants": [{"name": "demo", "weight": -1, "keys": [{"value": KEY}]}]}, {}),
+    "rules that match alike": ({"rules": [{"name": "a"}, {"name": "b"}]}, {}),
+    "rule that never matches": ({"rules": [{"name": "a", "match": {"promptTokensMin": 2, "promptTokensMax": 1}}]}, {}),
+    "rule to nobody": ({"rules": [{"name": "a", "to": [{"model": "chad"}]}]}, {}),
+    "fallback cycle": ({}, {"fallbacks": [{"model": "other"}]}),
+    "unknown provider": ({}, {"fallbacks": [{"provider": "elsewhere"}]}),
+    "Redis URL": ({"limits": {"url": "redis.example:6379"}}, {}),
+    "Redis password": ({"limits": {"url": "redis://:a-secret@redis.example"}}, {}),
+    "budget that never counts": (
+        {"tenants": [{"name": "demo", "limits": {"costPerMonth": 5}, "keys": [{"value": KEY}]}]},
+        {},
+    ),
+}
+"""Parts of a gateway and of its first model that are refused, by why."""
+
+
+def test_a_file_whose_limits_rules_or_fallbacks_could_never_hold_leaves_the_last_good_one(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
+    chat = {"name": "chat", "endpoints": [engine.origin]}
+    other = {"name": "other", "fallbacks": [{"model": "chat"}]}
+    with running("gateway", write_fleet(tmp_path, chat, other), "--no-watch") as gateway:
+        assert gateway.process.stderr is not None
+        for why, (part, model) in NEVER.items():
+            write_fleet(tmp_path, {**chat, **model}, other, **part)
+            gateway.process.send_signal(signal.SIGHUP)
+            while "the fleet file" not in (line := gateway.process.stderr.readline()):
+                assert line, why
+                assert "a-secret" not in line
+            assert "is wrong; the last good one still holds" in line, why
+            assert gateway.ask() == " word" * 16, why
+
+
 def test_a_port_in_use_is_told_with_the_option_that_changes_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
