@@ -27,7 +27,7 @@ from serve.exchanges import (
     request,
 )
 
-ENGINE_ERROR = b'{"error":{"message":"too long","type":"BadRequestError","param":"prompt","code":400}}'
+ENGINE_ERROR = b'{"error":{"message":"too long","type":"invalid_request_error","param":"prompt","code":"too_long"}}'
 
 
 def failures(gateway: Core) -> dict[str, int]:

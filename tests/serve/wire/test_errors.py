@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.serve.wire.errors import Failure, error_body, error_event, normalise_engine_error
+from penstock.serve.wire.routes import Dialect
 
 RECORDED = Path(__file__).resolve().parents[3].parent / "shared" / "reference" / "vllm-api"
+CONTEXT = "maximum context length"
+DIALECTS: tuple[Dialect, ...] = ("openai", "responses", "anthropic")
 STATUSES = [400, 401, 403, 404, 405, 408, 413, 414, 415, 422, 429, 431, 500, 501, 502, 503, 504, 529]
 
 
@@ -36,7 +39,7 @@ def test_anthropics_shape_has_its_type_and_message(status: int) -> None:
 
 @given(st.text(min_size=1))
 def test_an_error_event_is_one_event_whatever_the_words(message: str) -> None:
-    for dialect in ("openai", "anthropic"):
+    for dialect in DIALECTS:
         event = error_event(failure(502, message.encode("utf-8", "replace").decode()), dialect)
         assert event.count(b"\n\n") == 1
         assert event.endswith(b"\n\n")
@@ -77,9 +80,51 @@ class TestEngineErrors:
         assert set(anthropic["error"]) >= {"type", "message"}
         assert anthropic["error"]["message"] == message
 
-    def test_what_the_engine_said_of_param_and_code_is_kept(self) -> None:
-        body = b'{"error":{"message":"no","type":"BadRequestError","param":"prompt","code":400}}'
-        assert json.loads(normalise_engine_error(400, body, "openai")) == json.loads(body)
+    @pytest.mark.parametrize(
+        ("status", "kind", "theirs"),
+        [
+            (400, "invalid_request_error", "BadRequestError"),
+            (400, "invalid_request_error", "Bad Request"),
+            (404, "invalid_request_error", "NotFoundError"),
+            (500, "server_error", "InternalServerError"),
+            (501, "server_error", "NotImplementedError"),
+            (429, "rate_limit_error", "TooManyRequestsError"),
+            (400, "content_policy", "content_policy"),
+        ],
+    )
+    def test_a_class_of_python_becomes_the_apis_type_and_another_api_s_own_stays(
+        self, status: int, kind: str, theirs: str
+    ) -> None:
+        body = json.dumps({"error": {"message": "no", "type": theirs, "param": "prompt", "code": status}}).encode()
+        error = json.loads(normalise_engine_error(status, body, "openai"))["error"]
+        assert error == {"message": "no", "type": kind, "param": "prompt", "code": "engine_error"}
+
+    @pytest.mark.parametrize(
+        ("status", "error", "code"),
+        [
+            (
+                400,
+                {"message": "This model's maximum context length is 8 tokens.", "code": 400},
+                "context_length_exceeded",
+            ),
+            (404, {"message": "The model `x` does not exist.", "param": "model", "code": 404}, "model_not_found"),
+            (404, {"message": "no such response", "param": "response_id", "code": 404}, "response_not_found"),
+            (400, {"message": "no", "code": "invalid_image"}, "invalid_image"),
+            (400, {"message": "no", "code": "400"}, "engine_error"),
+            (400, {"message": "no", "code": None}, "engine_error"),
+            (400, {"message": "no", "code": {"a": 1}}, "engine_error"),
+        ],
+    )
+    def test_the_code_is_a_word_that_clients_look_for_and_never_a_number(
+        self, status: int, error: dict[str, object], code: str
+    ) -> None:
+        body = json.dumps({"error": error}).encode()
+        assert json.loads(normalise_engine_error(status, body, "openai"))["error"]["code"] == code
+
+    def test_a_field_that_is_no_word_is_not_passed_on(self) -> None:
+        body = b'{"error":{"message":"no","type":["x"],"param":{"a":1}}}'
+        error = json.loads(normalise_engine_error(400, body, "openai"))["error"]
+        assert (error["type"], error["param"]) == ("invalid_request_error", None)
 
     def test_a_path_that_the_engine_lacks_is_said_in_words(self) -> None:
         assert b"does not serve this API path" in normalise_engine_error(404, b'{"detail":"Not Found"}', "openai")
@@ -101,5 +146,41 @@ class TestEngineErrors:
             if status < 400 or b'"error"' not in body:
                 continue
             seen += 1
-            assert json.loads(normalise_engine_error(status, body, "openai")) == json.loads(body), path.name
+            said, told = json.loads(body)["error"], json.loads(normalise_engine_error(status, body, "openai"))["error"]
+            assert (told["message"], told["param"]) == (said["message"], said["param"]), path.name
+            assert told["type"] == "invalid_request_error", path.name
+            assert isinstance(told["code"], str), path.name
+            assert (told["code"] == "context_length_exceeded") == (CONTEXT in said["message"]), path.name
         assert seen > 20
+
+
+def test_an_error_in_a_stream_of_responses_is_that_apis_event_and_has_the_error_object_too() -> None:
+    name, text, *_ = error_event(failure(502), "responses").split(b"\n")
+    assert name == b"event: error"
+    fields = json.loads(text.removeprefix(b"data: "))
+    assert fields == {
+        "type": "error",
+        "code": "broken",
+        "message": "It broke.",
+        "param": "model",
+        "error": {"message": "It broke.", "type": "server_error", "param": "model", "code": "broken"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (402, "billing_error"),
+        (408, "timeout_error"),
+        (409, "conflict_error"),
+        (422, "invalid_request_error"),
+        (429, "rate_limit_error"),
+        (500, "api_error"),
+        (502, "api_error"),
+        (503, "overloaded_error"),
+        (504, "timeout_error"),
+        (529, "overloaded_error"),
+    ],
+)
+def test_each_status_has_anthropics_own_type(status: int, kind: str) -> None:
+    assert json.loads(error_body(failure(status), "anthropic"))["error"]["type"] == kind

@@ -19,13 +19,22 @@ _OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 408: "tim
 _ANTHROPIC_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
+    402: "billing_error",
     403: "permission_error",
     404: "not_found_error",
+    408: "timeout_error",
+    409: "conflict_error",
     413: "request_too_large",
     429: "rate_limit_error",
     503: "overloaded_error",
     504: "timeout_error",
+    529: "overloaded_error",
 }
+"""By status: https://docs.anthropic.com/en/api/errors"""
+_ENGINE_TYPES = frozenset({"Bad Request", "Not Found", "Internal Server Error", "internal_error"})
+"""Types that vLLM 0.32 writes and neither API knows, besides those that end with `Error`, as classes of Python do."""
+_CONTEXT_MARK = "maximum context length"
+"""In vLLM's words, as in OpenAI's, for a prompt that does not fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +81,31 @@ def error_body(failure: Failure, dialect: Dialect) -> bytes:
 
 
 def error_event(failure: Failure, dialect: Dialect) -> bytes:
-    """The SSE event that ends a stream which can't be finished. No `[DONE]` follows: the stream did not complete."""
-    prefix = b"event: error\ndata: " if dialect == "anthropic" else b"data: "
-    return prefix + orjson.dumps(_payload(failure, dialect)) + b"\n\n"
+    """The SSE event that ends a stream which can't be finished. No `[DONE]` follows: the stream did not complete.
+
+    In a stream of Responses it is that API's own event, with the error object beside its fields: clients look for one
+    or the other.
+    """
+    payload = _payload(failure, dialect)
+    if dialect == "responses":
+        payload = {
+            "type": "error",
+            "code": failure.code,
+            "message": failure.message,
+            "param": failure.param,
+            **payload,
+        }
+    prefix = b"data: " if dialect == "openai" else b"event: error\ndata: "
+    return prefix + orjson.dumps(payload) + b"\n\n"
 
 
 def normalise_engine_error(status: int, body: bytes, dialect: Dialect) -> bytes:
-    """An engine's error body in the one shape; what it said of type, param and code is kept.
+    """An engine's error body in the one shape: its words and the field at fault are kept, its type and code where they
+    are of the API that the client speaks.
 
-    vLLM answers in four shapes (error object, error string, `detail`, Anthropic's); other engines add plain text.
+    vLLM answers in four shapes (error object, error string, `detail`, Anthropic's); other engines add plain text. Its
+    types are names of Python's classes and its codes are the status once more, as a number, which clients that are
+    strict about types can't read.
     """
     try:
         parsed = orjson.loads(body)
@@ -96,10 +121,32 @@ def normalise_engine_error(status: int, body: bytes, dialect: Dialect) -> bytes:
     message = text if isinstance(text, str) and text else f"the engine answered {status} without a message"
     if status == 404 and message == "Not Found":
         message = "This model's engine does not serve this API path."
-    payload = _payload(Failure(status=status, code="engine_error", message=message), dialect)
-    if dialect == "openai":
-        payload["error"] |= {name: error[name] for name in ("type", "param", "code") if name in error}
+    code, param = _code_word(status, error, message), error.get("param")
+    failure = Failure(status=status, code=code, message=message, param=param if isinstance(param, str) else None)
+    payload = _payload(failure, dialect)
+    kind = error.get("type")
+    if dialect != "anthropic" and isinstance(kind, str) and kind and not _is_engine_type(kind):
+        payload["error"]["type"] = kind
     return orjson.dumps(payload)
+
+
+def _is_engine_type(kind: str) -> bool:
+    return kind in _ENGINE_TYPES or kind.endswith("Error")
+
+
+def _code_word(status: int, error: dict[str, Any], message: str) -> str:
+    """A stable word for what the engine refused: its own where it has one, else OpenAI's for the few that clients look
+    for."""
+    code = error.get("code")
+    if isinstance(code, str) and code and not code.isdigit():
+        return code
+    if status == 400 and _CONTEXT_MARK in message:
+        return "context_length_exceeded"
+    if status == 404 and error.get("param") == "model":
+        return "model_not_found"
+    if status == 404 and error.get("param") == "response_id":
+        return "response_not_found"
+    return "engine_error"
 
 
 def _detail_words(detail: object) -> object:

@@ -5,12 +5,14 @@ A path that is not here is answered 404, a method that is not here 405. The tabl
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
-__all__ = ["LOCAL_PATHS", "ROUTES", "Dialect", "Route"]
+__all__ = ["LOCAL_PATHS", "ROUTES", "Dialect", "Route", "StoredPath", "dialect_of", "stored_path"]
 
-Dialect = Literal["openai", "anthropic"]
+Dialect = Literal["openai", "responses", "anthropic"]
+"""How errors are told. `responses` is OpenAI's, but for errors in the middle of a stream."""
 BodyKind = Literal["json", "multipart"]
 
 
@@ -35,7 +37,7 @@ def _table() -> dict[str, Route]:
             path="/v1/chat/completions", upstream_path="/v1/chat/completions", schema="chat", has_stream_options=True
         ),
         Route(path="/v1/completions", upstream_path="/v1/completions", schema="completion", has_stream_options=True),
-        Route(path="/v1/responses", upstream_path="/v1/responses", schema="responses"),
+        Route(path="/v1/responses", upstream_path="/v1/responses", schema="responses", dialect="responses"),
         Route(path="/v1/messages", upstream_path="/v1/messages", schema="messages", dialect="anthropic"),
         Route(
             path="/v1/messages/count_tokens",
@@ -67,3 +69,58 @@ ROUTES: dict[str, Route] = _table()
 
 LOCAL_PATHS = frozenset({"/v1/models", "/health", "/ping", "/version"})
 """Paths that the gateway answers by itself; GET and HEAD only. `/v1/models/NAME` too."""
+
+
+# ------------------------------------------------------------------ paths with an id in them
+
+StoredAction = Literal["response", "input_items", "cancel"]
+_RESPONSES = "/v1/responses/"
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+"""Ids of responses: vLLM makes `resp_` and hexadecimal digits; what is not like that can't be one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPath:
+    """A path below `/v1/responses/`, answered from what the gateway has kept."""
+
+    response_id: str
+    """Empty where no response can have such an id."""
+    action: StoredAction
+
+    @property
+    def allow(self) -> str:
+        """The methods it takes, as in the header `Allow`."""
+        match self.action:
+            case "response":
+                return "GET, HEAD, DELETE"
+            case "input_items":
+                return "GET, HEAD"
+            case "cancel":
+                return "POST"
+            case _:
+                assert_never(self.action)
+
+    @property
+    def pattern(self) -> str:
+        """The path with a word in place of the id, for metrics and logs."""
+        return f"{_RESPONSES}{{id}}" + ("" if self.action == "response" else f"/{self.action}")
+
+
+def stored_path(path: str) -> StoredPath | None:
+    """What a path without query asks of a stored response; None when it is no such path."""
+    if not path.startswith(_RESPONSES):
+        return None
+    response_id, slash, rest = path[len(_RESPONSES) :].partition("/")
+    response_id = response_id if _ID.fullmatch(response_id) else ""
+    match rest:
+        case "" if not slash:
+            return StoredPath(response_id=response_id, action="response")
+        case "input_items" | "cancel" as action:
+            return StoredPath(response_id=response_id, action=action)
+        case _:
+            return None
+
+
+def dialect_of(path: str) -> Dialect:
+    """How an error is told on any path, also one that is not served: a client of Anthropic's API reads only theirs."""
+    return "anthropic" if path.startswith("/v1/messages") else "openai"
