@@ -52,7 +52,7 @@ REFUSED = {
     ),
     "class twice": fleet_text() + "  hardware: {classes: [{gpu: H100}, {gpu: H100}]}\n",
     "provider that is not there": fleet_text(model="fallbacks: [{provider: p}]"),
-    "fallback to nobody": fleet_text(model="fallbacks: [{on: [error]}]"),
+    "fallback to nobody": fleet_text(model="fallbacks: [{when: [error]}]"),
     "fallback to two": fleet_text(
         model="fallbacks: [{model: b, provider: p}]",
         models="{name: b}",

@@ -72,7 +72,9 @@ def test_a_provider_that_is_not_there_is_told_with_what_is(providers: str, hint:
 
 def test_a_fallback_that_is_said_twice_is_told() -> None:
     problem = the_problem(
-        fleet_text(model="fallbacks: [{model: b}, {model: bee, on: [saturation]}]", models="{name: b, aliases: [bee]}")
+        fleet_text(
+            model="fallbacks: [{model: b}, {model: bee, when: [saturation]}]", models="{name: b, aliases: [bee]}"
+        )
     )
 
     assert problem.field == "spec.models[0].fallbacks[1]"

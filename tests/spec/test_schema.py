@@ -56,3 +56,10 @@ def test_a_key_comes_from_exactly_one_place() -> None:
 
 def test_it_is_json_and_the_same_each_time() -> None:
     assert json.dumps(fleet_schema()) == json.dumps(fleet_schema())
+
+
+def test_no_field_is_called_what_older_yaml_takes_for_a_boolean() -> None:
+    """`kubectl` reads YAML 1.1, where a key `on` becomes true; the file is also a custom resource."""
+    names = {str(path[-1]).lower() for path, _ in walk(Fleet)}
+
+    assert names.isdisjoint({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})

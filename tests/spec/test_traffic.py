@@ -109,8 +109,8 @@ def test_an_address_is_kept_without_its_last_slash(url: str, kept: str | None) -
         ("{}", "", "one of `model` and `provider`"),
         ("{model: chat, provider: p}", "", "one of `model` and `provider`"),
         ("{model: chat, providerModel: x}", ".providerModel", "without a `provider`"),
-        ("{provider: p, on: []}", ".on", "at least one entry"),
-        ("{provider: p, on: [slow]}", ".on[0]", "one of `error`"),
+        ("{provider: p, when: []}", ".when", "at least one entry"),
+        ("{provider: p, when: [slow]}", ".when[0]", "one of `error`"),
     ],
 )
 def test_a_fallback_names_one_who_answers_and_when(fallback: str, at: str, words: str) -> None:
@@ -121,7 +121,7 @@ def test_a_fallback_names_one_who_answers_and_when(fallback: str, at: str, words
 
 
 def test_a_fallback_is_for_errors_unless_it_says_more() -> None:
-    assert FallbackSpec(model="a").on == ["error"]
+    assert FallbackSpec(model="a").when == ["error"]
 
 
 @given(st.none() | st.integers(0, 50), st.none() | st.integers(0, 50))

@@ -7,6 +7,7 @@ not carried leaves a note that says why.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -14,8 +15,10 @@ from penstock.facts import flag_trouble
 from penstock.spec import HardwareSpec, ModelSpec
 
 __all__ = [
+    "EVENTS_FLAG",
     "SIMULATED_FLAGS",
     "EngineFlags",
+    "events_config",
     "field_flags",
     "flag_words",
     "joined_words",
@@ -45,6 +48,17 @@ SIMULATED_FLAGS = frozenset(
     }
 )
 """Engine flags that `penstock engine` takes too; others change nothing in a simulation and are dropped with a note."""
+
+
+EVENTS_FLAG = "kv-events-config"
+
+
+def events_config(endpoint: str) -> str:
+    """Value of `EVENTS_FLAG`: the engine publishes what its prefix cache holds by ZMQ, on a port of every address.
+
+    Fields as in vLLM 0.32's `KVEventsConfig`; a data-parallel rank adds itself to the port.
+    """
+    return json.dumps({"enable_kv_cache_events": True, "publisher": "zmq", "endpoint": endpoint}, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,7 @@ _SIZES: Mapping[str, tuple[str, int]] = {
     "spec.models[].endpoints[]": ("maxLength", 300),
     "spec.models[].engine.env": ("maxProperties", 256),
     "spec.models[].fallbacks": ("maxItems", 16),
-    "spec.models[].fallbacks[].on": ("maxItems", 3),
+    "spec.models[].fallbacks[].when": ("maxItems", 3),
     "spec.models[].fallbacks[].provider": ("maxLength", 63),
     "spec.models[].revision": ("maxLength", 256),
     "spec.models[].scheduling.tolerations": ("maxItems", 32),

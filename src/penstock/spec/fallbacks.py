@@ -46,7 +46,7 @@ def fallback_findings(models: Sequence[Fallbacks], providers: Sequence[str]) -> 
             whom = (to, fallback.provider, fallback.provider_model)
             if whom in seen:
                 message = f"names {fallback.model or fallback.provider!r} a second time"
-                yield Finding(at=at, message=message, hint="keep one, with all of its `on`")
+                yield Finding(at=at, message=message, hint="keep one, with all of its `when`")
             seen.add(whom)
     yield from _cycles(models, owner)
 

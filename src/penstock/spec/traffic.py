@@ -131,8 +131,9 @@ class RoutingSpec(SpecObject):
     scrape_ms: Annotated[int, Field(ge=50, le=60_000)] = 250
     """Milliseconds between two looks at an engine's metrics."""
     kv_events_port: Annotated[int, Field(ge=1, le=65_535)] | None = None
-    """Port where engines publish what their prefix cache holds (vLLM's `--kv-events-config`, ZMQ). Default: caches are
-    followed by what was sent."""
+    """Port where engines publish what their prefix cache holds (vLLM's `--kv-events-config`, ZMQ); engines in a cluster
+    are told to. `up` does not tell its engines: they could publish to the whole network only, and what they publish are
+    prompts in tokens. Default: caches are followed by what was sent."""
     decisions_kept: Annotated[int, Field(ge=0, le=100_000)] = 1_000
     """Decisions that `/api/v1/decisions` shows."""
 
@@ -219,7 +220,7 @@ class FallbackSpec(SpecObject):
     """One of `gateway.providers`: another cluster, or a service elsewhere."""
     provider_model: str | None = None
     """`provider` only: what the model is called there. Default: as here."""
-    on: Annotated[list[Literal["error", "saturation", "objective"]], Field(min_length=1)] = Field(
+    when: Annotated[list[Literal["error", "saturation", "objective"]], Field(min_length=1)] = Field(
         default_factory=lambda: ["error"]  # type: ignore[arg-type]
     )
     """When: no endpoint could answer; the queue is full; the objective would be missed by waiting."""

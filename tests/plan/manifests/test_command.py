@@ -16,6 +16,7 @@ from penstock.plan.manifests.command import command_of
 from penstock.plan.manifests.engine import render_engines
 from penstock.plan.manifests.manifest import plain
 from penstock.plan.manifests.volumes import files_of
+from plan.manifests import sites
 from plan.manifests.engines import objects_of, one, site_from, site_of_text
 from plan.manifests.test_engine import FLEETS
 from plan.manifests.validation import pod_templates
@@ -215,3 +216,15 @@ def test_the_reasons_of_our_flags_are_not_given_for_the_files() -> None:
     command = command_of(site, site.needs["m"], files_of(site, site.needs["m"]))
     assert "--max-num-seqs=8" in [word for word in command.args if isinstance(word, str)]
     assert "--max-num-seqs=8" in plain(command.args)
+
+
+def test_engines_publish_what_their_caches_hold_where_the_file_names_a_port() -> None:
+    def told(gateway: str) -> list[str]:
+        site = sites.site_from(f"{sites.CHAT}  gateway: {{auth: {{anonymous: true}}{gateway}}}\n")
+        args = plain(command_of(site, site.needs["chat"], files_of(site, site.needs["chat"])).args)
+        return [word for word in args if "kv-events" in word]
+
+    assert told(", routing: {kvEventsPort: 5557}") == [
+        '--kv-events-config={"enable_kv_cache_events":true,"publisher":"zmq","endpoint":"tcp://*:5557"}'
+    ]
+    assert told("") == []

@@ -167,3 +167,14 @@ def test_the_controller_asks_the_gateways_and_keda_asks_the_controller() -> None
 
 def test_the_file_may_decline_them() -> None:
     assert _policies(CHAT + OPEN + "  kubernetes: {networkPolicies: false}\n") == []
+
+
+def test_events_of_the_caches_reach_the_gateway_alone() -> None:
+    events = "  gateway: {auth: {anonymous: true}, routing: {kvEventsPort: 5557}}\n  monitoring: {}\n"
+    policies = _policies(CHAT + events)
+
+    assert _may(policies, "Egress", GATEWAY, ENGINE, 5557)
+    assert _may(policies, "Ingress", ENGINE, GATEWAY, 5557)
+    assert not _may(policies, "Ingress", ENGINE, "monitoring", 5557)
+    assert _may(policies, "Ingress", ENGINE, GATEWAY, 8000)
+    assert not _may(_policies(CHAT + OPEN), "Ingress", ENGINE, GATEWAY, 5557)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.facts.flags import version_key
-from penstock.plan.engine_command import joined_words, merged_flags, simulated_flags
+from penstock.plan.engine_command import EVENTS_FLAG, events_config, joined_words, merged_flags, simulated_flags
 from penstock.plan.manifests.fetch import TOKEN_VARIABLES, token_env
 from penstock.plan.manifests.gpu_sharing import gpu_share, pods_of_replica
 from penstock.plan.manifests.manifest import Because
@@ -99,6 +99,9 @@ def _of_pods(site: Site, needs: ModelNeeds, files: Files) -> dict[str, str]:
     if not _is_at_least(needs, _SEEN_IN):
         return {}
     found = {"disable-access-log-for-endpoints": "/health,/metrics"}
+    events_port = site.fleet.spec.gateway.routing.kv_events_port
+    if events_port is not None:
+        found[EVENTS_FLAG] = events_config(f"tcp://*:{events_port}")
     reads_network = bool(files.markers) and "load-format" not in {n.replace("_", "-") for n in needs.spec.engine.args}
     if reads_network and pods_of_replica(site, needs) == 1:
         found["safetensors-load-strategy"] = "prefetch"
@@ -133,6 +136,7 @@ def _reasons(needs: ModelNeeds) -> dict[str, str]:
         "safetensors-load-strategy": "Reads the files ahead and in order, which the engine does by itself on NFS "
         "only: page by page is slow on any volume over a network.",
         "quantization": "As the plan sized the weights.",
+        EVENTS_FLAG: "Tells the gateway what the prefix cache holds (`routing.kvEventsPort`).",
         "kv-cache-dtype": "Half the bytes of a token, twice the tokens.",
     }
     return {name: reason for name, reason in reasons.items() if name not in own}

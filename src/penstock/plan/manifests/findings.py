@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from penstock.plan.manifests.expose import expose_findings
 from penstock.plan.manifests.keys import key_findings, ref_findings
+from penstock.plan.manifests.outside import outside_findings
 from penstock.plan.manifests.store import store_findings
 from penstock.spec import Fleet
 from penstock.spec.base import FieldPath, Finding
@@ -25,6 +26,7 @@ def cluster_findings(fleet: Fleet, text: str) -> Iterator[Finding]:
     yield from _open_to_all(fleet)
     yield from key_findings(fleet)
     yield from store_findings(fleet)
+    yield from outside_findings(fleet)
     yield from _not_in_a_pod(fleet)
     yield from expose_findings(fleet)
     yield from _names(fleet)

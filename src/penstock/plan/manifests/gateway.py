@@ -152,6 +152,8 @@ def _pod_metadata(site: Site) -> dict[str, Any]:
     settings = {"accessLog": gateway.access_log}
     if gateway.store is not None:
         settings["store.url"] = gateway.store.url
+    if gateway.limits.url is not None:
+        settings["limits.url"] = gateway.limits.url
     at_start = hashlib.sha256("\0".join(settings.values()).encode()).hexdigest()[:8]
     named = ", ".join(f"`{name}`" for name in settings)
     reason = f"Changes, and so restarts the pods, with the settings that are read at the start alone ({named})."
@@ -166,7 +168,7 @@ def _pod(site: Site) -> dict[str, Any]:
         "terminationGracePeriodSeconds": Because(grace_s(site), grace),
         "topologySpreadConstraints": spread(site, "gateway"),
         "containers": [_container(site)],
-        "volumes": [_configuration(site), scratch_volume(), *state_volume(site)],
+        "volumes": [_configuration(site), scratch_volume(), *state_volume()],
     }
 
 
@@ -197,7 +199,7 @@ def _container(site: Site) -> dict[str, Any]:
                 "readOnly": True,
             },
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 — a volume of the pod's own
-            *state_mount(site),
+            *state_mount(),
         ],
     }
 
@@ -217,7 +219,7 @@ def _env(site: Site) -> list[dict[str, Any]]:
     return [
         {"name": SECRETS_VARIABLE, "value": SECRETS_FOLDER},
         {"name": "HOME", "value": "/tmp"},  # noqa: S108 — a volume of the pod's own
-        *state_env(site),
+        *state_env(),
         *(
             {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": name}}}
             for name in keys_from_env(site.fleet)

@@ -1,5 +1,5 @@
-"""The secret values of a fleet file in a cluster: keys of tenants, the admin token, the store's password and its
-certificates; which Secrets hold them, and what cannot be rendered. Pure.
+"""The secret values of a fleet file in a cluster: keys of tenants and of providers, the admin token, passwords of the
+store and of Redis, certificates; which Secrets hold them, and what cannot be rendered. Pure.
 
 valueFrom: {secretKeyRef: …}   a file of the gateway's pod, which sees a rotated Secret without a restart
 valueFrom: {env: NAME}         key NAME of the Secret `FLEET-env`, given as an environment variable at the start
@@ -127,6 +127,11 @@ def _sources(fleet: Fleet) -> Iterator[tuple[FieldPath, ValueSource]]:
         yield ("spec", "gateway", "adminTokenFrom"), gateway.admin_token_from
     if gateway.store is not None and gateway.store.password_from is not None:
         yield ("spec", "gateway", "store", "passwordFrom"), gateway.store.password_from
+    if gateway.limits.password_from is not None:
+        yield ("spec", "gateway", "limits", "passwordFrom"), gateway.limits.password_from
+    for place, provider in enumerate(gateway.providers):
+        if provider.key_from is not None:
+            yield ("spec", "gateway", "providers", place, "keyFrom"), provider.key_from
 
 
 def _shown(key: KeySpec) -> str:

@@ -6,7 +6,6 @@ differs from cluster to cluster: its ports are opened towards anywhere.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,9 +16,9 @@ from penstock.plan.manifests.gpu_sharing import pods_of_replica
 from penstock.plan.manifests.manifest import Because, Manifest, Wave
 from penstock.plan.manifests.names import dns_name
 from penstock.plan.manifests.needs import ModelNeeds
+from penstock.plan.manifests.outside import egress_of_gateway
 from penstock.plan.manifests.signals import monitoring_of
 from penstock.plan.manifests.site import ADMIN_PORT, ENGINE_PORT, GATEWAY_PORT, Site
-from penstock.plan.manifests.store import database_of
 from penstock.plan.manifests.volumes import files_of
 
 __all__ = ["render_network"]
@@ -115,8 +114,8 @@ def _gateway(site: Site) -> Manifest:
     api = [_port(port) for port in _API_PORTS]
     egress: list[dict[str, Any]] = [{"ports": Because(api, "The API server tells which engines there are.")}]
     if site.needs:
-        egress.insert(0, {"to": [_pods(site, "engine")], "ports": [_port(ENGINE_PORT)]})
-    egress += [*_elsewhere(site), *_database(site)]
+        egress.insert(0, {"to": [_pods(site, "engine")], "ports": _engine_ports(site)})
+    egress += egress_of_gateway(site)
     spec = {
         "podSelector": {"matchLabels": site.selector("gateway")},
         "policyTypes": ["Ingress", "Egress"],
@@ -126,50 +125,31 @@ def _gateway(site: Site) -> Manifest:
     return _policy(site, dns_name(site.name, "gateway"), spec, "The gateway: in from clients, out to engines.")
 
 
-def _elsewhere(site: Site) -> list[dict[str, Any]]:
-    """Engines that run outside the fleet: by address where the file has one, by port where it has a name."""
-    by_place: dict[str | None, set[int]] = {}
-    for model in site.fleet.spec.models:
-        for url in model.endpoints or ():
-            parts = urlsplit(url)
-            by_place.setdefault(_block(parts.hostname or ""), set()).add(parts.port or 80)
-    rules: list[dict[str, Any]] = []
-    for block, ports in sorted(by_place.items(), key=lambda entry: entry[0] or ""):
-        to = {} if block is None else {"to": [{"ipBlock": {"cidr": block}}]}
-        reason = "`endpoints` of the fleet file." if block else "`endpoints` of the fleet file that have a name only."
-        rules.append({**to, "ports": Because([_port(port) for port in sorted(ports)], reason)})
-    return rules
-
-
-def _database(site: Site) -> list[dict[str, Any]]:
-    """The store of keys: by address where the file has one, by port where it has a name."""
-    found = database_of(site.fleet)
-    if found is None:
-        return []
-    host, port = found
-    block = _block(host)
-    to = {} if block is None else {"to": [{"ipBlock": {"cidr": block}}]}
-    reason = "The database of `store`" + ("." if block else ": its host is a name, and policies know addresses only.")
-    return [{**to, "ports": Because([_port(port)], reason)}]
-
-
-def _block(host: str) -> str | None:
-    try:
-        return str(ipaddress.ip_network(host))
-    except ValueError:
-        return None
-
-
 def _engines(site: Site) -> Manifest:
+    ingress: list[dict[str, Any]] = [
+        {"from": [_pods(site, "gateway"), *_monitoring(site)], "ports": [_port(ENGINE_PORT)]}
+    ]
+    if len(_engine_ports(site)) > 1:
+        reason = "Events of the prefix caches are for the gateway alone: they tell what others asked."
+        ingress.append({"from": Because([_pods(site, "gateway")], reason), "ports": _engine_ports(site)[1:]})
     spec = {
         "podSelector": {"matchLabels": site.selector("engine")},
         "policyTypes": ["Ingress"],
-        "ingress": [{"from": [_pods(site, "gateway"), *_monitoring(site)], "ports": [_port(ENGINE_PORT)]}],
+        "ingress": ingress,
     }
     heading = "Engines know no keys: nobody reaches them but the gateway" + (
         ", and Prometheus." if _monitoring(site) else "."
     )
     return _policy(site, dns_name(site.name, "engines"), spec, heading)
+
+
+def _engine_ports(site: Site) -> list[dict[str, Any]]:
+    """Where engines answer, and where they publish what their caches hold."""
+    events = site.fleet.spec.gateway.routing.kv_events_port
+    if events is None or all(needs.is_simulated for needs in site.needs.values()):
+        return [_port(ENGINE_PORT)]
+    most = max(needs.data for needs in site.needs.values() if not needs.is_simulated)
+    return [_port(ENGINE_PORT), *(_port(events + rank) for rank in range(most))]
 
 
 def _downloads(site: Site) -> Manifest:

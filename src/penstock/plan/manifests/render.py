@@ -23,6 +23,7 @@ from penstock.plan.manifests.monitoring import monitoring
 from penstock.plan.manifests.namespace import render_namespace
 from penstock.plan.manifests.needs import needs_of
 from penstock.plan.manifests.network import render_network
+from penstock.plan.manifests.outside import outside_notes
 from penstock.plan.manifests.remarks import engine_findings, engine_notes
 from penstock.plan.manifests.scaling import scaling, scaling_notes
 from penstock.plan.manifests.secrets import render_secrets, secret_notes
@@ -54,6 +55,7 @@ _NOTES: tuple[Callable[[Site], Iterator[str]], ...] = (
     engine_notes,
     gateway_notes,
     store_notes,
+    outside_notes,
     scaling_notes,
     expose_notes,
 )

@@ -1,6 +1,6 @@
-"""The store of keys in a cluster: a database that all gateways share, and what each keeps of it. Pure.
+"""The store of keys and of use in a cluster: a database that all gateways share, and what each keeps itself. Pure.
 
-A SQLite file is refused: pods neither share a disk nor keep one. Without a store nothing is rendered.
+A SQLite file is refused: pods neither share a disk nor keep one.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ __all__ = ["database_of", "state_env", "state_mount", "state_volume", "store_fin
 _STATE_FOLDER = "/var/lib/penstock"
 _PORT = 5432
 """PostgreSQL's own."""
-_STATE_SIZE = "512Mi"
-"""A snapshot has 256 MiB at most (a million keys), with a new one beside it. A pod past the limit is evicted."""
+_STATE_SIZE = "1Gi"
+"""A snapshot has 256 MiB at most (a million keys), with a new one beside it; the journal of requests has as much. A pod
+past the limit is evicted."""
 _HINT = "name a database that all of them share: `store: {url: postgresql://USER@HOST/DATABASE}`"
 
 
@@ -34,24 +35,26 @@ def database_of(fleet: Fleet) -> tuple[str, int] | None:
     return parts.hostname or "", parts.port or _PORT
 
 
-def state_env(site: Site) -> list[dict[str, Any]]:
-    """The variable that says where a gateway keeps what it knows of the store."""
-    if site.fleet.spec.gateway.store is None:
-        return []
-    reason = "Digests of the last known keys: a container that restarts while the store is away begins with them."
+def state_env() -> list[dict[str, Any]]:
+    """The variable that says where a gateway keeps what must outlive its container."""
+    reason = (
+        "Requests that are not in the store yet, and digests of the last known keys: a container that is killed begins "
+        "again with them."
+    )
     return [{"name": STATE_VARIABLE, "value": Because(_STATE_FOLDER, reason)}]
 
 
-def state_mount(site: Site) -> list[dict[str, Any]]:
+def state_mount() -> list[dict[str, Any]]:
     """Where the container finds it."""
-    return [] if site.fleet.spec.gateway.store is None else [{"name": "state", "mountPath": _STATE_FOLDER}]
+    return [{"name": "state", "mountPath": _STATE_FOLDER}]
 
 
-def state_volume(site: Site) -> list[dict[str, Any]]:
+def state_volume() -> list[dict[str, Any]]:
     """The volume, which lasts as long as the pod."""
-    if site.fleet.spec.gateway.store is None:
-        return []
-    reason = "Room for a million keys twice, as a new snapshot is written beside the old; a thousand need 1 MiB."
+    reason = (
+        "Half for a million keys twice, as a new snapshot is written beside the old; half for requests that are not "
+        "in the store yet."
+    )
     return [{"name": "state", "emptyDir": {"sizeLimit": Because(_STATE_SIZE, reason)}}]
 
 
