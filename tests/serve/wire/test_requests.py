@@ -139,6 +139,17 @@ class TestEdits:
         wire = b'{"model":"m","input":"x","stream":true}'
         assert upstream_body(RESPONSES, read(wire, "/v1/responses"), wire, "m") is wire
 
+    def test_a_field_that_is_added_leaves_the_clients_bytes_as_they_are(self) -> None:
+        wire = b'{"model": "m",  "messages": [{"role":"user","content":"hi"}]}'
+        sent = upstream_body(CHAT, read(wire), wire, "m", None, {"max_tokens": 5, "store": None})
+        assert sent.endswith(wire[1:])
+        assert json.loads(sent) == {"model": "m", "messages": MESSAGES, "max_tokens": 5}
+
+    def test_a_field_that_is_there_is_changed_or_taken_out(self) -> None:
+        wire = json.dumps({"model": "m", "messages": MESSAGES, "max_tokens": 9, "store": True, "n": 1}).encode()
+        sent = upstream_body(CHAT, read(wire), wire, "m", 7, {"max_tokens": 5, "store": None})
+        assert json.loads(sent) == {"model": "m", "messages": MESSAGES, "max_tokens": 5, "n": 1, "seed": 7}
+
 
 def form(*parts: tuple[str, bytes], boundary: bytes = b"xYz", start: bytes = b"", end: bytes = b"") -> bytes:
     wire = start

@@ -5,6 +5,7 @@ The body is parsed once; unless an edit is needed the client's own bytes go on u
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ __all__ = ["ApiRequest", "json_object", "read_json", "read_multipart", "upstream
 
 MODEL_BYTES_MAX = 1024
 """Bytes of the model's name in a form; a longer field is no name."""
+_NO_EDITS: Mapping[str, Any] = {}
 _INCLUDE_USAGE = b'"stream_options":{"include_usage":true},'
 
 
@@ -95,9 +97,16 @@ def read_multipart(body: bytes, content_type: str) -> ApiRequest | Failure:
     return request
 
 
-def upstream_body(route: Route, request: ApiRequest, body: bytes, model: str, seed: int | None = None) -> bytes:
-    """The body that goes to the engine: under the model's own name, asking for usage at the end of a stream, and with
-    `seed` where the caller has found that it needs one."""
+def upstream_body(
+    route: Route,
+    request: ApiRequest,
+    body: bytes,
+    model: str,
+    seed: int | None = None,
+    edits: Mapping[str, Any] = _NO_EDITS,
+) -> bytes:
+    """The body that goes to the engine: under the model's own name, asking for usage at the end of a stream, with
+    `seed` where the caller has found that it needs one, and with `edits` (None takes a field out)."""
     fields = request.fields
     if fields is None:
         span = request.model_span
@@ -106,8 +115,14 @@ def upstream_body(route: Route, request: ApiRequest, body: bytes, model: str, se
         return b"".join((body[: span[0]], model.encode(), body[span[1] :]))
     asks_usage = request.is_stream and route.has_stream_options and not request.wants_usage
     adds_usage = asks_usage and "stream_options" not in fields
-    if request.model == model and adds_usage == asks_usage and (seed is None or "seed" not in fields):
+    only_adds = adds_usage == asks_usage and (seed is None or "seed" not in fields)
+    if edits:
+        edits = {name: value for name, value in edits.items() if value is not None or name in fields}
+        only_adds = only_adds and fields.keys().isdisjoint(edits)
+    if request.model == model and only_adds:
         added = (b'"seed":%d,' % seed if seed is not None else b"") + (_INCLUDE_USAGE if adds_usage else b"")
+        if edits:
+            added += orjson.dumps(edits)[1:-1] + b","
         if not added:
             return body
         start = body.index(b"{") + 1
@@ -120,4 +135,9 @@ def upstream_body(route: Route, request: ApiRequest, body: bytes, model: str, se
         # usage on every chunk comes only with include_usage, which this client did not ask for
         options = {k: v for k, v in (fields.get("stream_options") or {}).items() if k != "continuous_usage_stats"}
         edited["stream_options"] = options | {"include_usage": True}
+    for name, value in edits.items():
+        if value is None:
+            del edited[name]
+        else:
+            edited[name] = value
     return orjson.dumps(edited)
