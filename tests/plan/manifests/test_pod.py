@@ -92,24 +92,21 @@ def test_the_files_numbers_stand_in_canonical_form() -> None:
     assert resources["limits"]["memory"] == "64Gi"
 
 
-def test_a_node_autoscaler_may_move_replicas_that_come_and_go_and_never_an_only_one() -> None:
-    def evictable(fields: str) -> str | None:
-        model = f"{{name: m, source: Qwen/Qwen3-8B, hardware: {{gpu: H100}}{fields}}}"
-        annotations = one(objects_of(model), "Deployment")["spec"]["template"]["metadata"]["annotations"]
-        found: str | None = annotations.get("cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes")
-        return found
+def test_a_node_autoscaler_may_empty_a_node_though_an_engine_has_scratch_there() -> None:
+    model = "{name: m, source: Qwen/Qwen3-8B, hardware: {gpu: H100}}"
+    annotations = one(objects_of(model), "Deployment")["spec"]["template"]["metadata"]["annotations"]
 
-    assert evictable(", autoscaling: {maxReplicas: 2}") == "cache,tmp"
-    assert evictable(", autoscaling: {maxReplicas: 1}") is None
-    assert evictable("") is None
+    assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"] == "cache,tmp"
 
 
-def test_more_replicas_do_not_restart_those_that_run() -> None:
+def test_more_replicas_and_another_way_to_count_them_do_not_restart_those_that_run() -> None:
     def template(fields: str) -> Any:
         model = f"{{name: m, source: Qwen/Qwen3-8B, hardware: {{gpu: H100}}{fields}}}"
         return one(objects_of(model), "Deployment")["spec"]["template"]
 
     assert template("") == template(", replicas: 2") == template(", replicas: 9")
+    for scaled in ("maxReplicas: 1", "maxReplicas: 4", "minReplicas: 0, maxReplicas: 2", "via: hpa, maxReplicas: 3"):
+        assert template(f", autoscaling: {{{scaled}}}") == template(""), scaled
 
 
 def test_the_revision_changes_with_what_runs_and_with_nothing_else() -> None:

@@ -12,7 +12,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from penstock.plan.manifests.budget import most_replicas
 from penstock.plan.manifests.command import CACHE, Command, command_of
 from penstock.plan.manifests.fetch import job_name, pull_containers
 from penstock.plan.manifests.gpu_sharing import CLAIM, claim_template_name, gpu_resource, pod_gpus, pods_of_replica
@@ -70,15 +69,17 @@ def pod_template(site: Site, needs: ModelNeeds, role: Role) -> dict[str, Any]:
     files = files_of(site, needs)
     command = command_of(site, needs, files)
     reason = "Names what the engine runs with: image, command, variables, files. Two pods with one value run the same."
-    annotations = {"penstock.dev/revision": Because(_revision(site, needs, command), reason)}
     spec = _pod(site, needs, role, files, command)
-    if needs.spec.autoscaling is not None and most_replicas(needs) > 1:
-        annotations[_EVICTABLE] = _evictable(spec["volumes"])
+    annotations = {
+        "penstock.dev/revision": Because(_revision(site, needs, command), reason),
+        _EVICTABLE: _evictable(spec["volumes"]),
+    }
     return {"metadata": {"labels": pod_labels(site, needs, role.pool), "annotations": annotations}, "spec": spec}
 
 
 def _evictable(volumes: list[dict[str, Any]]) -> Because:
-    """Volumes on the node's disk that nobody misses."""
+    """Volumes on the node's disk that nobody misses. Says nothing of how many replicas there are or what counts them:
+    a change of that would restart them all."""
     names = [v["name"] for v in volumes if "emptyDir" in v and "medium" not in v["emptyDir"]]
     reason = (
         "Scratch only: cluster-autoscaler may empty a node that is mostly idle, one replica at a time. Without this it "

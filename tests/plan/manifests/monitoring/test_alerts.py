@@ -9,6 +9,7 @@ from plan.manifests.promtool import assert_firing, needs_promtool
 from plan.manifests.sites import DATABASE, site_from
 
 SITE = site()
+CONTROLLED = "  kubernetes: {controller: true}\n"
 
 
 def test_every_alert_has_one_page_and_every_page_an_alert() -> None:
@@ -17,6 +18,8 @@ def test_every_alert_has_one_page_and_every_page_an_alert() -> None:
     stored = site_from(FLEET + DATABASE, namespace="llm")
     told = {alert.page.name for group in alerts(stored).values() for alert in group}
     told |= {alert.page.name for alert in replica_alerts(stored, stored.needs["chat"])}
+    forecast = site(FLEET.replace("autoscaling: {", "autoscaling: {via: penstock, ") + CONTROLLED)
+    told |= {alert.page.name for alert in replica_alerts(forecast, forecast.needs["chat"])}
     assert told == set(names)
 
 

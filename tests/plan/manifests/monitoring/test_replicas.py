@@ -68,6 +68,40 @@ def test_an_autoscaler_without_a_signal_is_told() -> None:
     assert_firing(SITE, blind(), {"PenstockScalerBlind"}, at="60m", only=ONLY)
 
 
+FORECAST = site_from(
+    "  monitoring: {}\n  kubernetes: {controller: true}\n  models: [{name: chat, source: Qwen/Qwen3-8B, "
+    "hardware: {gpu: H100}, autoscaling: {via: penstock, maxReplicas: 4}}]\n" + OPEN,
+    namespace="llm",
+)
+
+
+def known(values: str, model: str = "chat", pod: str = "a") -> World:
+    return {f'penstock_scaler_known{{namespace="llm",fleet="demo",model="{model}",pod="{pod}"}}': values}
+
+
+@needs_promtool
+@pytest.mark.parametrize(
+    ("world", "fires"),
+    [
+        pytest.param(known(steady(1)), False, id="it knows"),
+        pytest.param(known(steady(0)), True, id="it does not"),
+        pytest.param(known("1x50 0x70"), True, id="it did"),
+        pytest.param(known("1x50 0x3 1x67"), False, id="for three minutes it did not"),
+        pytest.param({}, True, id="nobody says"),
+        pytest.param(known(steady(1), model="nap"), True, id="another model's load is known"),
+        pytest.param(known(steady(0)) | known(steady(1), pod="b"), False, id="one of two controllers knows"),
+    ],
+)
+def test_a_controller_that_does_not_know_the_load_is_told(world: World, fires: bool) -> None:
+    assert_firing(FORECAST, healthy() | world, {"PenstockForecastBlind"} if fires else set(), at="60m", only=ONLY)
+
+
+def test_who_scales_without_the_controller_is_not_told_of_it() -> None:
+    names = {alert.page.name for needs in SITE.needs.values() for alert in replica_alerts(SITE, needs)}
+
+    assert "PenstockForecastBlind" not in names
+
+
 @needs_promtool
 def test_the_time_of_a_start_is_known_for_each_pod() -> None:
     series = pod("demo-chat-7c9-abcde", 100, 280) | pod("demo-chat-on-demand-7c9-abcde", 100, 220)
@@ -106,4 +140,6 @@ def test_an_hpa_of_ours_is_watched_by_its_own_name() -> None:
 
 
 def test_every_page_has_an_alert() -> None:
-    assert {alert.page.name for alert in replica_alerts(SITE, SITE.needs["chat"])} == {page.name for page in PAGES}
+    told = {alert.page.name for site in (SITE, FORECAST) for alert in replica_alerts(site, site.needs["chat"])}
+
+    assert told == {page.name for page in PAGES}

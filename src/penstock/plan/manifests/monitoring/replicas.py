@@ -95,7 +95,25 @@ _STUCK = Page(
     ),
     wake="No.",
 )
-PAGES = (_MISSING, _START, _AT_MAX, _BLIND, _STUCK)
+_UNKNOWN = Page(
+    name="PenstockForecastBlind",
+    summary="The controller does not know the load of {{ $labels.model }}",
+    description="The controller makes no forecast for {{ $labels.model }}. KEDA gets no answer from it and goes by its "
+    "fallback: the replicas that run stay, whatever the load does.",
+    meaning="`penstock_scaler_known` is 0 or gone: no gateway told its load lately, or the controller is not there.",
+    first="kubectl -n NAMESPACE logs deploy/FLEET-controller --since=15m | grep -iE 'gateway|scal' | tail -30",
+    causes=(
+        Cause("No gateway is ready.", "See PenstockGatewayDown."),
+        Cause(
+            "A network policy keeps the controller from the gateways' admin port.",
+            "`kubectl -n NAMESPACE get networkpolicy -l penstock.dev/fleet=FLEET`; apply what `penstock render` says.",
+        ),
+        Cause("The controller is down.", "`kubectl -n NAMESPACE get pods -l app.kubernetes.io/component=controller`."),
+        Cause("The controller runs with another file.", "`penstock diff FILE` says what differs."),
+    ),
+    wake="No. Until it is mended: `kubectl -n NAMESPACE scale deployment NAME --replicas=N`.",
+)
+PAGES = (_MISSING, _START, _AT_MAX, _BLIND, _UNKNOWN, _STUCK)
 
 
 def replica_alerts(site: Site, needs: ModelNeeds) -> Iterator[Alert]:
@@ -150,6 +168,14 @@ def _scaler(site: Site, needs: ModelNeeds, labels: dict[str, str]) -> Iterator[A
         for_s=300,
         labels=labels,
     )
+    if needs.spec.autoscaling is not None and needs.spec.autoscaling.via == "penstock":
+        yield Alert(
+            page=_UNKNOWN,
+            expr=f"absent(max(penstock_scaler_known{{{here}}}) > 0)",
+            severity="warning",
+            for_s=300,
+            labels=labels,
+        )
     if needs.spec.autoscaling is not None and bounds_of(site, needs, needs.spec.autoscaling).least > 0:
         # at 0 replicas an HPA is not active by design
         states = f'kube_horizontalpodautoscaler_status_condition{{{hpa},condition="ScalingActive",status="false"}}'
