@@ -75,7 +75,7 @@ class Usage:
     has_run: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)  # not keyword-only: made for each request, keywords cost time; nor frozen
 class Headroom:
     """One limit as `x-ratelimit-*` headers tell it: how much, how much is left, seconds until it is whole again."""
 
@@ -84,7 +84,7 @@ class Headroom:
     reset_s: float
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)  # not keyword-only: made for each request, keywords cost time
 class Reservation:
     """What was charged. Made by a limiter, given back to it once by `settle`."""
 
@@ -94,7 +94,7 @@ class Reservation:
     """The limiter's own."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)  # not keyword-only: made for each request, keywords cost time
 class Verdict:
     """Admitted, with a reservation; or refused, by which limit of whom, and after how many seconds a retry can pass
     (`inf`: never, as the request is larger than the limit; a calendar month's end otherwise)."""
