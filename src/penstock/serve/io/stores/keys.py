@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, Select, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import PenstockError
 from penstock.serve.io.stores.address import ANSWER_S, WRITES, StoreAddress
 from penstock.serve.io.stores.failures import told
-from penstock.serve.io.stores.schema import KEYS, LATEST, META, migrate
+from penstock.serve.io.stores.opening import opened
+from penstock.serve.io.stores.schema import KEYS, LATEST, META
 from penstock.serve.keys import KeyRecord
 
 __all__ = ["KeyReader", "KeyStore", "Reading"]
@@ -52,7 +53,7 @@ class KeyStore:
         Raises:
             PenstockError: the store is away or can't be used, in words.
         """
-        async with self._engine(makes=False) as (engine, _), engine.connect() as connection:
+        async with opened(self.address, makes=False) as (engine, _), engine.connect() as connection:
             return await _fetch(connection, self._all().order_by(KEYS.c.created, KEYS.c.id))
 
     async def change(self, decide: Decision, *, tenant: str | None = None, key_id: str | None = None) -> None:
@@ -62,7 +63,7 @@ class KeyStore:
             PenstockError: the store is away or can't be written, in words; or whatever `decide` raises. Nothing has
                 changed then.
         """
-        async with self._engine(makes=True) as (engine, version), engine.connect() as connection:
+        async with opened(self.address, makes=True) as (engine, version), engine.connect() as connection:
             if version > LATEST:
                 raise PenstockError(
                     f"The store {self.address.shown} was made by a newer Penstock, which alone may change it.",
@@ -86,25 +87,13 @@ class KeyStore:
         Raises:
             PenstockError: the store is away or can't be used, in words.
         """
-        async with self._engine(makes=self.address.is_asked) as (engine, _), engine.connect() as connection:
+        async with opened(self.address, makes=self.address.is_asked) as (engine, _), engine.connect() as connection:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
             if connection.dialect.name == "postgresql":
                 driver: Any = (await connection.get_raw_connection()).driver_connection
                 driver.add_termination_listener(lambda *_: wake())
                 await driver.add_listener(CHANNEL, lambda *_: wake())
             yield KeyReader(connection, self.address, self._all())
-
-    @asynccontextmanager
-    async def _engine(self, *, makes: bool) -> AsyncIterator[tuple[AsyncEngine, int]]:
-        """An engine whose store has its tables, and their version."""
-        with told(self.address):
-            if makes:
-                await asyncio.to_thread(self.address.make_file)
-            engine = self.address.engine()
-            try:
-                yield engine, await migrate(engine)
-            finally:
-                await engine.dispose()
 
     async def _write(
         self, connection: AsyncConnection, before: Sequence[KeyRecord], after: Sequence[KeyRecord], position: int

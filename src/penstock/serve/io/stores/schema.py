@@ -28,7 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from penstock.serve.io.stores.address import WRITES
 
-__all__ = ["KEYS", "LATEST", "META", "Migration", "migrate"]
+__all__ = ["DAILY", "JOURNALS", "KEYS", "LATEST", "META", "USAGE", "Migration", "migrate"]
 
 _tables = MetaData()
 META = Table(
@@ -55,8 +55,70 @@ KEYS = Table(
     Column("models", Text),
     Column("successor", Text, nullable=False),
     Column("position", BigInteger, nullable=False),
+    Column("limits", Text),
+    Column("traffic_class", Text),
 )
-"""Keys of all fleets that share the store. `models` is a JSON list; `position` is that of the last change."""
+"""Keys of all fleets that share the store. `models` is a JSON list, `limits` a JSON object as in the fleet file;
+`position` is that of the last change."""
+JOURNALS = Table(
+    "penstock_journals",
+    _tables,
+    Column("id", Text, primary_key=True),
+    Column("fleet", Text, nullable=False),
+    Column("shipped", BigInteger, nullable=False),
+    Column("is_closed", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+"""How far each journal of a gateway is in the ledger: counted up in the transaction that enters its requests, so that
+none is entered twice. `shipped` is the number of the last end frame; of a closed one nothing is missing. `at` is when
+that was, Unix seconds."""
+USAGE = Table(
+    "penstock_usage",
+    _tables,
+    Column("journal", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("fleet", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("key_name", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("requested_model", Text, nullable=False),
+    Column("traffic_class", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("is_stream", Integer, nullable=False),
+    Column("prompt_tokens", BigInteger),
+    Column("cached_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("reserved_tokens", BigInteger, nullable=False),
+    Column("cost_micros", BigInteger, nullable=False),
+    Column("queue_ms", Integer),
+    Column("ttft_ms", Integer),
+    Column("total_ms", Integer),
+)
+"""The ledger: one row for each request that was admitted and is over. See `serve.ledger.Entry`."""
+DAILY = Table(
+    "penstock_usage_daily",
+    _tables,
+    Column("fleet", Text, primary_key=True),
+    Column("day", Text, primary_key=True),
+    Column("tenant", Text, primary_key=True),
+    Column("key_id", Text, primary_key=True),
+    Column("key_name", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("traffic_class", Text, primary_key=True),
+    Column("outcome", Text, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("reserved_tokens", BigInteger, nullable=False),
+    Column("cost_micros", BigInteger, nullable=False),
+)
+"""Sums of the ledger, added to in the same transaction; kept when the rows are gone."""
 
 _LOCK = 0x70656E73
 """PostgreSQL's advisory lock while migrating: `pens`. Any number does, as long as it stays the same."""
@@ -82,6 +144,37 @@ MIGRATIONS = (
             "CREATE UNIQUE INDEX penstock_keys_digest ON penstock_keys (fleet, digest)",
             "CREATE INDEX penstock_keys_position ON penstock_keys (fleet, position)",
             "CREATE INDEX penstock_keys_tenant ON penstock_keys (fleet, tenant)",
+        ),
+    ),
+    Migration(
+        number=2,
+        statements=(
+            "ALTER TABLE penstock_keys ADD COLUMN limits TEXT",
+            "ALTER TABLE penstock_keys ADD COLUMN traffic_class TEXT",
+            "CREATE TABLE penstock_journals (id TEXT PRIMARY KEY, fleet TEXT NOT NULL, shipped BIGINT NOT NULL, "
+            "is_closed INTEGER NOT NULL, at BIGINT NOT NULL)",
+            "CREATE TABLE penstock_usage (journal TEXT NOT NULL, number BIGINT NOT NULL, fleet TEXT NOT NULL, "
+            "at_ms BIGINT NOT NULL, request_id TEXT NOT NULL, tenant TEXT NOT NULL, key_id TEXT NOT NULL, "
+            "key_name TEXT NOT NULL, model TEXT NOT NULL, requested_model TEXT NOT NULL, traffic_class TEXT NOT NULL, "
+            "outcome TEXT NOT NULL, reason TEXT NOT NULL, status INTEGER NOT NULL, is_stream INTEGER NOT NULL, "
+            "prompt_tokens BIGINT, cached_tokens BIGINT, output_tokens BIGINT, reserved_tokens BIGINT NOT NULL, "
+            "cost_micros BIGINT NOT NULL, queue_ms INTEGER, ttft_ms INTEGER, total_ms INTEGER, "
+            "PRIMARY KEY (journal, number))",
+            "CREATE INDEX penstock_usage_at ON penstock_usage (fleet, at_ms)",
+            "CREATE TABLE penstock_usage_daily (fleet TEXT NOT NULL, day TEXT NOT NULL, tenant TEXT NOT NULL, "
+            "key_id TEXT NOT NULL, key_name TEXT NOT NULL, model TEXT NOT NULL, traffic_class TEXT NOT NULL, "
+            "outcome TEXT NOT NULL, requests BIGINT NOT NULL, prompt_tokens BIGINT NOT NULL, "
+            "cached_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, reserved_tokens BIGINT NOT NULL, "
+            "cost_micros BIGINT NOT NULL, "
+            "PRIMARY KEY (fleet, day, tenant, key_id, key_name, model, traffic_class, outcome))",
+        ),
+    ),
+    Migration(
+        number=3,
+        statements=(
+            "CREATE TABLE penstock_responses (fleet TEXT NOT NULL, tenant TEXT NOT NULL, id TEXT NOT NULL, "
+            "expires BIGINT NOT NULL, body BYTES NOT NULL, items BYTES NOT NULL, PRIMARY KEY (fleet, tenant, id))",
+            "CREATE INDEX penstock_responses_expires ON penstock_responses (fleet, expires)",
         ),
     ),
 )
