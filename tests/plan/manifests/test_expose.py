@@ -25,10 +25,12 @@ def test_without_the_block_nothing_is_opened() -> None:
 def test_an_http_route_has_no_limit_on_a_request() -> None:
     spec = _made("host: llm.example.com, gateway: infra/public", "HTTPRoute")["spec"]
 
-    assert spec["parentRefs"] == [{"name": "public", "namespace": "infra"}]
+    parent = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "public", "namespace": "infra"}
+    assert spec["parentRefs"] == [parent]
     assert spec["hostnames"] == ["llm.example.com"]
     assert spec["rules"][0]["timeouts"] == {"request": "0s"}
-    assert spec["rules"][0]["backendRefs"] == [{"name": "demo-gateway", "port": 8080}]
+    backend = {"group": "", "kind": "Service", "name": "demo-gateway", "port": 8080, "weight": 1}
+    assert spec["rules"][0]["backendRefs"] == [backend]
     assert "filters" not in spec["rules"][0]
 
 

@@ -27,7 +27,7 @@ from referencing import Registry, Resource
 
 from penstock.spec.quantity import parse_quantity
 
-__all__ = ["CRDS", "KUBERNETES", "problems_of", "unchecked"]
+__all__ = ["CRDS", "KUBERNETES", "problems_of", "rewritten_lists", "unchecked"]
 
 KUBERNETES = "1.36"
 CRDS = Path(os.environ.get("PENSTOCK_CRDS", Path(__file__).parents[4] / "shared" / "data" / "crds"))
@@ -64,6 +64,25 @@ def unchecked(objects: list[dict[str, Any]]) -> str | None:
     if custom and not CRDS.is_dir():
         return f"no CRD files at hand for {', '.join(sorted(custom))}"
     return None
+
+
+def rewritten_lists(body: dict[str, Any]) -> Iterator[str]:
+    """Lists of a custom resource that its definition's defaults change. `kubectl apply` sends such a list each time and
+    says "configured": it compares lists as a whole. None for other kinds, and where there are no CRD files."""
+    version, kind = body["apiVersion"], body["kind"]
+    schema = None if _is_core(version) or not CRDS.is_dir() else _crd_schema(version, kind)
+    if schema is not None:
+        filled = copy.deepcopy(body)
+        _fill_defaults(schema, filled)
+        yield from (f"{kind}{at}" for at in _changed_lists(body, filled, ""))
+
+
+def _changed_lists(before: Any, after: Any, at: str) -> Iterator[str]:
+    if isinstance(before, list) and before != after:
+        yield at
+    elif isinstance(before, dict):
+        for name, value in before.items():
+            yield from _changed_lists(value, after[name], f"{at}.{name}")
 
 
 def _problems(body: dict[str, Any]) -> Iterator[str]:

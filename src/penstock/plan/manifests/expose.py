@@ -91,9 +91,19 @@ def _http_route(site: Site, expose: ExposeSpec) -> dict[str, Any]:
         rewrite = {"type": "URLRewrite", "urlRewrite": {"path": path}}
         rule["filters"] = Because([rewrite], "The gateway's own paths begin with /v1.")
     rule["timeouts"] = {"request": Because("0s", _NO_LIMIT)}
-    rule["backendRefs"] = [{"name": dns_name(site.name, "gateway"), "port": GATEWAY_PORT}]
+    service = {
+        "group": "",
+        "kind": "Service",
+        "name": dns_name(site.name, "gateway"),
+        "port": GATEWAY_PORT,
+        "weight": 1,
+    }
+    rule["backendRefs"] = Because(
+        [service], "With what the API server would fill in: else each `kubectl apply` would find it changed."
+    )
+    parent = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": name}
     return {
-        "parentRefs": [{"name": name, **({"namespace": namespace} if namespace else {})}],
+        "parentRefs": [{**parent, **({"namespace": namespace} if namespace else {})}],
         "hostnames": [expose.host],
         "rules": [rule],
     }
