@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from penstock.plan.imports import Imported
 from penstock.plan.manifests import plain
 from plan.imports.stacks import loaded, outcome, read
@@ -72,5 +74,41 @@ def test_static_backends_are_engines_that_run_elsewhere() -> None:
     assert fleet.spec.models[1].endpoints == ["http://10.0.0.1:8000", "http://10.0.0.2:8000"]
 
 
-def test_how_it_routed_is_left_out_with_a_reason() -> None:
-    assert outcome(read(routerSpec={"routingLogic": "session"}), "routingLogic") == ["left out"]
+def test_sessions_stay_at_their_engine_by_the_same_header() -> None:
+    imported = read(routerSpec={"routingLogic": "session", "sessionKey": "X-User-Id"})
+
+    routing = loaded(imported).spec.gateway.routing
+    assert (routing.policy, routing.session_header) == ("session", "x-user-id")
+    assert outcome(imported, "routingLogic") == outcome(imported, "sessionKey") == ["carried"]
+
+
+def test_a_session_header_that_nothing_reads_is_left_out() -> None:
+    imported = read(routerSpec={"sessionKey": "x-user-id"})
+
+    assert "routing" not in gateway(imported)
+    assert outcome(imported, "sessionKey") == ["left out"]
+
+
+def test_taking_turns_stays_and_goes_by_cost_once_mended() -> None:
+    imported = read(routerSpec={"routingLogic": "roundrobin"})
+
+    assert loaded(imported).spec.gateway.routing.policy == "round-robin"
+    assert outcome(imported, "routingLogic") == ["proposed"]
+    mended = read(routerSpec={"routingLogic": "roundrobin"}, is_fixing=True)
+    assert loaded(mended).spec.gateway.routing.policy == "cost"
+    assert outcome(mended, "routingLogic") == ["fixed"]
+
+
+@pytest.mark.parametrize("logic", ["prefixaware", "kvaware"])
+def test_routing_by_caches_is_what_the_gateway_does_by_itself(logic: str) -> None:
+    imported = read(routerSpec={"routingLogic": logic})
+
+    assert "routing" not in gateway(imported)
+    assert outcome(imported, "routingLogic") == ["changed"]
+
+
+def test_a_way_to_route_that_is_not_ours_is_left_out_with_a_reason() -> None:
+    imported = read(routerSpec={"routingLogic": "disaggregated_prefill"})
+
+    assert "routing" not in gateway(imported)
+    assert outcome(imported, "routingLogic") == ["left out"]

@@ -11,10 +11,8 @@ __all__ = ["far_models", "gateway_of"]
 
 _OTHER = "the gateway is Penstock's own"
 _LEFT = {
-    "routingLogic": "the gateway routes by load; prefixes and sessions follow from its policy",
-    "sessionKey": "the gateway needs no session header",
     "serviceDiscovery": "the gateway finds engines by itself",
-    "engineScrapeInterval": _OTHER,
+    "engineScrapeInterval": "the gateway looks at engines four times a second (`gateway.routing.scrapeMs`)",
     "requestStatsWindow": _OTHER,
     "serviceType": "say `gateway.expose`",
     "serviceAnnotations": "say `gateway.expose`",
@@ -23,6 +21,10 @@ _LEFT = {
     "strategy": "a gateway is always replaced after the next one is ready",
     "enableRouter": _OTHER,
 }
+
+
+_POLICIES = {"roundrobin": "round-robin", "session": "session", "prefixaware": "cost", "kvaware": "cost"}
+"""Policies by the router's `routingLogic`."""
 
 
 def gateway_of(router: Values) -> dict[str, Any]:
@@ -34,8 +36,36 @@ def gateway_of(router: Values) -> dict[str, Any]:
     expose = _expose(router)
     if expose:
         gateway["expose"] = expose
+    routing = _routing(router)
+    if routing:
+        gateway["routing"] = routing
     router.leave_rest(_LEFT, _OTHER)
     return gateway
+
+
+def _routing(router: Values) -> dict[str, Any]:
+    """How the router chose an engine. `cost` is the default, and is not written."""
+    at = (*router.at, "routingLogic")
+    logic, header = router.take("routingLogic"), router.take("sessionKey")
+    policy = _POLICIES.get(str(logic).lower()) if logic is not None else None
+    if header is not None and policy != "session":
+        router.ledger.note((*router.at, "sessionKey"), "left out", "only `routingLogic: session` reads it")
+    if logic is not None and policy is None:
+        router.leave("routingLogic", "the gateway has no such policy; it goes by cost (`gateway.routing.policy`)")
+    elif policy == "cost":
+        words = "`gateway.routing.policy: cost`, the default, which counts what each engine has cached beside its load"
+        events = "; `gateway.routing.kvEventsPort` has engines tell what they hold" if logic == "kvaware" else ""
+        router.ledger.note(at, "changed", words + events)
+    elif policy == "session":
+        router.ledger.note(at, "carried", "`gateway.routing.policy`")
+        if header is not None:
+            router.ledger.note((*router.at, "sessionKey"), "carried", "`gateway.routing.sessionHeader`")
+        return {"policy": policy, **({"sessionHeader": str(header)} if header is not None else {})}
+    elif policy == "round-robin":
+        if router.ledger.mend(at, "in turn, whatever waits or is cached at each engine: by cost, which counts both"):
+            return {}
+        return {"policy": policy}
+    return {}
 
 
 def _scale(router: Values) -> dict[str, Any]:
