@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.serve.wire.errors import Failure
-from penstock.serve.wire.requests import ApiRequest, read_json, read_multipart, upstream_body
+from penstock.serve.wire.requests import ApiRequest, edits_between, read_json, read_multipart, upstream_body
 from penstock.serve.wire.routes import ROUTES
 
 CHAT = ROUTES["/v1/chat/completions"]
@@ -253,3 +254,25 @@ class TestMultipart:
     def test_a_large_file_costs_one_search(self) -> None:
         wire = form(upload(b"\r\n--xY" * 1_000_000), field("model", b"m"))
         assert parse(wire).model == "m"
+
+
+@pytest.mark.parametrize(("body", "name"), [(gzip.compress(b"{}"), "gzip"), (b"\x28\xb5\x2f\xfd\x04", "zstd")])
+def test_a_compressed_body_is_refused_as_what_it_is(body: bytes, name: str) -> None:
+    failure = read_json(ROUTES["/v1/chat/completions"], body)
+    assert isinstance(failure, Failure)
+    assert (failure.status, failure.code) == (415, "unsupported_encoding")
+    assert name in failure.message
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcd"), st.integers(0, 2), max_size=4),
+    st.dictionaries(st.sampled_from("abcd"), st.integers(0, 2), max_size=4),
+)
+def test_edits_make_one_request_of_the_other(before: dict[str, int], after: dict[str, int]) -> None:
+    wire = json.dumps({"model": "m", "messages": MESSAGES, **before}).encode()
+    fields = read(wire).fields
+    assert fields is not None
+    edits = edits_between(fields, {"model": "m", "messages": fields["messages"], **after})
+    sent = upstream_body(CHAT, read(wire), wire, "m", None, edits)
+    assert json.loads(sent) == {"model": "m", "messages": MESSAGES, **after}
+    assert edits_between(fields, fields) == {}

@@ -45,6 +45,8 @@ class RequestHead:
     request_id: bytes = b""
     forwarded: bytes = b""
     """Header lines for the engine, each ended by CRLF."""
+    origin: bytes = b""
+    """The page that a browser calls for; see `wire.cors`."""
     is_http_1_0: bool = False
     is_keep_alive: bool = True
     wants_explanation: bool = False

@@ -16,11 +16,13 @@ from penstock.serve.wire.fields import wrong_field
 from penstock.serve.wire.multipart import form_boundary, form_fields
 from penstock.serve.wire.routes import Route
 
-__all__ = ["ApiRequest", "json_object", "read_json", "read_multipart", "upstream_body"]
+__all__ = ["ApiRequest", "edits_between", "json_object", "read_json", "read_multipart", "upstream_body"]
 
 MODEL_BYTES_MAX = 1024
 """Bytes of the model's name in a form; a longer field is no name."""
 _NO_EDITS: Mapping[str, Any] = {}
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+"""How bodies begin that are no JSON because they are compressed: RFC 1952 §2.3.1, RFC 8878 §3.1.1."""
 _INCLUDE_USAGE = b'"stream_options":{"include_usage":true},'
 
 
@@ -43,7 +45,7 @@ def read_json(route: Route, body: bytes) -> ApiRequest | Failure:
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        return Failure(status=400, code="invalid_json", message=_json_words(body, error))
+        return _not_json(body, error)
     if type(fields) is not dict:
         return Failure(status=400, code="invalid_json", message="The request body must be a JSON object.")
     model = fields.get("model")
@@ -67,6 +69,14 @@ def json_object(body: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         return {}
     return fields if type(fields) is dict else {}
+
+
+def _not_json(body: bytes, error: orjson.JSONDecodeError) -> Failure:
+    for magic, name in _COMPRESSED.items():
+        if body.startswith(magic):
+            message = f"The request body is compressed ({name}), which this gateway does not read: send it as it is."
+            return Failure(status=415, code="unsupported_encoding", message=message)
+    return Failure(status=400, code="invalid_json", message=_json_words(body, error))
 
 
 def _json_words(body: bytes, error: orjson.JSONDecodeError) -> str:
@@ -95,6 +105,13 @@ def read_multipart(body: bytes, content_type: str) -> ApiRequest | Failure:
         message = "The form has no 'model' field. GET /v1/models lists the models."
         return Failure(status=400, code="missing_field", message=message, param="model")
     return request
+
+
+def edits_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """What `upstream_body` must be told so that a request read as `before` goes on as `after`."""
+    edits = {name: value for name, value in after.items() if before.get(name, edits_between) is not value}
+    edits.update((name, None) for name in before if name not in after)
+    return edits
 
 
 def upstream_body(
