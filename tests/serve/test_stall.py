@@ -4,35 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.serve.stall import CEILING_S, FACTOR, FLOOR_S, PROBE_S, deadline_s, learned_itl_s
+from penstock.serve.routing.endpoints import Endpoint, EngineSample
+from penstock.serve.stall import CEILING_S, FLOOR_S, PROBE_S, has_stalled
 from serve.exchanges import DONE, END, SSE_HEAD, Call, chunk, core
 from serve.streams import chat, heard
 
 EVENTS = [chunk(e) for e in [*chat(["a", "b", "c", "d"]), DONE]] + [END]
-
-
-@pytest.mark.parametrize(
-    ("itl_s", "others_go_on", "expected"),
-    [
-        (0.0, False, CEILING_S),
-        (0.001, False, FLOOR_S),
-        (0.1, False, FACTOR * 0.1),
-        (9.0, False, CEILING_S),
-        (0.001, True, CEILING_S),
-    ],
-)
-def test_the_deadline_follows_the_pace_between_a_floor_and_a_ceiling(
-    itl_s: float, others_go_on: bool, expected: float
-) -> None:
-    assert deadline_s(itl_s, others_go_on=others_go_on) == expected
-
-
-def test_a_pace_is_learned_from_what_finished_lately() -> None:
-    pace = learned_itl_s(0.0, 0.02)
-    assert pace == 0.02
-    for _ in range(60):
-        pace = learned_itl_s(pace, 0.1)
-    assert pace == pytest.approx(0.1, rel=0.01)
 
 
 def begun(pace_s: float = 0.02) -> Call:
@@ -111,3 +88,40 @@ def test_a_stalled_endpoint_that_is_tried_again_is_waited_for_briefly() -> None:
     assert len(call.dispatches) == 1
     call.late(1.1)
     assert len(call.dispatches) == 2
+
+
+def idle(read_for_s: float, **reading: int) -> Endpoint:
+    """An endpoint whose engine says that it has nothing to do, read four times a second, beginning at 100."""
+    gateway = core(2)
+    endpoint = gateway.endpoints.all()[0]
+    endpoint.itl_s = 0.02
+    for n in range(round(read_for_s * 4) + 1):
+        gateway.endpoints.observe(endpoint.id, EngineSample(at=100.0 + n / 4, **reading))
+    return endpoint
+
+
+def test_an_engine_that_hung_while_it_was_idle_shows_no_step_for_what_was_sent() -> None:
+    endpoint = idle(10.0)
+    assert not has_stalled(endpoint, None, 0.0, 106.0, 110.0)
+    assert has_stalled(endpoint, None, 0.0, 104.9, 110.0)
+
+
+@pytest.mark.parametrize("reading", [{"running": 1}, {"waiting": 1}])
+def test_an_engine_that_works_is_left_to_its_counters(reading: dict[str, int]) -> None:
+    assert not has_stalled(idle(1.75, **reading), None, 0.0, 95.0, 101.75)
+    assert has_stalled(idle(1.75), None, 0.0, 95.0, 101.75)
+
+
+def test_old_readings_and_steps_since_the_request_was_sent_show_no_hang() -> None:
+    assert not has_stalled(idle(10.0), None, 0.0, 104.0, 112.0)
+    moved = idle(10.0)
+    moved.guard.progress.moved_at = 105.0
+    assert not has_stalled(moved, None, 0.0, 104.0, 110.0)
+    heard = idle(10.0)
+    heard.progress_at = 105.0
+    assert not has_stalled(heard, None, 0.0, 104.0, 110.0)
+
+
+def test_an_endpoint_without_metrics_may_prefill_for_ever() -> None:
+    endpoint = core(2).endpoints.all()[0]
+    assert not has_stalled(endpoint, None, 0.0, 100.0, 1000.0)

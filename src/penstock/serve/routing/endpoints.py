@@ -1,120 +1,29 @@
-"""Endpoints and pools: who can serve a model, and what is known of each.
+"""All endpoints by pool, and what is heard of them.
 
-One `EndpointTable` belongs to one gateway and is changed only from its event loop: by the exchange driver (dispatch and
-finish), by discovery (`set_pool`), and by the scraper (`observe`).
+One `EndpointTable` belongs to one gateway and is changed only from its event loop: by the exchange (`sent`, `heard`,
+`left`), by discovery (`set_pool`), by the scraper (`observe`, `health_answered`, `failed`), and by the gateway's sweep
+(`watch`). What a signal means is the table in `signals`; when an endpoint goes out and comes back is `ejection`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, Literal
+
+from penstock.serve.routing.ejection import close, fail, prove, readmit
+from penstock.serve.routing.endpoint import Endpoint, EndpointAddress, EngineSample, Health, Pool
+from penstock.serve.routing.health import Guard
+from penstock.serve.routing.pace import LOOKS_FACTOR, deadline_s
+from penstock.serve.routing.signals import SIGNALS, Signal
+from penstock.serve.routing.slow import judge
 
 __all__ = ["Endpoint", "EndpointAddress", "EndpointTable", "EngineSample", "Health", "Pool"]
 
-Health = Literal["ready", "unproven", "draining", "down"]
-"""`unproven`: never answered yet, still tried; `draining`: finishes, gets nothing new; `down`: last contact failed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointAddress:
-    """Where an endpoint is, as discovery tells it. `id` is unique in the fleet, as in `chat-0`."""
-
-    id: str
-    host: str
-    port: int
-    is_draining: bool = False
-
-    @property
-    def url(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSample:
-    """One reading of an engine's metrics. `at` is monotonic seconds; token counts are totals since the engine began."""
-
-    at: float
-    running: int = 0
-    waiting: int = 0
-    kv_usage: float = 0.0
-    """Share of KV blocks in use, 0 to 1."""
-    prompt_tokens_total: int = 0
-    generation_tokens_total: int = 0
-    prefix_queries_total: int = 0
-    prefix_hits_total: int = 0
-    preemptions_total: int = 0
-    kv_tokens: int = 0
-    """Tokens that its KV cache holds; 0 where it does not say."""
-    adapters: tuple[str, ...] = ()
-    """LoRA adapters that it runs or has waiting."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Endpoint:
-    """One address that serves a model. Owned by the `EndpointTable`."""
-
-    id: str
-    model: str
-    host: str
-    port: int
-    url: str
-    authority: str
-    """`host:port`, as in a Host header."""
-    health: Health = "unproven"
-    in_flight: int = 0
-    """Sent by us and unfinished."""
-    dispatched_total: int = 0
-    failures_total: int = 0
-    consecutive_failures: int = 0
-    retry_at: float = 0.0
-    """Monotonic seconds before which a `down` endpoint is not tried."""
-    last_error: str = ""
-    itl_s: float = 0.0
-    """Usual seconds between two tokens of a stream, from those that finished lately; 0 while not known."""
-    progress_at: float = 0.0
-    """Monotonic seconds at which any of its streams got something, as of the last sweep."""
-    is_stalled: bool = False
-    """It took requests and made no progress; cleared by progress, not by an answer to a probe."""
-    stalled_at: float = 0.0
-    window: Any = None
-    """What the queue has learned of its room (`flow`)."""
-    learned: Any = None
-    """What the routing policy has learned of it."""
-    guard: Any = None
-    """What its failures tell (`routing.health`)."""
-    sample: EngineSample | None = None
-    previous_sample: EngineSample | None = None
-
-    def tokens_per_s(self) -> float:
-        """Generated tokens per second between the last two samples; 0 without two."""
-        new, old = self.sample, self.previous_sample
-        if new is None or old is None or new.at <= old.at:
-            return 0.0
-        return max(0, new.generation_tokens_total - old.generation_tokens_total) / (new.at - old.at)
-
-
-STALL_BACKOFF_S = 30.0
-"""Seconds before an endpoint that stalled gets a request again, if nothing showed earlier that it goes on."""
-_BACKOFF_S = (0.25, 0.5, 1.0, 2.0, 5.0)
-"""Seconds before a failed endpoint is tried again, by consecutive failures: short first, most failures are restarts."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Pool:
-    """The interchangeable endpoints of one model."""
-
-    model: str
-    endpoints: list[Endpoint] = field(default_factory=list)
-
-    def candidates(self, now: float) -> list[Endpoint]:
-        """Endpoints that may get a request now: not draining, and not inside a failure's back-off."""
-        return [e for e in self.endpoints if e.health != "draining" and (e.health != "down" or now >= e.retry_at)]
-
-    @property
-    def ready_count(self) -> int:
-        return sum(e.health in ("ready", "unproven") for e in self.endpoints)
+WATCH_GAP_S = 2.0
+"""Seconds between two calls of `watch` from which it was the gateway that stood still, and nobody else is to blame."""
+JUDGE_S = 1.0
+"""Seconds between two comparisons of a pool's speeds."""
+_TTFT_WEIGHT = 0.05
+"""Weight of the latest time to first token: the last twenty or so count, as prompts differ."""
 
 
 class EndpointTable:
@@ -123,6 +32,9 @@ class EndpointTable:
     def __init__(self) -> None:
         self.pools: dict[str, Pool] = {}
         self._by_id: dict[str, Endpoint] = {}
+        self._watched_at = self._watched_from = float("-inf")
+
+    # ------------------------------------------------------------------ who there is
 
     def set_pool(self, model: str, addresses: Iterable[EndpointAddress]) -> None:
         """Replaces the pool of `model`; an endpoint that keeps its id and address keeps its state and its requests."""
@@ -142,12 +54,12 @@ class EndpointTable:
             if address.is_draining:
                 known.health = "draining"
             elif known.health == "draining":
-                known.health = "unproven"
+                known.health, known.guard, known.is_stalled = "unproven", Guard(), False
             fresh.append(known)
         for gone in pool.endpoints:
             if self._by_id.get(gone.id) is gone:
                 del self._by_id[gone.id]
-        pool.endpoints = fresh
+        pool.endpoints, pool.is_calm = fresh, False
         self._by_id.update((e.id, e) for e in fresh)
 
     def remove_pool(self, model: str) -> None:
@@ -164,41 +76,135 @@ class EndpointTable:
         """Every endpoint, by model then place in its pool."""
         return [e for _, pool in sorted(self.pools.items()) for e in pool.endpoints]
 
+    # ------------------------------------------------------------------ what requests tell
+
+    @staticmethod
+    def sent(endpoint: Endpoint, now: float) -> int:
+        """A request goes there. Returns the number of the trial that it is, 0 if the endpoint is in use: to be given
+        back with what is `heard` of this request."""
+        endpoint.in_flight += 1
+        endpoint.dispatched_total += 1
+        if endpoint.health != "down" or not endpoint.guard.has_place(now):
+            return 0
+        return endpoint.guard.take_place(now)
+
+    @staticmethod
+    def left(endpoint: Endpoint) -> None:
+        """The request is no longer there, whatever came of it."""
+        endpoint.in_flight -= 1
+
+    def heard(
+        self, endpoint: Endpoint, signal: Signal, now: float, *, trial: int | None = None, words: str = ""
+    ) -> None:
+        """Something was heard of the endpoint.
+
+        `trial`: what `sent` returned for the request it came from; None where no request did, and then it counts like
+        a trial if one could begin. `words`: why, in a few words, for people.
+        """
+        guard = endpoint.guard
+        is_down = endpoint.health == "down"
+        if trial is None:
+            is_trial = is_down and now >= endpoint.retry_at
+        elif is_trial := bool(trial) and trial == guard.trial:
+            guard.trial = 0
+        effect = SIGNALS[signal].effect
+        if effect == "good":
+            self._good(endpoint, signal, now, is_trial=is_trial and is_down)
+        elif effect == "alive":
+            prove(endpoint, signal, now)
+        elif effect != "nothing":
+            pool = self.pools.get(endpoint.model) or Pool(model=endpoint.model)
+            fail(pool, endpoint, signal, now, is_trial=is_trial, words=words)
+
+    @staticmethod
+    def _good(endpoint: Endpoint, signal: Signal, now: float, *, is_trial: bool) -> None:
+        """An answer began or is whole. One that began before the endpoint went out shows only that it does not hang."""
+        guard = endpoint.guard
+        endpoint.progress_at = max(endpoint.progress_at, now)
+        if signal == "ok":
+            guard.count(now, good=1)
+            endpoint.consecutive_failures = 0
+        if endpoint.health == "unproven":
+            endpoint.health, guard.since = "ready", now
+        elif endpoint.health == "down" and (is_trial or guard.fault in ("hung", "")):
+            close(endpoint, now)
+
+    @staticmethod
+    def measured(endpoint: Endpoint, ttft_s: float) -> None:
+        """Seconds from sending a request there to the first token of its answer."""
+        guard = endpoint.guard
+        guard.ttft_count += 1
+        guard.ttft_s = ttft_s if guard.ttft_count == 1 else guard.ttft_s + _TTFT_WEIGHT * (ttft_s - guard.ttft_s)
+
+    # ------------------------------------------------------------------ what the engine tells of itself
+
     def observe(self, endpoint_id: str, sample: EngineSample) -> None:
-        """Takes a reading of an engine's metrics, which is proof of life. Not of an endpoint that stalled: the process
-        that answers is not the one that hangs, and only tokens prove life, or that nothing is left to do."""
+        """Takes a reading of an engine's metrics: proof that its process is there, and of its steps. Not that an
+        endpoint works that hung: the process that answers is not the one that hangs."""
         endpoint = self._by_id.get(endpoint_id)
-        if endpoint is not None:
-            old = endpoint.previous_sample = endpoint.sample
-            endpoint.sample = sample
-            is_idle = not (sample.running or sample.waiting)
-            moves = old is not None and sample.generation_tokens_total != old.generation_tokens_total
-            if not endpoint.is_stalled or is_idle or moves:
-                self.succeeded(endpoint)
+        if endpoint is None:
+            return
+        old, endpoint.sample = endpoint.sample, sample
+        endpoint.previous_sample = old
+        if old is not None:
+            progress = endpoint.guard.progress
+            look = progress.look(old, sample, is_heard=endpoint.progress_at > old.at)
+            if look == "restarted":
+                endpoint.previous_sample = None
+            if look in ("moved", "restarted"):
+                prove(endpoint, "progress", sample.at)
+            elif look == "quiet" and progress.is_hung(endpoint.itl_s):
+                words = f"{sample.running} running and no step for {progress.quiet_s:.1f} s"
+                self.heard(endpoint, "no_progress", sample.at, words=words)
+                return
+        prove(endpoint, "lives", sample.at)
 
-    @staticmethod
-    def succeeded(endpoint: Endpoint) -> None:
-        """The endpoint answered."""
-        endpoint.consecutive_failures = 0
-        endpoint.is_stalled = False
-        if endpoint.health in ("unproven", "down"):
-            endpoint.health = "ready"
-            endpoint.last_error = ""
+    def health_answered(self, endpoint: Endpoint, status: int, now: float) -> None:
+        """`/health` answered. Only 200 and 503 mean something; other servers have other pages there."""
+        if status == 200:
+            prove(endpoint, "healthy", now)
+        elif status == 503:
+            self.heard(endpoint, "unhealthy", now)
 
-    @staticmethod
-    def failed(endpoint: Endpoint, reason: str, now: float) -> None:
-        """Contact failed: connect error, reset, or no answer. A client's own mistake is never a failure here."""
-        endpoint.failures_total += 1
-        endpoint.consecutive_failures += 1
-        endpoint.last_error = reason
-        endpoint.retry_at = now + _BACKOFF_S[min(endpoint.consecutive_failures, len(_BACKOFF_S)) - 1]
-        if endpoint.health != "draining":
-            endpoint.health = "down"
+    # ------------------------------------------------------------------ what nobody tells
 
-    @staticmethod
-    def stalled(endpoint: Endpoint, now: float) -> None:
+    def watch(self, now: float) -> None:
+        """Looks at what is no longer heard, and compares speeds; to be called a few times a second."""
+        if not 0 <= now - self._watched_at <= WATCH_GAP_S:
+            self._watched_from = now
+        self._watched_at = now
+        for pool in self.pools.values():
+            for endpoint in pool.endpoints:
+                if endpoint.in_flight and endpoint.health == "ready" and self._is_unheard(endpoint, now):
+                    self.heard(endpoint, "unheard", now)
+            if not 0 <= now - pool.judged_at < JUDGE_S:
+                pool.judged_at = now
+                judge(pool, now)
+                if not pool.is_calm:
+                    readmit(pool, now)
+
+    def _is_unheard(self, endpoint: Endpoint, now: float) -> bool:
+        """Whether neither its metrics, which it had, nor any stream of it are heard any more."""
+        sample, guard = endpoint.sample, endpoint.guard
+        if sample is None:
+            return False
+        last_at = max(sample.at, endpoint.progress_at, guard.since, self._watched_from)
+        progress = guard.progress
+        limit_s = LOOKS_FACTOR * deadline_s(max(endpoint.itl_s, progress.step_s), others_go_on=False)
+        return now - last_at > limit_s and progress.is_missing(now - sample.at)
+
+    # ------------------------------------------------------------------ in short
+
+    def succeeded(self, endpoint: Endpoint, now: float | None = None) -> None:
+        """The endpoint answered a request, whichever."""
+        if now is None:
+            now = endpoint.guard.since
+        self._good(endpoint, "ok", now, is_trial=True)
+
+    def failed(self, endpoint: Endpoint, reason: str, now: float) -> None:
+        """Contact failed: no connection, or none that held."""
+        self.heard(endpoint, "connect_failed", now, words=reason)
+
+    def stalled(self, endpoint: Endpoint, now: float) -> None:
         """None of its streams makes progress: it gets nothing for a while, and what waits for it goes elsewhere."""
-        if not endpoint.is_stalled:
-            EndpointTable.failed(endpoint, "made no progress", now)
-            endpoint.is_stalled, endpoint.stalled_at = True, now
-        endpoint.retry_at = now + STALL_BACKOFF_S
+        self.heard(endpoint, "stalled", now, words="made no progress")
