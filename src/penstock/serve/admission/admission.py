@@ -1,0 +1,514 @@
+"""One request on its way from its body to an endpoint, and what it holds until it is over. Pure.
+
+    body ─▶ model ─▶ prompt ─▶ bounds ─▶ limits ─▶ queue ─▶ endpoint
+              ▲         └ counted └ asked   └ waits
+              └ a rule or a fallback may say another model
+
+A step returns a `Failure` (refuse), an `Endpoint` (send it there) or None (wait): then `proceed` is called with what
+was waited for. Guarantees: what was reserved is settled once and what was queued leaves the queue, whatever way the
+request ends; a fallback is never silent (`headers` says which model answers), and no model is tried twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import ceil
+from typing import Any, Literal
+
+from penstock.serve.admission.bounds import needs_count, shape_request
+from penstock.serve.admission.fallbacks import Needs, ProviderCall, Why, call_provider, next_fallback
+from penstock.serve.admission.prompt import Prompt, read_prompt
+from penstock.serve.admission.rules import Asked, wants_json
+from penstock.serve.admission.tokens import NARROW_PRIOR
+from penstock.serve.config import ANONYMOUS, Caller, GatewayConfig, ServedModel
+from penstock.serve.core import Core
+from penstock.serve.failover import needs_seed
+from penstock.serve.flow import Ask, Reservation, Ticket, Usage, Verdict
+from penstock.serve.flow.limit_words import limit_failure, ratelimit_headers
+from penstock.serve.gate import examine
+from penstock.serve.local import no_endpoint, unknown_model
+from penstock.serve.record import RequestRecord
+from penstock.serve.routing import Decision, Endpoint, Need
+from penstock.serve.routing.blocks import block_tokens_of, blocks_of
+from penstock.serve.wire.errors import Failure
+from penstock.serve.wire.heads import RequestHead, request_head
+from penstock.serve.wire.requests import ApiRequest, json_object, read_json, read_multipart, upstream_body
+from penstock.serve.wire.routes import LOCAL_PATHS, ROUTES, Dialect, Route
+from penstock.spec import TrafficClass
+
+__all__ = ["Admission", "Step", "Then"]
+
+Step = Failure | Endpoint | None
+"""Refuse with this; send it there; or wait."""
+Then = Callable[[Any, float], None]
+"""Called once with what was waited for, and the time."""
+RETRIES_MAX = 2
+"""Further endpoints that are tried when one fails before its first byte."""
+LATER_S = 60
+"""`Retry-After` where there is no endpoint and nobody brings one: until a person has looked."""
+WAITS_MAX = 2
+"""Times that a request goes back into the queue after its endpoints failed it: one that kills engines stops there."""
+REQUESTED_MODEL_CHARS_MAX = 200
+"""Characters kept of a model's name as the client sent it."""
+_NOTHING_RAN = Usage(has_run=False)
+_NO_EDITS: Mapping[str, Any] = {}
+_NO_HEADERS: Mapping[bytes, bytes] = {}
+_SHED_OUTCOMES = {"no_endpoint": "upstream_error", "deadline": "timeout"}
+
+
+class Admission:
+    """The way of one request to its endpoint. Owned by its exchange.
+
+    Attributes:
+        tokens: of the prompt, estimated or counted; -1 where it can't be told.
+    """
+
+    __slots__ = (
+        "_asked_model",
+        "_client_body",
+        "_config",
+        "_core",
+        "_edits",
+        "_expected_output",
+        "_head",
+        "_limit_lines",
+        "_notes",
+        "_output_tokens",
+        "_prompt",
+        "_provider_call",
+        "_record",
+        "_reservation",
+        "_tried_models",
+        "_waits",
+        "body",
+        "caller",
+        "model",
+        "request",
+        "route",
+        "shadow",
+        "ticket",
+        "tokens",
+        "traffic_class",
+    )
+
+    def __init__(self, core: Core, config: GatewayConfig, head: RequestHead, record: RequestRecord) -> None:
+        self._core = core
+        self._config = config
+        self._head = head
+        self._record = record
+        self._asked_model = ""
+        self._client_body = b""
+        self._edits = _NO_EDITS
+        self._expected_output = 0
+        self._limit_lines = b""
+        self._notes = b""
+        self._output_tokens = 0
+        self._prompt: Prompt | None = None
+        self._provider_call: ProviderCall | None = None
+        self._reservation: Reservation | None = None
+        self._tried_models: tuple[str, ...] = ()
+        self._waits = 0
+        self.body = b""
+        self.caller: Caller = ANONYMOUS
+        self.model: ServedModel | None = None
+        self.request: ApiRequest | None = None
+        self.route: Route | None = None
+        self.shadow = ""
+        self.ticket: Ticket | None = None
+        self.tokens = -1
+        self.traffic_class: TrafficClass = "interactive"
+
+    @property
+    def dialect(self) -> Dialect:
+        return self.route.dialect if self.route is not None else "openai"
+
+    @property
+    def headers(self) -> bytes:
+        """Header lines for the answer: what was changed, what limits are left, and which model answers where that is
+        not the one that was asked for."""
+        model = self.model
+        asked = self._config.names.get(self._asked_model)
+        if model is None or asked is None or model.name == asked.name or self._head.wants_explanation:
+            return self._notes + self._limit_lines
+        return b"%b%bx-penstock-model: %b\r\n" % (self._notes, self._limit_lines, model.name.encode())
+
+    @property
+    def decision(self) -> Decision | None:
+        """Why the request went where it went last."""
+        return self.ticket.decision if self.ticket is not None else None
+
+    @property
+    def deadline_at(self) -> float | None:
+        """Monotonic seconds at which the answer must be whole."""
+        return self.ticket.deadline_at if self.ticket is not None else None
+
+    # ------------------------------------------------------------------ the request
+
+    def check_head(self) -> Failure | None:
+        """Refuses now what needs no body to be refused. None when the body should be read."""
+        head, record = self._head, self._record
+        self.route = route = ROUTES.get(head.path)
+        if route is not None or head.path in LOCAL_PATHS:
+            record.route = head.path
+        caller, failure = examine(self._core, self._config, head, route)
+        if caller is not None:
+            self.caller = caller
+            record.tenant, record.key, record.key_id = caller.tenant, caller.key, caller.key_id
+            self.traffic_class = record.traffic_class = caller.traffic_class
+        return failure
+
+    def begin(self, body: bytes, now: float, then: Then) -> Step:
+        """The body is there. Only for a route of the API."""
+        route, head, record, config = self.route, self._head, self._record, self._config
+        assert route is not None
+        if route.body == "json":
+            request = read_json(route, body)
+        else:
+            request = read_multipart(body, head.content_type.decode("latin-1"))
+        if isinstance(request, Failure):
+            return request
+        name = request.model
+        if head.fields is not None and config.model_header:
+            name = head.fields.get(config.model_header, b"").decode("latin-1") or name
+        record.requested_model, record.is_stream = name[:REQUESTED_MODEL_CHARS_MAX], request.is_stream
+        model = config.names.get(name)
+        if model is None or not self.caller.may_call(model.name):
+            return unknown_model(self._core, name, self.caller)
+        self.request, self._asked_model, self._client_body = request, name, body
+        fields = request.fields
+        if fields is not None:
+            self._prompt = read_prompt(route.schema, fields)
+            if config.rules.rules:
+                model = self._ruled(model, fields, self._prompt)
+        if not self.caller.may_call(model.name):
+            return unknown_model(self._core, name, self.caller)
+        return self._aim(model, now, then)
+
+    def _ruled(self, model: ServedModel, fields: dict[str, Any], prompt: Prompt) -> ServedModel:
+        """The model that the rules say, which may be the one that was asked for."""
+        record, caller, rules = self._record, self.caller, self._config.rules
+        asked = Asked(
+            name=self._asked_model,
+            model=model.name,
+            headers=self._head.fields or _NO_HEADERS,
+            tenant=caller.tenant,
+            traffic_class=self.traffic_class,
+            models=caller.models,
+            prompt_tokens=self._core.estimator(model.name).estimate(prompt) if rules.reads_prompt else -1,
+            has_tools=prompt.tools > 0,
+            has_json=wants_json(fields),
+        )
+        routed = rules.route(asked, record.request_id, self._session)
+        record.rule, self.shadow = routed.rule, routed.shadow
+        self.traffic_class = record.traffic_class = routed.traffic_class
+        return self._config.models[routed.model]
+
+    def _aim(self, model: ServedModel, now: float, then: Then) -> Step:
+        """The request is for this model: the one asked for, or a rule's, or a fallback's."""
+        self.model, self._record.model = model, model.name
+        self._tried_models = (*self._tried_models, model.name)
+        request, route, prompt = self.request, self.route, self._prompt
+        assert request is not None
+        assert route is not None
+        fields = request.fields
+        if fields is None or prompt is None:
+            return self._reserve(now, then)
+        counter, estimator = self._core.counter, self._core.estimator(model.name)
+        if (
+            counter is not None
+            and counter.knows(model.name, route.schema)
+            and needs_count(route.schema, fields, prompt, model.bounds, estimator, limits=self.caller.limits)
+        ):
+            counted = counter.count(model.name, route.schema, fields, prompt, then)
+            return None if counted is None else self._shape(counted, now, then)
+        return self._shape(None, now, then)
+
+    def _shape(self, counted: int | None, now: float, then: Then) -> Step:
+        """Bounds and parameters; `counted` is the prompt's exact length, where that was needed."""
+        request, route, model, prompt = self.request, self.route, self.model, self._prompt
+        assert request is not None
+        assert route is not None
+        assert model is not None
+        if request.fields is None or prompt is None:
+            return self._reserve(now, then)
+        estimator = self._core.estimator(model.name)
+        shaped = shape_request(
+            route.schema,
+            request.fields,
+            prompt,
+            model.bounds,
+            estimator,
+            limits=self.caller.limits,
+            counted=counted,
+        )
+        if isinstance(shaped, Failure):
+            return shaped
+        self.tokens, self._edits, self._output_tokens = shaped.prompt_tokens, shaped.edits, shaped.output_tokens
+        self._expected_output = min(shaped.output_tokens, ceil(estimator.expected_output) or shaped.output_tokens)
+        self._notes = shaped.headers
+        return self._reserve(now, then)
+
+    def _reserve(self, now: float, then: Then) -> Step:
+        """Asks the limits of the tenant and the key."""
+        self._record.estimated_tokens = self.tokens
+        if not self.caller.scopes or self._reservation is not None:
+            return self._submit(now, then)
+        verdict = self._core.limiter.reserve(self._ask(), now, then)
+        return None if verdict is None else self._judged(verdict, now, then)
+
+    def _ask(self) -> Ask:
+        prompt_tokens, model = max(0, self.tokens), self.model
+        return Ask(
+            request_id=self._record.request_id,
+            scopes=self.caller.scopes,
+            input_tokens=prompt_tokens,
+            output_tokens=self._output_tokens,
+            cost_micros=model.cost_micros(prompt_tokens, 0, self._output_tokens) if model is not None else 0,
+        )
+
+    def _judged(self, verdict: Verdict, now: float, then: Then) -> Step:
+        self._reservation = verdict.reservation
+        self._limit_lines = ratelimit_headers(verdict)
+        if verdict.reservation is None:
+            return limit_failure(verdict, self._ask())
+        return self._submit(now, then)
+
+    def _submit(self, now: float, then: Then) -> Step:
+        """Takes a place in the queue of the model."""
+        request, route, model, caller, core = self.request, self.route, self.model, self.caller, self._core
+        assert request is not None
+        assert route is not None
+        assert model is not None
+        pool = core.endpoints.pools.get(model.name)
+        has_others = pool is not None and len(pool.endpoints) > 1
+        if not core.brings_endpoints and (pool is None or not pool.endpoints):
+            return no_endpoint(model.name, "", LATER_S)  # nobody would bring one
+        seed = core.new_seed() if has_others and needs_seed(route, request) else None
+        name, edits = model.engine_name(self._asked_model), self._edits
+        if self._provider_call is not None:
+            edits = {**edits, **self._provider_call.edits}
+            name = edits["model"]
+        self.body = upstream_body(route, request, self._client_body, name, seed, edits)
+        if not self._config.fallbacks:
+            self._client_body = b""  # nobody asks for it again
+        request.fields = None  # the parsed body is not needed again; a stream may live for minutes
+        self.ticket = ticket = Ticket(
+            model=model.name,
+            tenant=caller.tenant,
+            weight=caller.weight,
+            traffic_class=self.traffic_class,
+            need=self._need(model, name),
+            body_bytes=len(self.body),
+            arrived_at=now,
+            deadline_at=self._deadline(now),
+            wait_s=self._config.wait_s[self.traffic_class],
+            is_stream=request.is_stream,
+            explains=self._head.wants_explanation,
+        )
+        core.flow.submit(ticket, now)
+        return self._placed(ticket, now)
+
+    def _need(self, model: ServedModel, name: str) -> Need:
+        need = Need(
+            prompt_tokens=max(0, self.tokens),
+            output_tokens=self._expected_output,
+            adapter=name if name in model.adapters else "",
+        )
+        prompt, need.session = self._prompt, self._session
+        if prompt is not None:
+            if getattr(self._core.policy, "follows_prompts", True):
+                need.blocks = blocks_of(prompt.pieces, name)
+                need.block_tokens = block_tokens_of(need.prompt_tokens, prompt.narrow_bytes + prompt.wide_bytes)
+            prompt.pieces = []
+        return need
+
+    @property
+    def _session(self) -> str:
+        """What the client says holds its requests together."""
+        fields = self._head.fields
+        return "" if fields is None else fields.get(self._config.session_header, b"").decode("latin-1")
+
+    def _deadline(self, now: float) -> float | None:
+        timeout_s = self._config.timeout_s[self.traffic_class]
+        return None if timeout_s is None else now + timeout_s
+
+    def _placed(self, ticket: Ticket, now: float) -> Step:
+        """Where the queue has put the request."""
+        if ticket.endpoint is not None or ticket.shed is None:
+            return ticket.endpoint
+        shed = ticket.shed
+        return Failure(
+            status=shed.status,
+            code=shed.reason,
+            message=shed.message,
+            outcome=_SHED_OUTCOMES.get(shed.reason, "shed"),  # type: ignore[arg-type]
+            retry_after_s=max(1, ceil(shed.retry_after_s)),
+        )
+
+    def proceed(self, came: Any, now: float, then: Then) -> Step:
+        """Goes on with what was waited for: a count, a verdict, or the ticket, whose place has changed."""
+        if isinstance(came, Verdict):
+            return self._judged(came, now, then)
+        if isinstance(came, Ticket):
+            return self._placed(came, now)
+        return self._shape(came, now, then)
+
+    def came_late(self, came: Any, now: float) -> None:
+        """What was waited for came after the request was over: what it brought is given back."""
+        if isinstance(came, Verdict) and came.reservation is not None:
+            self._core.limiter.settle(came.reservation, _NOTHING_RAN, now)
+
+    def fall_back(self, why: Why, now: float, then: Then) -> Step | Literal[False]:
+        """Another model, as this one can't answer; False when the file names none."""
+        model, request, route, prompt = self.model, self.request, self.route, self._prompt
+        config = self._config
+        if model is None or request is None or route is None or not config.fallbacks:
+            return False
+        needs = Needs(schema=route.schema, prompt_tokens=max(0, self.tokens))
+        if prompt is not None:
+            needs.images, needs.audios, needs.tools = prompt.images, prompt.audios, prompt.tools
+        if self._asked_model in model.adapters:
+            needs.adapter = self._asked_model
+        fallback = next_fallback(
+            config.fallbacks, self._tried_models, why, needs, models=self.caller.models, abilities=config.abilities
+        )
+        if fallback is None:
+            return False
+        self._leave_queue(now, is_ok=False)
+        self._record.fallbacks += 1
+        if request.model_span is None:
+            request.fields = json_object(self._client_body)
+            self._prompt = read_prompt(route.schema, request.fields)
+        self._provider_call = call_provider(
+            fallback, route.schema, self._head.path, request.fields or {}, self._asked_model
+        )
+        return self._aim(config.targets[fallback.id], now, then)
+
+    # ------------------------------------------------------------------ endpoints
+
+    def elsewhere(self, now: float) -> Endpoint | None:
+        """Another endpoint, as the one that it has failed the request; None when there is none."""
+        ticket = self.ticket
+        if ticket is None:
+            return None
+        if len(ticket.tried_ids) >= RETRIES_MAX:  # the one that fails now not counted
+            return None
+        return self._core.flow.redirect(ticket, now)
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether the request may wait once more for an endpoint, as somebody brings them."""
+        ticket = self.ticket
+        is_open = ticket is not None and ticket.state == "granted" and self._waits < WAITS_MAX
+        return is_open and self._core.brings_endpoints
+
+    def wait_again(self, now: float) -> Step | Literal[False]:
+        """Back into the queue, as no endpoint is left that did not fail the request: one may come, or come back. False
+        where that is no use."""
+        ticket = self.ticket
+        if ticket is None or not self.can_wait:
+            return False
+        self._waits += 1
+        ticket.tried_ids = ()
+        self._core.flow.submit(ticket, now)
+        return self._placed(ticket, now)
+
+    def has_elsewhere(self, now: float, *, is_new_round: bool = False) -> bool:
+        """Whether another endpoint could take the request. A stream that goes on has a new round of tries."""
+        ticket = self.ticket
+        if ticket is None or ticket.endpoint is None:
+            return False
+        tried_ids = () if is_new_round else ticket.tried_ids
+        if len(tried_ids) >= RETRIES_MAX:
+            return False
+        pool, here = self._core.endpoints.pools.get(ticket.model), ticket.endpoint.id
+        return pool is not None and any(e.id != here and e.id not in tried_ids for e in pool.candidates(now))
+
+    def began(self, now: float) -> None:
+        """The endpoint's answer has begun."""
+        ticket = self.ticket
+        if ticket is not None:
+            self._core.flow.began(ticket, now)
+
+    def begin_round(self) -> None:
+        """Endpoints that failed before the stream's last word count no more."""
+        if self.ticket is not None:
+            self.ticket.tried_ids = ()
+
+    @property
+    def tls_host(self) -> str:
+        """Name that the endpoint's certificate must have; empty for plain HTTP."""
+        provider = self.model.provider if self.model is not None else None
+        return provider.host if provider is not None and provider.is_tls else ""
+
+    def upstream_request(self, endpoint: Endpoint) -> tuple[bytes, bytes]:
+        """Head and body for that endpoint."""
+        route = self.route
+        if route is None:
+            raise AssertionError("a request without a route is never dispatched")
+        call, forwarded = self._provider_call, self._head.forwarded
+        if call is not None:
+            forwarded = call.headers  # nothing of the client's but its body leaves the fleet
+        head = request_head(
+            route.upstream_path if call is None else call.path,
+            endpoint.authority,
+            content_type=self._head.content_type,
+            content_length=len(self.body),
+            request_id=self._record.request_id.encode(),
+            forwarded=forwarded,
+        )
+        return head, self.body
+
+    # ------------------------------------------------------------------ the end
+
+    def over(self, now: float, chars: int = -1) -> None:
+        """The request is over: gives back its place and settles what it used. `chars`: of text that a client got whose
+        answer never said its usage."""
+        record, model, prompt = self._record, self.model, self._prompt
+        self._leave_queue(now, is_ok=record.outcome == "ok")
+        if model is None:
+            return
+        usage = self._usage(model, chars)
+        if usage.has_run:
+            record.cost_micros = usage.cost_micros
+        reservation, self._reservation = self._reservation, None
+        if reservation is not None:
+            self._core.limiter.settle(reservation, usage, now)
+        if record.prompt_tokens > 0 and prompt is not None:
+            self._core.estimator(model.name).observe(prompt, record.prompt_tokens, record.output_tokens)
+
+    def _usage(self, model: ServedModel, chars: int) -> Usage:
+        record = self._record
+        if record.prompt_tokens >= 0:
+            prompt, output, cached = record.prompt_tokens, max(0, record.output_tokens), max(0, record.cached_tokens)
+        elif not record.endpoint or (record.ttft_ms < 0 and record.outcome == "upstream_error"):
+            return _NOTHING_RAN
+        elif record.outcome == "client_error":
+            return Usage()  # the engine refused it: a request, and no tokens
+        else:  # ended before the answer said its usage: the prompt was read, and what the client has was generated
+            prompt, cached = max(0, self.tokens), 0
+            output = ceil(max(0, chars) * NARROW_PRIOR)
+        return Usage(
+            input_tokens=prompt, output_tokens=output, cost_micros=model.cost_micros(prompt, cached, output)
+        )
+
+    def _leave_queue(self, now: float, *, is_ok: bool) -> None:
+        ticket, self.ticket = self.ticket, None
+        if ticket is None:
+            return
+        ticket.owner = None
+        record = self._record
+        if ticket.state == "queued":
+            self._core.flow.withdraw(ticket, now)
+            return
+        if ticket.state != "granted":
+            return
+        self._core.flow.ended(
+            ticket,
+            now,
+            is_ok=is_ok,
+            ttft_s=record.ttft_ms / 1e3,
+            prompt_tokens=record.prompt_tokens,
+            cached_tokens=record.cached_tokens,
+            output_tokens=record.output_tokens,
+        )
