@@ -203,6 +203,7 @@ FLAGS = (
     Fault(rule="PS039", fixture=_C, old="vllm/vllm-openai:v0.32.0", new="vllm/vllm-openai:latest", at="docker run"),
     Fault(rule="PS037", fixture=_S, old="name: HF_TOKEN\n              valueFrom:\n                secretKeyRef:\n                  name: hf-token\n                  key: token\n          ports", new="name: HUGGING_FACE_HUB_TOKEN\n              valueFrom:\n                secretKeyRef:\n                  name: hf-token\n                  key: token\n          ports", at="HUGGING"),
     Fault(rule="PS037", fixture=_C, old="export HF_TOKEN", new="export HUGGING_FACE_HUB_TOKEN", at="export"),
+    Fault(rule="PS037", fixture=_C, old="export HF_TOKEN", new="export HUGGINGFACE_HUB_TOKEN", at="export"),
     Fault(rule="PS143", fixture=_H, old="valueFrom: {secretKeyRef: {name: hf, key: token}}", new="value: hf_abcdefghijklmnopqrstuvwxyz", at="HF_TOKEN"),
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from penstock.operate.doctor.evidence import Snippet
 from penstock.operate.doctor.findings import Where
@@ -41,6 +41,17 @@ _LEADERS = frozenset(
         "dumb-init",
     ]
 )
+_WRAPPERS: dict[str, tuple[str, int]] = {
+    "watch": (r"-[nq]|--interval|--equexit", 0),
+    "timeout": (r"-[sk]|--signal|--kill-after", 1),
+    "xargs": (r"-[nIPLdasE]|--max-args|--replace|--max-procs|--delimiter|--arg-file", 0),
+    "sudo": (r"-[ugpCchrtTU]|--user|--group", 0),
+    "nice": (r"-n|--adjustment", 0),
+    "env": (r"-[uCS]|--unset|--chdir", 0),
+    "stdbuf": (r"-[ioe]", 0),
+    "ssh": (r"-[pilLRDFoJEcmbBeQSwW]", 1),
+}
+"""Programs that run the rest of their line: options that take the next word, and words before the command."""
 _TOKEN = re.compile(
     r"""(?P<joined>\\\r?\n)
     |(?P<escaped>\\.)
@@ -150,11 +161,31 @@ def commands(snippet: Snippet) -> Iterator[Command]:
             word = words[start].text
             if _ASSIGNMENT.match(word):
                 assignments.append(words[start])
+            elif word in _WRAPPERS and _wrapped(words, start) < len(words):
+                start = _wrapped(words, start)
+                continue
             elif word not in _LEADERS:
                 break
             start += 1
         if words[start:] or assignments:
-            yield Command(snippet=snippet, words=tuple(words[start:]), assignments=tuple(assignments))
+            yield Command(snippet=snippet, words=tuple(_opened(words[start:])), assignments=tuple(assignments))
+
+
+def _wrapped(words: list[Word], start: int) -> int:
+    """Where the command begins that the wrapper at `start` runs."""
+    valued, before = _WRAPPERS[words[start].text]
+    place = start + 1
+    while place < len(words) and words[place].text.startswith("-"):
+        place += 2 if re.fullmatch(valued, words[place].text) else 1
+    return place + before
+
+
+def _opened(words: list[Word]) -> list[Word]:
+    """A command that stands in quotes alone, as after `watch`, by its words."""
+    if len(words) != 1 or " " not in words[0].text:
+        return words
+    first = words[0]
+    return [replace(w, line=first.line, column=first.column + w.column) for w in split_words(first.text)] or words
 
 
 def split_words(text: str) -> list[Word]:

@@ -26,3 +26,23 @@ def test_a_command_over_several_lines_in_a_substitution_is_found() -> None:
     report = examined(text, "a.sh")
 
     assert [(f.rule.code, f.where.line, f.where.column) for f in report.findings] == [("PS001", 3, 3)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "watch -n2 kubectl get pods --server-side=true",
+        "watch -n 2 'kubectl get pods --server-side=true'",
+        "watch --interval=2 -d kubectl get pods --server-side",
+        "timeout -k 5 30 kubectl get pods --server-side=true",
+        "sudo -u ops kubectl get pods --server-side=true",
+        "kubectl get ns -o name | xargs -n1 kubectl get --server-side=true pods -n",
+    ],
+)
+def test_a_command_behind_another_program_is_read(line: str) -> None:
+    assert codes(examined(f"#!/bin/sh\n{line}\n", "x.sh")) == ["PS001"]
+
+
+@pytest.mark.parametrize("line", ["watch", "watch -n 2", "timeout 30", "xargs", "sudo -u", "env", "watch ''"])
+def test_a_wrapper_around_nothing_is_no_command_of_ours(line: str) -> None:
+    assert codes(examined(f"#!/bin/sh\n{line}\n", "x.sh")) == []

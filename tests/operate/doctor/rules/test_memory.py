@@ -46,6 +46,7 @@ spec:
         ("meta-llama/Llama-3.1-70B, --tensor-parallel-size=4", 4, "", []),
         ("meta-llama/Llama-3.1-70B, -tp, '2'", 2, "NVIDIA-L40S", ["PS021"]),
         ("Qwen/Qwen3-8B, -tp, '2', --max-model-len, '8192'", 2, "", []),  # which GPU is not said: may be small ones
+        ("Qwen/Qwen3-8B, -tp, '4', --max-model-len, '8192'", 4, "", ["PS020"]),  # two of 24 GB would do
         ("Qwen/Qwen3-8B, -tp, '2', --max-model-len, '8192'", 2, "NVIDIA-H100-80GB-HBM3", ["PS020"]),
         ("Qwen/Qwen3-8B, -tp, '2', -pp, '2'", 4, "NVIDIA-L4", []),
         ("Qwen/Qwen3-8B, -tp, '4', -pp, '2'", 4, "NVIDIA-L4", ["PS033"]),

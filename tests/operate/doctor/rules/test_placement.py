@@ -50,3 +50,45 @@ def test_a_label_that_a_node_has_is_not_invented() -> None:
 
     assert codes(examined(text, "stack.yaml")) == ["PS030"]
     assert codes(examined(text + node, "stack.yaml")) == []
+
+
+def spot_pool(labels: str = "{}", values: str = "[spot]") -> str:
+    return f"""---
+apiVersion: karpenter.sh/v1
+kind: NodePool
+metadata: {{name: cheap}}
+spec:
+  template:
+    metadata: {{labels: {labels}}}
+    spec:
+      requirements: [{{key: karpenter.sh/capacity-type, operator: In, values: {values}}}]
+"""
+
+
+def in_pool(selector: str) -> str:
+    text = read("stack.yaml").replace("      nodeSelector:\n", f"      nodeSelector:\n        {selector}\n")
+    return text if text.endswith("\n") else text + "\n"
+
+
+@pytest.mark.parametrize(
+    ("selector", "pool"),
+    [
+        ("karpenter.sh/nodepool: cheap", spot_pool()),
+        ("karpenter.sh/capacity-type: spot", ""),
+        ("team: cheap", spot_pool(labels="{team: cheap}")),
+    ],
+)
+def test_a_node_pool_of_spot_machines_alone_is_spot(selector: str, pool: str) -> None:
+    assert "PS032" in codes(examined(in_pool(selector) + pool, "stack.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("selector", "pool"),
+    [
+        ("karpenter.sh/nodepool: cheap", spot_pool(values="[spot, on-demand]")),
+        ("karpenter.sh/nodepool: other", spot_pool()),
+        ("team: dear", spot_pool(labels="{team: cheap}") + spot_pool(labels="{team: dear}", values="[on-demand]")),
+    ],
+)
+def test_a_node_pool_with_other_machines_is_not(selector: str, pool: str) -> None:
+    assert "PS032" not in codes(examined(in_pool(selector) + pool, "stack.yaml"))

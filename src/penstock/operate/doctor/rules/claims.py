@@ -13,18 +13,18 @@ from penstock.operate.doctor.findings import Hit, Rule, Severity
 
 __all__ = ["RULES"]
 
-_DENIED = re.compile(
-    r"\b(not true|is wrong|are wrong|wrong:|myth|used to|removed|gone|no longer|instead of|rather than|unlike|does not"
-    r"|do not|don't|doesn't|isn't|never|nothing to do|not because|deprecated in favou?r|outdated|contrary"
-    r"|is not|are not|not in|evictions|only where|forward pass|graphs?|activations?)\b",
-    re.IGNORECASE,
+_WRONG = r"\b(?:not true|is wrong|are wrong|wrong:|myth|outdated|contrary)\b"
+_DENIED = (
+    rf"{_WRONG}|\b(?:no longer|instead of|rather than|unlike|does not|do not|don't|doesn't|isn't|never|nothing to do"
+    r"|not because|is not|are not|not in)\b"
 )
+"""What makes a sentence one that denies a claim, where a rule has no words of its own."""
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z`*])|\n(?=\s*[-*|>#]|\s*\d+\.)")
 
 
-def _claim(pattern: str, message: str) -> Callable[[Case], Iterator[Hit]]:
-    """A rule's function: the claim's pattern in one sentence of prose."""
-    wanted = re.compile(pattern, re.IGNORECASE | re.DOTALL)
+def _claim(pattern: str, message: str, denied: str) -> Callable[[Case], Iterator[Hit]]:
+    """A rule's function: the claim's pattern in one sentence of prose that does not deny it."""
+    wanted, denial = re.compile(pattern, re.IGNORECASE | re.DOTALL), re.compile(denied, re.IGNORECASE)
 
     def check(case: Case) -> Iterator[Hit]:
         for snippet in case.snippets("prose"):
@@ -34,7 +34,7 @@ def _claim(pattern: str, message: str) -> Callable[[Case], Iterator[Hit]]:
             for end in [*(m.end() for m in _SENTENCE.finditer(snippet.text)), len(snippet.text)]:
                 sentence = snippet.text[start:end]
                 match = wanted.search(sentence)
-                if match is not None and _DENIED.search(sentence) is None:
+                if match is not None and denial.search(sentence) is None:
                     at = start + match.start()
                     at += len(snippet.text[at:]) - len(snippet.text[at:].lstrip())
                     line = snippet.text.count("\n", 0, at) + 1
@@ -56,7 +56,16 @@ _SOON = rf"(?:{_SECONDS}|(?:under|within|less than) (?:a|one|1) minute|(?:under|
 _INFO = Severity.INFO
 
 
-def _rule(id: str, title: str, row: int, pattern: str, message: str, consequence: str, fix: str) -> Rule:  # noqa: A002, PLR0917
+def _rule(  # noqa: PLR0917 — a table's columns
+    id: str,  # noqa: A002
+    title: str,
+    row: int,
+    pattern: str,
+    message: str,
+    consequence: str,
+    fix: str,
+    denied: str = _DENIED,
+) -> Rule:
     return Rule(
         id=id,
         title=title,
@@ -64,7 +73,7 @@ def _rule(id: str, title: str, row: int, pattern: str, message: str, consequence
         rows=(row,),
         consequence=consequence,
         fix=fix,
-        check=_claim(pattern, message),
+        check=_claim(pattern, message, denied),
     )
 
 
@@ -85,12 +94,16 @@ RULES = (
         "PS326-pdb-rollout-claim",
         "A PodDisruptionBudget does not govern rolling updates",
         26,
-        r"\b(?:PDB|Pod ?Disruption ?Budget)s?\b.*\b(?:rolling update|rollout|during (?:an"
+        r"\b(?:PDB|Pod ?Disruption ?Budget|min ?available)s?\b.*\b(?:rolling (?:update|upgrade)|rollout|during (?:an"
         r" )?(?:update|upgrade)|deployment update|new version)s?\b"
-        r"|\b(?:rolling update|rollout|update)s?\b.*\b(?:PDB|Pod ?Disruption ?Budget)s?\b",
+        r"|\b(?:rolling (?:update|upgrade)|rollout|update)s?\b.*\b(?:PDB|Pod ?Disruption ?Budget)s?\b",
         "says that a PodDisruptionBudget governs rolling updates",
         "It holds evictions only; the Deployment's strategy alone decides what an update takes down.",
         "Set `strategy.rollingUpdate`; keep the budget for node drains.",
+        denied=_WRONG
+        + r"|\b(?:not|never|n't|nothing)\b(?:\W+\w+){0,2}\W+(?:govern|protect|appl|affect|cover|hold|concern"
+        r"|matter|limit|consult|respect|block|slow|stop|help|do with|rolling|roll-?out|update)|\bevictions? only\b"
+        r"|\bonly (?:\w+ )?(?:evictions?|drains?)\b|\bignor\w+|\bevictions?\b.{0,30}\bnot\b",
     ),
     _rule(
         "PS327-v1beta1-claim",
@@ -100,6 +113,7 @@ RULES = (
         "calls policy/v1beta1 deprecated",
         "It was removed in Kubernetes 1.25: the object is refused.",
         "Write policy/v1.",
+        denied=_DENIED + r"|\b(?:removed|gone|used to)\b",
     ),
     _rule(
         "PS328-zero-drop-claim",
@@ -127,11 +141,14 @@ RULES = (
         "PS333-tp-hang-claim",
         "A wrong tensor-parallel size does not hang",
         33,
-        r"\b(?:tensor[ -]?parallel\S*|tp)\b.*\b(?:must (?:equal|match)|equals?)\b.*\bhangs?\b"
-        r"|\bhangs?\b.*\b(?:tensor[ -]?parallel\S*|tp)\b",
+        r"\b(?:tensor[ -]?parallel\S*|tp)\b.*\b(?:must|equals?|match\w*|same|differs?|mismatch\w*)\b.*\b(?:hangs?"
+        r"|stuck)\b"
+        r"|\b(?:hangs?|stuck)\b.*\b(?:tensor[ -]?parallel\S*|tp)\b",
         "says that the pod hangs where tensor parallelism differs from the GPUs",
         "More than there are is an error at start; fewer wastes the rest silently, which nobody then looks for.",
         "Check both ways: TP × PP × DP equals the pod's GPUs.",
+        denied=_WRONG + r"|\b(?:not|never|n't|nothing)\b(?:\W+\w+)?\W+(?:hang|stuck)|\b(?:instead of|rather than) hang"
+        r"|\b(?:an error|exits|fails at start)\b",
     ),
     _rule(
         "PS334-shm-claim",
@@ -155,6 +172,7 @@ RULES = (
         " lowering it makes that worse.",
         "Go by the message: raise it for `No available memory for the cache blocks`, lower it for"
         " an error in a forward pass or in CUDA graphs.",
+        denied=_DENIED + r"|\b(?:only where|forward pass|graphs?|activations?)\b",
     ),
     _rule(
         "PS345-driver-claim",

@@ -25,7 +25,9 @@ _MINORS_KEPT = 2
 """An engine older than current - 2 gets no fixes."""
 _SHA = re.compile(r"[0-9a-f]{40}\Z")
 _TOKEN = re.compile(r"hf_[A-Za-z0-9]{20,}")
-_OLD_TOKEN = "HUGGING_FACE_HUB_TOKEN"  # noqa: S105 — a variable's name
+_OLD_TOKENS = ("HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN")
+"""The variable's old name, and what people make of it, which nothing reads."""
+_OLD_TOKEN = re.compile(r"(?:--from-literal=|literal=)?(HUGGING_?FACE_HUB_TOKEN)(?:=|$)")
 
 
 def _gone(case: Case, engine: Engine, flag: Flag) -> GoneFlag | None:
@@ -273,32 +275,35 @@ def _old_token(case: Case) -> Iterator[Hit]:
     for container in case.containers:
         names = {env["name"].text for env in container.env_nodes}
         for env in container.env_nodes:
-            if env["name"].text == _OLD_TOKEN:
+            name = env["name"].text
+            if name in _OLD_TOKENS:
                 yield Hit(
                     where=env["name"].where,
-                    message=f"container {container.name} gets the token as {_OLD_TOKEN}, its old name",
-                    evidence=f"name: {_OLD_TOKEN}",
+                    message=f"container {container.name} gets the token as {name}, not as HF_TOKEN",
+                    evidence=f"name: {name}",
                     edits=env["name"].replaced("HF_TOKEN") if "HF_TOKEN" not in names else (),
                 )
     for resource in case.resources:
         if resource.kind in ("ConfigMap", "Secret") or not resource.is_object:
             for node in resource.root.walk():
-                is_key = bool(node.path) and node.path[-1] == _OLD_TOKEN
-                is_name = bool(node.path) and node.path[-1] == "name" and node.value == _OLD_TOKEN
+                is_key = bool(node.path) and node.path[-1] in _OLD_TOKENS
+                is_name = bool(node.path) and node.path[-1] == "name" and node.value in _OLD_TOKENS
                 if is_key or (is_name and not resource.is_object):
+                    name = str(node.path[-1] if is_key else node.value)
                     yield Hit(
                         where=node.key_where if is_key else node.where,
-                        message=f"the token's variable is called {_OLD_TOKEN}, its old name",
-                        evidence=_OLD_TOKEN,
+                        message=f"the token's variable is called {name}, not HF_TOKEN",
+                        evidence=name,
                         edits=node.replaced("HF_TOKEN", of_key=is_key),
                     )
     for command in case.commands:
         for word in (*command.assignments, *command.words):
-            if re.match(rf"{_OLD_TOKEN}(=|$)", word.text) or f"literal={_OLD_TOKEN}=" in word.text:
+            match = _OLD_TOKEN.match(word.text)
+            if match is not None:
                 yield Hit(
                     where=command.where(word),
-                    message=f"the command sets {_OLD_TOKEN}, the token's old name",
-                    evidence=_OLD_TOKEN,
+                    message=f"the command sets {match.group(1)}, not HF_TOKEN",
+                    evidence=match.group(1),
                 )
 
 
@@ -306,7 +311,7 @@ def _token_inline(case: Case) -> Iterator[Hit]:
     for container in case.containers:
         for env in container.env_nodes:
             name, value = env["name"].text, env["value"].text
-            is_token = name in ("HF_TOKEN", _OLD_TOKEN) and value and "$" not in value
+            is_token = name in ("HF_TOKEN", *_OLD_TOKENS) and value and "$" not in value
             if is_token or _TOKEN.search(value):
                 yield Hit(
                     where=env["value"].where,

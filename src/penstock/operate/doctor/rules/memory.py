@@ -22,6 +22,8 @@ _SPARE_REQUESTS = 12
 """Requests of full length that half of the GPUs would still hold: then the other half is waste, not room."""
 _LARGE_WEIGHTS = 40 * _GIB
 """A model above it does not fit a 48 GB card, so that 80 GB ones are meant where the file does not say."""
+_SMALL_GPU = "L4"
+"""24 GB: the smallest that people serve with, and so meant at the least for a smaller model."""
 _FEW_REQUESTS = 6
 """Requests of full length on an 80 GB card below which a context is too long for serving several people."""
 _LOW_SHARE = 0.7
@@ -106,14 +108,14 @@ def _wasteful(case: Case) -> Iterator[Hit]:
     for engine, model in _engines(case):
         if engine.tensor < 2 or engine.mig or model.is_guess or model.task == "embed" or engine.pipeline > 1:
             continue
-        is_told = gpu_of(engine) is not None
+        gpu, is_told = assumed_gpu(engine), gpu_of(engine) is not None
         if not is_told and weight_bytes(model) < _LARGE_WEIGHTS:
-            continue
+            gpu = find_gpu(_SMALL_GPU)
         half = engine.tensor // 2
-        plan = memory(engine, model, assumed_gpu(engine), tensor=half)
+        plan = memory(engine, model, gpu, tensor=half)
         if plan is None or plan.concurrency < _SPARE_REQUESTS:
             continue
-        name = assumed_gpu(engine).name if is_told else "80 GB GPUs"
+        name = gpu.name if is_told else f"{gpu.memory_gib:.0f} GB GPUs"
         yield Hit(
             where=engine.gpus_where or engine.where,
             message=f"{engine.title}: {engine.model} is {_gb(weight_bytes(model))}; half of its"

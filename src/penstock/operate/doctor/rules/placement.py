@@ -102,18 +102,44 @@ def _low_serving(case: Case) -> Iterator[Hit]:
             )
 
 
-def _is_spot_only(pod: Pod) -> tuple[str, Node] | None:
+def _is_spot_only(case: Case, pod: Pod) -> tuple[str, Node] | None:
+    """The label that keeps a pod on spot machines: of the machines, or of a node pool that has no others."""
     for key, values, node in pod.demanded_labels:
-        if values and all(is_spot_label(key, value) for value in values):
+        if values and all(is_spot_label(key, value) or _are_spot_pools(case, key, value) for value in values):
             return key, node
     return None
 
 
+def _are_spot_pools(case: Case, key: str, value: str) -> bool:
+    """Whether a label is that of Karpenter's node pools, each of which makes spot machines only."""
+    pools = [
+        pool
+        for pool in case.kind("NodePool")
+        if (pool.name if key == "karpenter.sh/nodepool" else _pool_label(pool, key)) == value
+    ]
+    return bool(pools) and all(_makes_spot_only(pool) for pool in pools)
+
+
+def _pool_label(pool: Resource, key: str) -> str:
+    return pool.root.at("spec", "template", "metadata", "labels")[key].text
+
+
+def _makes_spot_only(pool: Resource) -> bool:
+    for requirement in pool.root.at("spec", "template", "spec", "requirements"):
+        values = [value.text for value in requirement["values"]]
+        is_spot = bool(values) and all(is_spot_label(requirement["key"].text, value) for value in values)
+        if is_spot and requirement["operator"].text == "In":
+            return True
+    return False
+
+
 def _spot_only(case: Case) -> Iterator[Hit]:
     engines = [e for e in case.whole_engines if e.pod is not None and not e.pod.is_batch]
-    floors = {e.model for e in engines if e.pod is not None and _is_spot_only(e.pod) is None and (e.replicas or 1) > 0}
+    floors = {
+        e.model for e in engines if e.pod is not None and _is_spot_only(case, e.pod) is None and (e.replicas or 1) > 0
+    }
     for engine in engines:
-        spot = _is_spot_only(engine.pod) if engine.pod is not None else None
+        spot = _is_spot_only(case, engine.pod) if engine.pod is not None else None
         if spot is not None and engine.model not in floors:
             node = spot[1]
             yield Hit(
@@ -126,7 +152,7 @@ def _spot_only(case: Case) -> Iterator[Hit]:
 
 def _spot_grace(case: Case) -> Iterator[Hit]:
     for engine in case.whole_engines:
-        spot = _is_spot_only(engine.pod) if engine.pod is not None else None
+        spot = _is_spot_only(case, engine.pod) if engine.pod is not None else None
         if spot is None or engine.pod is None or spot[0] not in _NOTICE_S:
             continue
         grace = engine.pod.spec["terminationGracePeriodSeconds"]
