@@ -45,11 +45,15 @@ class Ticket:
     tried_ids: tuple[str, ...] = ()
     """Endpoints that failed it."""
     explains: bool = False
+    is_stream: bool = False
+    """Its first token will be told of by `Flow.began`, or its end comes without one."""
     owner: Any = None
     """The exchange; the flow only hands it back."""
     state: TicketState = "new"
     endpoint: Endpoint | None = None
     decision: Decision | None = None
     shed: Shed | None = None
+    trial: int = 0
+    """What `EndpointTable.sent` said of its endpoint, to be given back with what is heard of it."""
     token: Any = field(default=None, repr=False)
     """The flow's own."""

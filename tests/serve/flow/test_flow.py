@@ -1,0 +1,288 @@
+"""The flow: who goes at once, who waits, who is shed, and what comes back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from penstock.serve.flow import Capacity, Flow, QueueSettings, Ticket
+from penstock.serve.routing import Ended, Endpoint, EngineSample, LeastLoad, Need
+from serve.flow.flows import MODEL, addresses, endpoint, flow, in_flight, table, ticket
+
+
+def states(*tickets: Ticket) -> list[str]:
+    return [one.state for one in tickets]
+
+
+class TestPassing:
+    def test_with_room_a_request_passes_at_once_and_no_line_is_made(self) -> None:
+        endpoints = table()
+        gate = flow(endpoints)
+        one = gate.submit(ticket(), 1.0)
+        assert one.state == "granted"
+        assert one.endpoint is not None
+        assert one.decision is not None
+        assert sum(in_flight(endpoints)) == 1
+        assert (gate.snapshot(), gate.next_due, gate.is_dirty) == ([], None, False)
+
+    def test_what_ends_gives_its_room_back_once(self) -> None:
+        endpoints = table(1)
+        gate = flow(endpoints)
+        one = gate.submit(ticket(), 1.0)
+        gate.ended(one, 2.0)
+        gate.ended(one, 2.0)
+        assert one.state == "over"
+        assert in_flight(endpoints) == [0]
+
+    def test_no_endpoint_gets_more_than_its_seats(self) -> None:
+        endpoints = table(2)
+        gate = flow(endpoints, seats=2)
+        tickets = [gate.submit(ticket(), 1.0) for _ in range(5)]
+        assert states(*tickets) == ["granted"] * 4 + ["queued"]
+        assert in_flight(endpoints) == [2, 2]
+
+    def test_a_queue_that_is_off_sends_everything_to_the_engines(self) -> None:
+        endpoints = table(1)
+        gate = flow(endpoints, is_on=False)
+        tickets = [gate.submit(ticket(), 1.0) for _ in range(50)]
+        assert states(*tickets) == ["granted"] * 50
+        endpoints.set_pool(MODEL, [])
+        refused = gate.submit(ticket(), 1.0)
+        assert refused.shed is not None
+        assert (refused.state, refused.shed.status, refused.shed.reason) == ("shed", 503, "no_endpoint")
+
+    def test_a_cache_with_room_for_it_is_preferred(self) -> None:
+        endpoints = table(2)
+        gate = flow(endpoints, seats=10, kv_tokens=1000)
+        first = gate.submit(ticket(prompt=800), 1.0)
+        assert first.endpoint is not None
+        others = [gate.submit(ticket(prompt=300), 1.0) for _ in range(2)]
+        assert first.endpoint not in [one.endpoint for one in others]
+
+
+class TestWaiting:
+    def test_the_end_of_one_lets_the_next_go(self) -> None:
+        endpoints = table(1)
+        gate = flow(endpoints)
+        first, second = gate.submit(ticket(), 1.0), gate.submit(ticket(), 1.0)
+        gate.ended(first, 2.0)
+        assert gate.is_dirty
+        assert gate.pump(2.0) == [second]
+        assert (second.state, gate.is_dirty, gate.next_due) == ("granted", False, None)
+
+    def test_who_comes_later_does_not_overtake_who_waits(self) -> None:
+        gate = flow(table(1))
+        first, second = gate.submit(ticket(), 1.0), gate.submit(ticket(), 1.0)
+        gate.ended(first, 2.0)
+        third = gate.submit(ticket(), 2.0)
+        assert third.state == "queued"
+        assert gate.pump(2.0) == [second]
+
+    def test_a_client_that_leaves_is_forgotten(self) -> None:
+        gate = flow(table(1))
+        first, second = gate.submit(ticket(), 1.0), gate.submit(ticket(), 1.0)
+        gate.withdraw(second, 1.5)
+        gate.withdraw(second, 1.5)
+        gate.ended(first, 2.0)
+        assert gate.pump(2.0) == []
+        assert (second.state, gate.snapshot()[0].waiting) == ("over", 0)
+
+    @pytest.mark.parametrize(
+        ("more", "now", "reason", "status"),
+        [
+            ({"wait_s": 10.0}, 11.0, "queue_timeout", 503),
+            ({"wait_s": 10.0, "deadline_at": 5.0}, 5.0, "deadline", 504),
+        ],
+    )
+    def test_who_waited_too_long_is_told_so(self, more: dict[str, Any], now: float, reason: str, status: int) -> None:
+        gate = flow(table(1))
+        gate.submit(ticket(), 1.0)
+        one = gate.submit(ticket(**more), 1.0)
+        assert gate.next_due == now
+        assert gate.pump(now - 0.1) == []
+        assert gate.pump(now) == [one]
+        assert one.shed is not None
+        assert (one.shed.reason, one.shed.status) == (reason, status)
+        assert one.shed.retry_after_s >= 1.0
+        assert gate.shed_total == {(MODEL, "interactive", reason): 1}
+
+    def test_a_full_queue_refuses_with_429_and_the_evicted_come_with_the_next_pump(self) -> None:
+        gate = flow(table(1), requests_max=1)
+        gate.submit(ticket(), 1.0)
+        low = gate.submit(ticket(traffic_class="batch"), 1.0)
+        high = gate.submit(ticket(), 1.0)
+        late = gate.submit(ticket(), 1.0)
+        assert states(low, high, late) == ["shed", "queued", "shed"]
+        assert low.shed is not None
+        assert late.shed is not None
+        assert (low.shed.reason, low.shed.status, late.shed.reason, late.shed.status) == (
+            "evicted", 429, "queue_full", 429,
+        )  # fmt: skip
+        assert gate.is_dirty
+        assert gate.pump(1.0) == [low]
+
+    def test_an_engine_that_shows_room_lets_somebody_go(self) -> None:
+        endpoints = table(1)
+        gate = flow(endpoints, seats=None)
+        endpoints.observe("chat-0", EngineSample(at=1.0, running=1, waiting=9))
+        first = gate.submit(ticket(), 1.0)
+        endpoints.observe("chat-0", EngineSample(at=2.0, running=0, waiting=9))
+        more = [gate.submit(ticket(), 2.0) for _ in range(4)]
+        assert states(first, *more) == ["granted", "granted", "queued", "queued", "queued"]
+        endpoints.observe("chat-0", EngineSample(at=3.0, running=2))
+        gate.endpoints_changed()
+        assert gate.is_dirty
+        assert gate.pump(3.0) == [more[1]]
+
+    def test_a_reload_keeps_who_waits(self) -> None:
+        gate = flow(table(1))
+        gate.submit(ticket(), 1.0)
+        waiting = [gate.submit(ticket(), 1.0) for _ in range(3)]
+        gate.configure(queue=QueueSettings(requests_max=1), capacities={MODEL: Capacity(requests_max=3)})
+        assert gate.pump(1.0) == waiting[:2]
+        assert waiting[2].state == "queued"
+
+    def test_more_gateways_take_less_each(self) -> None:
+        endpoints = table(1)
+        gate = flow(endpoints, seats=8, gateways=2)
+        assert states(*[gate.submit(ticket(), 1.0) for _ in range(5)]).count("granted") == 4
+        gate.gateways = 1
+        assert gate.is_dirty
+        assert len(gate.pump(1.0)) == 1
+
+    def test_the_expected_wait_is_known_while_somebody_waits(self) -> None:
+        gate = flow(table(1))
+        assert gate.expected_wait_s(MODEL, "interactive", 0.0) == 0.0
+        running = gate.submit(ticket(), 0.0)
+        tickets = [gate.submit(ticket(), 0.0) for _ in range(20)]
+        for turn in range(10):
+            gate.ended(running, 0.5 * turn)
+            (running,) = gate.pump(0.5 * turn)
+        assert tickets[9].state == "granted"
+        assert gate.expected_wait_s(MODEL, "interactive", 5.0) == pytest.approx(10 / 2.0)
+
+
+class TestFailing:
+    def test_a_failed_endpoint_is_left_for_another_at_once_room_or_not(self) -> None:
+        endpoints = table(2)
+        gate = flow(endpoints)
+        one, two = gate.submit(ticket(), 1.0), gate.submit(ticket(), 1.0)
+        failed, other = one.endpoint, two.endpoint
+        assert failed is not None
+        assert gate.redirect(one, 2.0) is other
+        assert one.tried_ids == (failed.id,)
+        assert sorted(in_flight(endpoints)) == [0, 2]
+
+    def test_where_there_is_no_other_it_can_wait_for_one(self) -> None:
+        endpoints = table(1)
+        gate = flow(endpoints)
+        one = gate.submit(ticket(), 1.0)
+        endpoints.failed(endpoint(endpoints), "gone", 1.0)
+        assert gate.redirect(one, 1.0) is None
+        assert (one.state, one.endpoint, in_flight(endpoints)) == ("granted", None, [0])
+        gate.ended(one, 1.0, is_ok=False)
+        assert one.state == "over"
+
+    def test_the_policy_hears_of_each_endpoint_that_it_chose(self) -> None:
+        class Listening(LeastLoad):
+            def __init__(self) -> None:
+                super().__init__()
+                self.heard: list[tuple[str, bool]] = []
+
+            def sent(self, endpoint: Endpoint, need: Need, now: float) -> None:
+                self.heard.append((endpoint.id, True))
+
+            def ended(self, endpoint: Endpoint, need: Need, outcome: Ended) -> None:
+                self.heard.append((endpoint.id, False))
+
+        endpoints, policy = table(2), Listening()
+        gate = Flow(endpoints, policy)
+        one = gate.submit(ticket(), 1.0)
+        gate.redirect(one, 1.5)
+        gate.ended(one, 2.0)
+        first, second = one.tried_ids[0], policy.heard[-1][0]
+        assert policy.heard == [(first, True), (first, False), (second, True), (second, False)]
+        assert first != second
+
+
+class TestWaitingRoom:
+    def test_with_nothing_that_can_serve_requests_wait_and_the_model_is_woken(self) -> None:
+        endpoints = table(0)
+        gate = flow(endpoints)
+        tickets = [gate.submit(ticket(), 1.0) for _ in range(2)]
+        assert states(*tickets) == ["queued", "queued"]
+        assert gate.wakes == {MODEL}
+        endpoints.set_pool(MODEL, addresses(2))
+        gate.endpoints_changed()
+        assert gate.pump(9.0) == tickets  # in order
+        assert gate.wakes == set()
+
+    def test_a_model_without_a_pool_is_like_one_that_is_scaled_to_zero(self) -> None:
+        endpoints = table(1)
+        endpoints.remove_pool(MODEL)
+        gate = flow(endpoints)
+        assert gate.submit(ticket(), 1.0).state == "queued"
+        assert gate.pump(2.0) == []
+
+    def test_who_waited_in_vain_is_told_when_it_should_be_up(self) -> None:
+        gate = flow(table(0), start_s=90.0)
+        one = gate.submit(ticket(wait_s=60.0), 0.0)
+        assert gate.pump(60.0) == [one]
+        assert one.shed is not None
+        assert (one.shed.reason, one.shed.status, one.shed.retry_after_s) == ("no_endpoint", 503, 30.0)
+
+    def test_the_room_is_bounded_and_says_why(self) -> None:
+        gate = flow(table(0), requests_max=1, start_s=90.0)
+        gate.submit(ticket(), 0.0)
+        late = gate.submit(ticket(), 10.0)
+        assert late.shed is not None
+        assert (late.shed.reason, late.shed.status, late.shed.retry_after_s) == ("no_endpoint", 503, 80.0)
+
+    def test_when_the_last_one_leaves_the_model_need_not_be_woken(self) -> None:
+        gate = flow(table(0))
+        one = gate.submit(ticket(), 0.0)
+        gate.withdraw(one, 1.0)
+        assert (gate.wakes, gate.next_due) == (set(), None)
+
+    def test_the_end_of_a_back_off_is_due(self) -> None:
+        endpoints = table(1)
+        gate = flow(endpoints)
+        for _ in range(5):
+            endpoints.failed(endpoint(endpoints), "gone", 1.0)
+        again = endpoint(endpoints).retry_at
+        one = gate.submit(ticket(), 1.0)
+        gate.pump(1.0)
+        if one.state == "queued":  # else the pool lets it be tried in need
+            assert gate.next_due == again
+            assert gate.pump(again) == [one]
+        assert one.state == "granted"
+
+
+class TestFirstTokens:
+    def test_a_stream_whose_prompt_is_not_read_holds_back_the_next(self) -> None:
+        endpoints = table(1)
+        gate = flow(endpoints, seats=100)
+        for _ in range(60):  # it takes a second over 1000 tokens
+            one = gate.submit(ticket(prompt=1000, is_stream=True), 0.0)
+            gate.began(one, 1.0)
+            gate.ended(one, 1.0)
+        tickets = [gate.submit(ticket(prompt=1000, is_stream=True), 2.0) for _ in range(20)]
+        waiting = [one for one in tickets if one.state == "queued"]
+        assert waiting
+        assert gate.pump(2.5) == []
+        gate.began(tickets[0], 3.0)
+        assert gate.is_dirty
+        assert gate.pump(3.0) == [waiting[0]]
+
+    def test_every_way_to_end_gives_the_prompt_back(self) -> None:
+        endpoints = table(2)
+        gate = flow(endpoints, seats=100)
+        begun, cut, moved = (gate.submit(ticket(is_stream=True), 0.0) for _ in range(3))
+        gate.began(begun, 1.0)
+        gate.began(begun, 1.0)
+        gate.redirect(moved, 1.0)
+        for one in (begun, cut, moved):
+            gate.ended(one, 2.0, is_ok=False)
+        assert [e.window.prefill_held for e in endpoints.all()] == [0, 0]
+        assert [e.window.kv_held for e in endpoints.all()] == [0, 0]
