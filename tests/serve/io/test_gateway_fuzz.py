@@ -6,9 +6,11 @@ The bytes are answers and requests of every kind, with pieces put in, taken out 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from itertools import pairwise
 
 import httptools
@@ -208,6 +210,53 @@ def test_a_client_may_send_anything(reads: list[bytes], ends_by: str) -> None:
                         client.reset()
                 except ConnectionError:
                     pass  # it was cut off, as it deserved
+            await next_one_is_answered(r, "second")
+            await r.settled()
+
+    run_in(uvloop.new_event_loop, main)
+
+
+WHOLE = [
+    answer(b'{"said":"first"}'),
+    SSE_HEAD + b"".join(map(chunk, (TOKEN, LAST, USAGE_EVENT, DONE))) + END,
+    SSE_HEAD + chunk(TOKEN + LAST + DONE) + END,
+]
+
+
+@FUZZ
+@given(
+    whole=st.sampled_from(WHOLE),
+    more=st.sampled_from([answer(LEAK), SSE_HEAD + chunk(LEAKING) + END, LEAK, b"\r\n" + LEAK]),
+    early=st.integers(0, 400),
+)
+def test_an_engine_that_speaks_unasked_is_cut_off_and_reaches_nobody(whole: bytes, more: bytes, early: int) -> None:
+    at = len(whole) + early % (len(more) + 1)
+    data = whole + more
+
+    async def main() -> None:
+        is_answered, is_cut = asyncio.Event(), asyncio.Event()
+
+        async def talkative(link: Link) -> None:
+            await link.request()
+            await link.send(data[:at])
+            await is_answered.wait()
+            with suppress(ConnectionError):
+                await link.send(data[at:])
+            await link.gone()
+            is_cut.set()
+
+        firsts = [talkative]
+
+        async def script(link: Link) -> None:
+            await (firsts.pop() if firsts else echo)(link)
+
+        async with rig(script) as r:
+            async with r.client() as client:
+                await client.send(post(stream=whole is not WHOLE[0]))
+                got = await client.answer()
+                assert (got.status, LEAK in got.body) == (200, False)
+            is_answered.set()
+            await is_cut.wait()
             await next_one_is_answered(r, "second")
             await r.settled()
 
