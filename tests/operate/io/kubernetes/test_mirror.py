@@ -11,6 +11,7 @@ from penstock.operate.apply.failures import Denied
 from penstock.operate.apply.objects import ref_of
 from penstock.operate.io.kubernetes.mirror import Mirror, late_classes, mirrored
 from penstock.operate.testing import Cluster, User
+from penstock.spec.crd import fleet_crd
 
 KINDS = {"ConfigMap": "v1"}
 LABELS = {"penstock.dev/fleet": "demo"}
@@ -58,10 +59,37 @@ def test_what_may_not_be_read_and_is_only_for_reasons_is_left_out() -> None:
     run(work)
 
 
+def test_a_kind_whose_definition_comes_later_is_followed_from_then_on() -> None:
+    fleet = {
+        "apiVersion": "penstock.dev/v1alpha1",
+        "kind": "Fleet",
+        "metadata": {"name": "demo", "namespace": "llm", "labels": LABELS},
+        "spec": {"models": [{"name": "chat"}]},
+    }
+    late = {"Fleet": "penstock.dev/v1alpha1"}
+
+    async def work() -> None:
+        cluster = Cluster(seed=1)
+        cluster.create(namespace())
+        async with (
+            serving(cluster) as (_, api),
+            mirrored(api, "llm", KINDS, optional=late, labels=LABELS, absent_s=0.01) as mirror,
+        ):
+            assert mirror.all("Fleet") == []
+
+            cluster.create(fleet_crd())
+            cluster.create(fleet)
+            while not mirror.all("Fleet"):
+                assert await mirror.wait(10.0)
+
+    run(work)
+
+
 def test_leaving_it_ends_its_watches() -> None:
     async def work() -> None:
         async with serving() as (_, api):
-            async with mirrored(api, "llm", KINDS, optional={}, labels=LABELS):
+            absent = {"Nothing": "example.com/v1"}
+            async with mirrored(api, "llm", KINDS, optional=absent, labels=LABELS):
                 pass
 
             assert len(asyncio.all_tasks()) < 10

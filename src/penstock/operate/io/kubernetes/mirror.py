@@ -1,14 +1,15 @@
 """Keeps a copy of some kinds of a namespace, fresh by watches, and wakes whoever waits for a change.
 
-Guarantees: nothing is polled; a watch that breaks goes on, one whose place is forgotten lists again; what we may not
-read is left out, if it is only for reasons. One `Mirror` has one owner.
+Guarantees: nothing is polled but kinds that the cluster does not know yet; a watch that breaks goes on, one whose place
+is forgotten lists again; what we may not read is left out, if it is only for reasons. One `Mirror` has one owner.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import Literal
 
 from penstock.operate.apply.failures import ApiFailure, Denied, KindAbsent, Stale
@@ -18,6 +19,9 @@ from penstock.operate.io.kubernetes.together import Together
 
 __all__ = ["Mirror", "mirrored"]
 
+_ABSENT_S = 30.0
+"""Seconds until a kind that the cluster does not know is looked for again: its definition may come later, and watching
+definitions takes a right on the whole cluster."""
 _EVENTS_MAX = 5000
 """Events of a namespace that are kept; the oldest go first."""
 
@@ -82,6 +86,7 @@ async def mirrored(
     optional: Mapping[str, str],
     labels: Mapping[str, str],
     unlabelled: Iterable[str] = ("Event", "Namespace", "CustomResourceDefinition"),
+    absent_s: float = _ABSENT_S,
 ) -> AsyncIterator[Mirror]:
     """A mirror of kinds (kind to apiVersion) while the block runs. It is filled when the block begins.
 
@@ -97,7 +102,10 @@ async def mirrored(
             starts.append(asyncio.Event())
             need: Literal["needed", "optional"] = "needed" if kind in kinds else "optional"
             chosen = {} if kind in bare else labels
-            work = _keep(api, mirror, (api_version, kind), namespace, chosen, need, starts[-1])
+            keep = partial(_keep, api, mirror, (api_version, kind), namespace, chosen, need, starts[-1])
+            work = (
+                keep() if need == "needed" else _keep_once_there(api, (api_version, kind), keep, starts[-1], absent_s)
+            )
             tasks.append(group.create_task(work))
         try:
             for start in starts:
@@ -107,6 +115,23 @@ async def mirrored(
         finally:
             for task in tasks:
                 task.cancel()
+
+
+async def _keep_once_there(
+    api: KubeApi, kind: tuple[str, str], keep: Callable[[], Awaitable[None]], started: asyncio.Event, absent_s: float
+) -> None:
+    """Begins to `keep` as soon as the cluster knows the kind; until then it has no objects, and nobody waits for it."""
+    while True:
+        try:
+            await api.resource(*kind)
+        except KindAbsent:
+            started.set()
+            await asyncio.sleep(absent_s)
+        except ApiFailure:
+            break  # whoever keeps it says what it is
+        else:
+            break
+    await keep()
 
 
 async def _keep(  # noqa: PLR0917 — one watch, and all that it is about
