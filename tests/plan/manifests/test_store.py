@@ -50,6 +50,19 @@ def test_a_file_that_is_not_mounted_is_told() -> None:
     assert list(store_notes(site_from(CHAT + OPEN))) == []
 
 
+def test_a_months_budget_that_goes_with_the_pod_is_told() -> None:
+    def told(limits: str, more: str = "") -> list[str]:
+        tenant = f"{{name: acme, limits: {{{limits}}}, keys: [{{valueFrom: {{secretKeyRef: {{name: k, key: a}}}}}}]}}"
+        return list(store_notes(site_from(f"{CHAT}  gateway:\n    tenants: [{tenant}]\n{more}")))
+
+    (note,) = told("tokensPerMonth: 5")
+    assert "budgets a month of acme" in note
+    assert "gateway.store.url" in note
+    assert told("tokensPerMinute: 5") == []
+    assert told("tokensPerMonth: 5", "    limits: {url: 'redis://r.example'}\n") == []
+    assert told("tokensPerMonth: 5", "    store: {url: 'postgresql://p@db.example/p'}\n") == []
+
+
 @pytest.mark.parametrize(
     ("place", "host", "port"),
     [("db.example:6432", "db.example", 6432), ("db.example", "db.example", 5432), ("[::1]:5433", "::1", 5433)],

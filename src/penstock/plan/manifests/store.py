@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 from penstock.plan.manifests.keys import SECRETS_FOLDER, STATE_VARIABLE, tls_files
 from penstock.plan.manifests.manifest import Because
 from penstock.plan.manifests.site import Site
-from penstock.spec import Fleet, sqlite_path
+from penstock.spec import Fleet, QuotaSpec, TenantSpec, sqlite_path
 from penstock.spec.base import Finding
 
 __all__ = ["database_of", "state_env", "state_mount", "state_volume", "store_findings", "store_notes"]
@@ -20,9 +20,9 @@ __all__ = ["database_of", "state_env", "state_mount", "state_volume", "store_fin
 _STATE_FOLDER = "/var/lib/penstock"
 _PORT = 5432
 """PostgreSQL's own."""
-_STATE_SIZE = "1Gi"
-"""A snapshot has 256 MiB at most (a million keys), with a new one beside it; the journal of requests has as much. A pod
-past the limit is evicted."""
+_STATE_SIZE = "2Gi"
+"""A snapshot has 256 MiB at most (a million keys), with a new one beside it; journals of requests 1 GiB; the month's sums
+64 MiB; and slack, as a pod past the limit is evicted."""
 _HINT = "name a database that all of them share: `store: {url: postgresql://USER@HOST/DATABASE}`"
 
 
@@ -52,8 +52,8 @@ def state_mount() -> list[dict[str, Any]]:
 def state_volume() -> list[dict[str, Any]]:
     """The volume, which lasts as long as the pod."""
     reason = (
-        "Half for a million keys twice, as a new snapshot is written beside the old; half for requests that are not "
-        "in the store yet."
+        "Room for a million keys twice, as a new snapshot is written beside the old, and for an hour's requests that are "
+        "not in the store yet."
     )
     return [{"name": "state", "emptyDir": {"sizeLimit": Because(_STATE_SIZE, reason)}}]
 
@@ -90,10 +90,26 @@ def _of_file(fleet: Fleet) -> str:
 
 
 def store_notes(site: Site) -> Iterator[str]:
-    """Files that the store's URL names and nothing mounts."""
+    """Files that the store's URL names and nothing mounts; use that is counted where it does not last."""
     lacking = [f"{option} {file}" for option, (file, ref) in tls_files(site.fleet).items() if ref is None]
     if lacking:
         yield (
             f"the store's URL names {', '.join(lacking)}, which the gateway's image must have; a file that is named "
             f"{SECRETS_FOLDER}/SECRET/KEY is mounted from that Secret"
         )
+    gateway = site.fleet.spec.gateway
+    if gateway.store is None and gateway.limits.url is None and (names := _with_budgets(site.fleet)):
+        yield (
+            f"budgets a month of {', '.join(names)} are counted in the gateways' pods and begin anew with each pod: name "
+            "a database in `gateway.store.url`"
+        )
+
+
+def _with_budgets(fleet: Fleet) -> list[str]:
+    """Tenants that a month's use limits."""
+    quotas = ((tenant.name, q) for tenant in fleet.spec.gateway.tenants for q in (tenant.limits, *_of_keys(tenant)))
+    return list(dict.fromkeys(n for n, q in quotas if (q.tokens_per_month, q.cost_per_month) != (None, None)))
+
+
+def _of_keys(tenant: TenantSpec) -> Iterator[QuotaSpec]:
+    yield from (key.limits for key in tenant.keys)
