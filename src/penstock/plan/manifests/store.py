@@ -21,8 +21,8 @@ _STATE_FOLDER = "/var/lib/penstock"
 _PORT = 5432
 """PostgreSQL's own."""
 _STATE_SIZE = "2Gi"
-"""A snapshot has 256 MiB at most (a million keys), with a new one beside it; journals of requests 1 GiB; the month's sums
-64 MiB; and slack, as a pod past the limit is evicted."""
+"""A snapshot has 256 MiB at most (a million keys), with a new one beside it; journals of requests 1 GiB; the month's
+sums 64 MiB; and slack, as a pod past the limit is evicted."""
 _HINT = "name a database that all of them share: `store: {url: postgresql://USER@HOST/DATABASE}`"
 
 
@@ -52,8 +52,8 @@ def state_mount() -> list[dict[str, Any]]:
 def state_volume() -> list[dict[str, Any]]:
     """The volume, which lasts as long as the pod."""
     reason = (
-        "Room for a million keys twice, as a new snapshot is written beside the old, and for an hour's requests that are "
-        "not in the store yet."
+        "Room for a million keys twice, as a new snapshot is written beside the old, and for an hour's requests that "
+        "are not in the store yet."
     )
     return [{"name": "state", "emptyDir": {"sizeLimit": Because(_STATE_SIZE, reason)}}]
 
@@ -100,8 +100,8 @@ def store_notes(site: Site) -> Iterator[str]:
     gateway = site.fleet.spec.gateway
     if gateway.store is None and gateway.limits.url is None and (names := _with_budgets(site.fleet)):
         yield (
-            f"budgets a month of {', '.join(names)} are counted in the gateways' pods and begin anew with each pod: name "
-            "a database in `gateway.store.url`"
+            f"budgets a month of {', '.join(names)} are counted in the gateways' pods and begin anew with each pod: "
+            "name a database in `gateway.store.url`"
         )
 
 
