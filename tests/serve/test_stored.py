@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from penstock.serve import stored
 from penstock.serve.stored import Stored
 from penstock.serve.wire.errors import Failure
+from penstock.serve.wire.routes import stored_path
 
 RECORDED = Path(__file__).resolve().parents[2].parent / "shared" / "reference" / "vllm-api"
 NOW = 1_800_000_000.5
@@ -199,6 +200,47 @@ class TestPathsWithAnId:
         assert stored.not_cancelled("resp_1").status == 400
 
 
+class TestAnswers:
+    FOUND = kept(response(message("b")), {"input": "a"})
+
+    @pytest.mark.parametrize(
+        ("method", "path", "key"),
+        [
+            ("GET", "/v1/responses/resp_1", "output"),
+            ("HEAD", "/v1/responses/resp_1", "output"),
+            ("DELETE", "/v1/responses/resp_1", "deleted"),
+            ("GET", "/v1/responses/resp_1/input_items", "has_more"),
+        ],
+    )
+    def test_each_method_has_its_answer(self, method: str, path: str, key: str) -> None:
+        way = stored_path(path)
+        assert way is not None
+        body = stored.answer_about(way, method, self.FOUND)
+        assert isinstance(body, bytes)
+        assert key in json.loads(body)
+
+    @pytest.mark.parametrize(
+        ("method", "path", "is_there", "status"),
+        [
+            ("POST", "/v1/responses/resp_1/cancel", True, 400),
+            ("POST", "/v1/responses/resp_1/cancel", False, 404),
+            ("GET", "/v1/responses/resp_1", False, 404),
+            ("DELETE", "/v1/responses/resp_1", False, 404),
+            ("GET", "/v1/responses/a%20b", False, 404),
+            ("PUT", "/v1/responses/resp_1", True, 405),
+            ("DELETE", "/v1/responses/resp_1/input_items", True, 405),
+            ("GET", "/v1/responses/resp_1/cancel", True, 405),
+        ],
+    )
+    def test_what_can_not_be_is_refused(self, method: str, path: str, is_there: bool, status: int) -> None:
+        way = stored_path(path)
+        assert way is not None
+        failure = stored.answer_about(way, method, self.FOUND if is_there else None)
+        assert isinstance(failure, Failure)
+        assert failure.status == status
+        assert (failure.allow is not None) == (status == 405)
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [({"background": True}, "background"), ({"conversation": "conv_1"}, "conversation"), ({"background": False}, None)],
@@ -209,7 +251,7 @@ def test_state_that_nobody_keeps_is_refused_by_name(fields: dict[str, Any], para
 
 
 ITEMS = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(max_size=4),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(st.sampled_from(["type", "role", "content", "text", "call_id", "output"]), inner, max_size=4)

@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import orjson
 
 from penstock.serve.wire.errors import Failure
+from penstock.serve.wire.routes import StoredPath
 
 __all__ = [
     "RESPONSE_BYTES_MAX",
     "TTL_S",
     "Stored",
+    "answer_about",
     "deleted",
     "expand",
     "input_items",
@@ -187,6 +189,27 @@ def remember(answer: bytes, fields: dict[str, Any], *, tenant: str, previous: st
 
 
 # ------------------------------------------------------------------ paths with an id
+
+
+def answer_about(path: StoredPath, method: str, found: Stored | None) -> bytes | Failure:
+    """The body that answers `method` on a path with an id, of a response that the caller's tenant has or has not.
+
+    A DELETE of what was found is the caller's to perform, before this is sent.
+    """
+    if method not in path.allow.split(", "):
+        message = f"{path.pattern} does not take {method}; use {path.allow.replace(', ', ' or ')}."
+        return Failure(status=405, code="method_not_allowed", message=message, allow=path.allow)
+    if found is None:
+        return unknown_response(path.response_id)
+    match path.action:
+        case "response":
+            return deleted(found.id) if method == "DELETE" else found.body
+        case "input_items":
+            return input_items(found)
+        case "cancel":
+            return not_cancelled(found.id)
+        case _:
+            assert_never(path.action)
 
 
 def input_items(stored: Stored) -> bytes:

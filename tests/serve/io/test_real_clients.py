@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -10,10 +11,12 @@ import openai
 import pytest
 
 from fakes.upstream import Link, Script, always
+from penstock.serve.wire.messages import ChatEvents
 from serve.exchanges import END, SSE_HEAD, TOKEN, answer, chunk, event
 from serve.gateways import KEY, OTHER_KEY
 from serve.io.rig import MESSAGES, Rig, Run, rig
 
+RECORDED = Path(__file__).resolve().parents[3].parent / "shared" / "reference" / "vllm-api"
 TEXT: Any = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hel"}}
 STARTED: Any = {
     "type": "message_start",
@@ -215,3 +218,45 @@ class TestAStreamThatBreaks:
                 await told(await chat(client, stream=True), openai.APIError, "CUDA is gone")
 
         run(main)
+
+
+def recorded_streams() -> list[Any]:
+    """Streams of chats as vLLM was seen to send them."""
+    names = ["chat_stream_usage", "chat_tools_named_stream", "chat_reasoning_stream"]
+    return [pytest.param(name, id=name) for name in names]
+
+
+@pytest.mark.parametrize("name", recorded_streams())
+def test_anthropics_client_reads_the_translation_of_what_vllm_sent(run: Run, name: str) -> None:
+    path = RECORDED / f"{name}.http"
+    if not path.exists():
+        pytest.skip("the recorded answers of vLLM are not beside this checkout")
+    stream = path.read_bytes().split(b"\r\n\r\n", 1)[-1]
+    stream = stream if stream.startswith(b"data:") else path.read_bytes().replace(b"\r\n", b"\n").split(b"\n\n", 1)[1]
+    pieces = [json.loads(line[6:]) for line in stream.split(b"\n") if line.startswith(b"data: {")]
+    deltas = [piece["choices"][0]["delta"] for piece in pieces if piece["choices"]]
+    text = "".join(delta.get("content") or "" for delta in deltas)
+    thoughts = "".join(delta.get("reasoning") or "" for delta in deltas)
+    calls = [call for delta in deltas for call in delta.get("tool_calls") or ()]
+    arguments = "".join(call["function"].get("arguments") or "" for call in calls)
+
+    async def script(link: Link) -> None:
+        await link.request()
+        events = ChatEvents(model="claude-x")
+        told = events.feed(stream[:100]) + events.feed(stream[100:]) + events.end()
+        await link.send(SSE_HEAD + chunk(told) + END)
+
+    async def main() -> None:
+        asked: Any = {"model": "chat", "messages": MESSAGES, "max_tokens": 4}
+        async with rig(script) as r, anthropic_client(r) as client, client.messages.stream(**asked) as stream_read:
+            final = await stream_read.get_final_message()
+        blocks = {block.type: block for block in final.content}
+        assert final.model == "claude-x"
+        assert final.stop_reason in ("end_turn", "max_tokens", "tool_use")
+        assert getattr(blocks.get("text"), "text", "") == text
+        assert getattr(blocks.get("thinking"), "thinking", "") == thoughts
+        if calls:
+            assert blocks["tool_use"].input == json.loads(arguments)
+        assert text or thoughts or calls
+
+    run(main)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.serve.wire.errors import Failure, error_body, error_event, normalise_engine_error
+from penstock.serve.wire.errors import Failure, error_body, error_event, lacks_path, normalise_engine_error
 from penstock.serve.wire.routes import Dialect
 
 RECORDED = Path(__file__).resolve().parents[3].parent / "shared" / "reference" / "vllm-api"
@@ -184,3 +184,17 @@ def test_an_error_in_a_stream_of_responses_is_that_apis_event_and_has_the_error_
 )
 def test_each_status_has_anthropics_own_type(status: int, kind: str) -> None:
     assert json.loads(error_body(failure(status), "anthropic"))["error"]["type"] == kind
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "lacks"),
+    [
+        (404, b'{"detail":"Not Found"}', True),
+        (404, b'{"error":{"message":"The model `x` does not exist.","code":404}}', False),
+        (405, b'{"detail":"Not Found"}', False),
+        (404, b"Not Found", False),
+        (404, b"[]", False),
+    ],
+)
+def test_an_engine_without_the_path_is_told_from_one_that_refuses(status: int, body: bytes, lacks: bool) -> None:
+    assert lacks_path(status, body) == lacks

@@ -142,13 +142,13 @@ class TestEdits:
 
     def test_a_field_that_is_added_leaves_the_clients_bytes_as_they_are(self) -> None:
         wire = b'{"model": "m",  "messages": [{"role":"user","content":"hi"}]}'
-        sent = upstream_body(CHAT, read(wire), wire, "m", None, {"max_tokens": 5, "store": None})
+        sent = upstream_body(CHAT, read(wire), wire, "m", None, edits={"max_tokens": 5, "store": None})
         assert sent.endswith(wire[1:])
         assert json.loads(sent) == {"model": "m", "messages": MESSAGES, "max_tokens": 5}
 
     def test_a_field_that_is_there_is_changed_or_taken_out(self) -> None:
         wire = json.dumps({"model": "m", "messages": MESSAGES, "max_tokens": 9, "store": True, "n": 1}).encode()
-        sent = upstream_body(CHAT, read(wire), wire, "m", 7, {"max_tokens": 5, "store": None})
+        sent = upstream_body(CHAT, read(wire), wire, "m", 7, edits={"max_tokens": 5, "store": None})
         assert json.loads(sent) == {"model": "m", "messages": MESSAGES, "max_tokens": 5, "n": 1, "seed": 7}
 
 
@@ -273,6 +273,6 @@ def test_edits_make_one_request_of_the_other(before: dict[str, int], after: dict
     fields = read(wire).fields
     assert fields is not None
     edits = edits_between(fields, {"model": "m", "messages": fields["messages"], **after})
-    sent = upstream_body(CHAT, read(wire), wire, "m", None, edits)
+    sent = upstream_body(CHAT, read(wire), wire, "m", None, edits=edits)
     assert json.loads(sent) == {"model": "m", "messages": MESSAGES, **after}
     assert edits_between(fields, fields) == {}

@@ -43,6 +43,7 @@ def test_anthropics_paths_speak_anthropics_dialect() -> None:
         ("/v1/responses/" + "x" * 129, StoredPath(response_id="", action="response")),
         ("/v1/responses/a\nb", StoredPath(response_id="", action="response")),
         ("/v1/responses", None),
+        ("/v1/responses/input_tokens", None),
         ("/v1/responses/resp_1/", None),
         ("/v1/responses/resp_1/other", None),
         ("/v1/responses/resp_1/cancel/x", None),

@@ -13,7 +13,7 @@ import orjson
 from penstock.serve.record import Outcome
 from penstock.serve.wire.routes import Dialect
 
-__all__ = ["Failure", "error_body", "error_event", "normalise_engine_error"]
+__all__ = ["Failure", "error_body", "error_event", "lacks_path", "normalise_engine_error"]
 
 _OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 408: "timeout_error", 429: "rate_limit_error"}
 _ANTHROPIC_TYPES = {
@@ -128,6 +128,22 @@ def normalise_engine_error(status: int, body: bytes, dialect: Dialect) -> bytes:
     if dialect != "anthropic" and isinstance(kind, str) and kind and not _is_engine_type(kind):
         payload["error"]["type"] = kind
     return orjson.dumps(payload)
+
+
+def lacks_path(status: int, body: bytes) -> bool:
+    """Whether an engine's error says that it does not serve the path, as older versions of vLLM do not serve
+    `/v1/messages`: FastAPI's own words, which no refusal of a request has."""
+    return status == 404 and len(body) < 100 and _detail_of(body) == "Not Found"
+
+
+def _detail_of(body: bytes) -> str:
+    """FastAPI's `detail` where that is a sentence; else empty."""
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return ""
+    detail = parsed.get("detail") if isinstance(parsed, dict) else None
+    return detail if isinstance(detail, str) else ""
 
 
 def _is_engine_type(kind: str) -> bool:

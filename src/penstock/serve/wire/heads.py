@@ -50,6 +50,8 @@ class RequestHead:
     is_http_1_0: bool = False
     is_keep_alive: bool = True
     wants_explanation: bool = False
+    fields: dict[bytes, bytes] | None = None
+    """Further headers that the configuration asks to keep, by lower-case name; None where none came."""
     closes_if_refused: bool = False
     """Whether a refusal before the body is read ends the connection, as the rest of the body is too long to read."""
 

@@ -120,6 +120,7 @@ def upstream_body(
     body: bytes,
     model: str,
     seed: int | None = None,
+    *,
     edits: Mapping[str, Any] = _NO_EDITS,
 ) -> bytes:
     """The body that goes to the engine: under the model's own name, asking for usage at the end of a stream, with

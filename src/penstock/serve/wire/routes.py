@@ -77,6 +77,8 @@ StoredAction = Literal["response", "input_items", "cancel"]
 _RESPONSES = "/v1/responses/"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 """Ids of responses: vLLM makes `resp_` and hexadecimal digits; what is not like that can't be one."""
+_NO_IDS = frozenset({"input_tokens", "compact"})
+"""Paths of OpenAI's beside the ids, which are not served."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,8 @@ def stored_path(path: str) -> StoredPath | None:
     if not path.startswith(_RESPONSES):
         return None
     response_id, slash, rest = path[len(_RESPONSES) :].partition("/")
+    if response_id in _NO_IDS:
+        return None
     response_id = response_id if _ID.fullmatch(response_id) else ""
     match rest:
         case "" if not slash:
