@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite
 
 __all__ = ["DEADLINE_HEADERS", "Deadline", "deadline_of", "remaining_header"]
@@ -63,7 +64,7 @@ def deadline_of(
         return NO_DEADLINE if class_timeout_s is None else Deadline(whole_s=class_timeout_s)
     whole_s, first_s = class_timeout_s, None
     for name, value in headers:
-        seconds = _seconds(name, value)
+        seconds = _seconds(name, value) if len(value) <= _CHARS_MAX else None
         if seconds is None:
             continue
         if name.startswith(b"x-stainless"):
@@ -88,10 +89,9 @@ def _least(one: float | None, other: float | None) -> float | None:
     return min(one, other)
 
 
+@lru_cache(maxsize=256)  # nearly all clients send the same few values
 def _seconds(name: bytes, value: bytes) -> float | None:
     value = value.strip()
-    if not value or len(value) > _CHARS_MAX:
-        return None
     if name == b"grpc-timeout":
         match = _GRPC.fullmatch(value)
         seconds = int(match[1]) * _GRPC_S[match[2]] if match is not None else 0.0

@@ -94,7 +94,7 @@ def test_when_all_fail_alike_it_is_nobodys_fault() -> None:
         for endpoint in table.all():
             hear(table, endpoint, "answered_5xx", 10.0)
             hear(table, endpoint, "ok", 10.0)
-    assert [e.health for e in table.all()] == ["ready"] * 4
+    assert [(e.health, e.guard.ejections_total) for e in table.all()] == [("ready", 0)] * 4
 
 
 def test_a_few_errors_among_many_answers_put_nobody_out() -> None:
@@ -112,6 +112,7 @@ def test_what_answers_some_never_takes_out_more_than_half(count: int, out_max: i
     for endpoint in table.all():
         hear(table, endpoint, "reset", 10.0)
     assert sum(e.health == "down" for e in table.all()) == out_max
+    assert sum(e.guard.ejections_total for e in table.all()) == out_max
 
 
 def test_when_others_die_what_answers_some_is_taken_in_again() -> None:
