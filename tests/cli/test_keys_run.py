@@ -76,10 +76,53 @@ def test_keys_of_the_file_and_of_the_store_are_listed_together(person: Person) -
     ]
     every = person.reads("keys", "list", "--all", "--tenant", "acme")["keys"]
     assert [(k["name"], k["standing"]) for k in every] == [("desk", "valid"), ("old", "revoked")]
-    assert person.reads("tenants", "list")["tenants"] == [
-        {"tenant": "acme", "keys_in_file": 1, "keys_in_store": 0, "models": ["chat"]},
-        {"tenant": "beta", "keys_in_file": 0, "keys_in_store": 1, "models": None},
+    names = ("tenant", "keys_in_file", "keys_in_store", "models", "month_tokens")
+    assert [tuple(row[name] for name in names) for row in person.reads("tenants", "list")["tenants"]] == [
+        ("acme", 1, 0, ["chat"], 0),
+        ("beta", 0, 1, None, 0),
     ]
+
+
+def test_a_key_has_limits_and_a_class_that_can_be_changed(person: Person) -> None:
+    limits = ["--requests-per-minute", "1_000", "--cost-per-month", "12.5", "--class", "batch"]
+    made = person.reads("keys", "create", "--tenant", "beta", "--name", "ci", *limits)["record"]
+    assert (made["class"], made["limits"]) == ("batch", {"requestsPerMinute": 1000, "costPerMonth": 12.5})
+
+    changes = ["--requests-per-minute", "none", "--concurrent", "0", "--class", "none"]
+    code, out, err = person.types("keys", "set", made["id"], *changes)
+
+    assert (code, out) == (0, "")
+    assert "0 at once" in err
+    (key,) = person.reads("keys", "list", "--tenant", "beta")["keys"]
+    assert (key["class"], key["limits"]) == (None, {"concurrentRequests": 0, "costPerMonth": 12.5})
+    new = person.reads("keys", "rotate", made["id"])["record"]
+    assert new["limits"] == key["limits"]
+    _, out, _ = person.types("keys", "list", "--tenant", "beta")
+    assert "12.5 USD/month" in out
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ([], "Nothing was named to change"),
+        (["--class", "vip"], "no class 'vip'"),
+        (["--concurrent", "few"], "'few' is no number"),
+        (["--concurrent", "-1"], "greater than or equal to 0"),
+        (["--tokens-per-month", "1.5"], "'1.5' is no number"),
+    ],
+)
+def test_a_change_that_cant_be_is_refused_and_changes_nothing(person: Person, change: list[str], words: str) -> None:
+    made = person.reads("keys", "create", "--tenant", "beta", "--name", "ci", "--concurrent", "3")["record"]
+
+    code, _, err = person.types("keys", "set", made["id"], *change)
+
+    assert code == 2
+    assert words in " ".join(err.split())
+    (key,) = person.reads("keys", "list", "--tenant", "beta")["keys"]
+    assert key["limits"] == {"concurrentRequests": 3}
+    revoked = person.types("keys", "revoke", made["id"])
+    assert revoked[0] == 0
+    assert "is revoked" in person.types("keys", "set", made["id"], "--concurrent", "1")[2]
 
 
 def test_a_rotation_prints_the_new_key_and_says_when_the_old_one_ends(person: Person) -> None:

@@ -11,13 +11,17 @@ from hypothesis import strategies as st
 
 from penstock.errors import UsageError
 from penstock.serve.keys import (
+    KeyChange,
     KeyForm,
     KeyRecord,
     KeyRequest,
     Standing,
     admit_key,
+    change_key,
     form_of,
     key_text,
+    limits_of,
+    limits_shown,
     new_record,
     next_change,
     record_shown,
@@ -205,3 +209,30 @@ class TestAdmission:
         admit_key(REQUEST, many[:-1], now=1, served=None)
         with pytest.raises(UsageError, match="1000 valid keys"):
             admit_key(REQUEST, many, now=1, served=None)
+
+
+def test_limits_are_named_as_in_the_fleet_file_and_those_that_cant_be_are_told() -> None:
+    assert limits_shown(limits_of({"requestsPerMinute": 5, "costPerMonth": 0})) == {
+        "requestsPerMinute": 5,
+        "costPerMonth": 0,
+    }
+    assert limits_of({"requestsPerMinute": None}) is None
+    assert limits_shown(None) == {}
+    for wrong in ({"perHour": 1}, {"requestsPerMinute": -1}, {"requestsPerMinute": 1.5}):
+        with pytest.raises(UsageError, match=f"`{next(iter(wrong))}` is no limit"):
+            limits_of(wrong)
+
+
+def test_a_change_touches_what_it_names_and_no_key_that_ended() -> None:
+    made = new_record(KeyRequest(tenant="acme", name="ci", limits=limits_of({"concurrentRequests": 3})), "x", now=0)
+
+    changed = change_key(made, KeyChange(limits={"tokensPerMinute": 9}, traffic_class="batch"), now=1)
+    assert limits_shown(changed.limits) == {"concurrentRequests": 3, "tokensPerMinute": 9}
+    assert changed.traffic_class == "batch"
+    again = change_key(changed, KeyChange(limits={"concurrentRequests": None}), now=1)
+    assert (limits_shown(again.limits), again.traffic_class) == ({"tokensPerMinute": 9}, "batch")
+    assert change_key(again, KeyChange(limits={}, is_class_inherited=True), now=1).traffic_class is None
+    old, new = rotate(again, "y", now=2, overlap_s=0)
+    assert (new.limits, new.traffic_class) == (again.limits, "batch")
+    with pytest.raises(UsageError, match="is expired"):
+        change_key(old, KeyChange(limits={}), now=3)

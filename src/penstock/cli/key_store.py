@@ -18,8 +18,10 @@ from penstock.serve.sources import SecretReader, read_source
 from penstock.spec import Fleet, GatewaySpec, sqlite_path
 
 if TYPE_CHECKING:  # SQLAlchemy costs 0.2 s to import, and a fleet without a store needs none
+    from penstock.serve.io.ledger import Ledger
     from penstock.serve.io.stores import KeyDesk, KeyStore, KeyWatch, Snapshot
     from penstock.serve.io.stores.snapshot import KnownKeys
+    from penstock.serve.io.stores.usage import UsageStore
 
 __all__ = [
     "SECRETS_VARIABLE",
@@ -27,6 +29,8 @@ __all__ = [
     "StorePlace",
     "admin_token",
     "open_desk",
+    "open_ledger",
+    "open_usage",
     "open_watch",
     "secret_reader",
     "store_password",
@@ -53,6 +57,16 @@ class StorePlace:
     snapshot: Path
     is_asked: bool
     """Whether the fleet file names the store."""
+
+    @property
+    def state(self) -> Path:
+        """The state folder: the snapshot, and the journals of the usage ledger."""
+        return self.snapshot.parent
+
+    @property
+    def usage_url(self) -> str:
+        """The ledger's store: the one that the file names, else a file of its own, so that nothing waits for it."""
+        return self.url if self.is_asked else f"sqlite:{self.state / 'usage.db'}"
 
     @property
     def is_there(self) -> bool:
@@ -124,6 +138,32 @@ def open_desk(place: StorePlace, fleet: Fleet, password: Callable[[], str | None
 
     served = [name for model in fleet.spec.models for name in model.names]
     return KeyDesk(store, served=lambda: served)
+
+
+def open_usage(place: StorePlace, fleet: str, password: Callable[[], str | None]) -> UsageStore:
+    """The usage ledger's store; nothing is connected yet.
+
+    Raises:
+        PenstockError: what speaks to databases is not installed.
+    """
+    try:
+        from penstock.serve.io.stores import StoreAddress  # noqa: PLC0415 — start-up time
+        from penstock.serve.io.stores.usage import UsageStore  # noqa: PLC0415 — start-up time
+    except ImportError as error:
+        raise PenstockError(
+            f"The usage ledger needs what is not installed here ({error.name}).",
+            hint="pip install 'penstock[postgres]'",
+        ) from error
+    address = StoreAddress(url=place.usage_url, folder=place.folder, is_asked=True, password=password)
+    return UsageStore(address, fleet)
+
+
+def open_ledger(place: StorePlace, fleet: str, password: Callable[[], str | None]) -> Ledger:
+    """The ledger of a gateway; nothing is opened yet, and databases are not imported before a request is over."""
+    from penstock.serve.io.ledger import Ledger  # noqa: PLC0415 — start-up time
+
+    where = place.usage_url.partition("?")[0].removeprefix("sqlite:")
+    return Ledger(place.state, fleet, lambda: open_usage(place, fleet, password), where=where)
 
 
 def _store(place: StorePlace, fleet: str, password: Callable[[], str | None]) -> tuple[KeyStore, Snapshot]:

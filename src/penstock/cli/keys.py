@@ -15,6 +15,17 @@ __all__ = ["register"]
 
 _Option = typer.Option
 _File = Annotated[str, typer.Argument(metavar="FILE", help="Fleet file.")]
+_N = "N"
+_PerMinute = Annotated[str | None, _Option("--requests-per-minute", metavar=_N, help="Requests that may begin.")]
+_Tokens = Annotated[str | None, _Option("--tokens-per-minute", metavar=_N, help="Prompt and output together.")]
+_Input = Annotated[str | None, _Option("--input-tokens-per-minute", metavar=_N, help="Prompt tokens.")]
+_OutputTokens = Annotated[str | None, _Option("--output-tokens-per-minute", metavar=_N, help="Output tokens.")]
+_Concurrent = Annotated[str | None, _Option("--concurrent", metavar=_N, help="Requests at once.")]
+_Month = Annotated[str | None, _Option("--tokens-per-month", metavar=_N, help="In a calendar month (UTC).")]
+_Cost = Annotated[str | None, _Option("--cost-per-month", metavar="USD", help="In a calendar month (UTC).")]
+_Prompt = Annotated[str | None, _Option("--prompt-tokens-max", metavar=_N, help="Tokens of the longest prompt.")]
+_Most = Annotated[str | None, _Option("--output-tokens-max", metavar=_N, help="Output tokens of one request.")]
+_Class = Annotated[str | None, _Option("--class", metavar="CLASS", help="interactive, batch or experimental.")]
 _Id = Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `keys list` shows it. Never the key.")]
 
 
@@ -23,6 +34,7 @@ def register(app: typer.Typer) -> None:
     keys = typer.Typer(help="Make, list, rotate and revoke the keys of a fleet's store.", no_args_is_help=True)
     for command in (create, rotate, revoke):
         keys.command()(command)
+    keys.command("set")(set_)
     keys.command("list")(list_)
     app.add_typer(keys, name="keys")
     tenants = typer.Typer(help="Who may call: the tenants of the file and of the store.", no_args_is_help=True)
@@ -41,13 +53,75 @@ def create(
     expires: Annotated[
         str | None, _Option(metavar="WHEN", help="`90d`, `2027-01-31` or RFC 3339. Default: it does not.")
     ] = None,
+    requests_per_minute: _PerMinute = None,
+    tokens_per_minute: _Tokens = None,
+    input_tokens_per_minute: _Input = None,
+    output_tokens_per_minute: _OutputTokens = None,
+    concurrent: _Concurrent = None,
+    tokens_per_month: _Month = None,
+    cost_per_month: _Cost = None,
+    prompt_tokens_max: _Prompt = None,
+    output_tokens_max: _Most = None,
+    traffic_class: _Class = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Make a key. It is printed once, on stdout, and kept nowhere: the store has its SHA-256."""
     from penstock.cli.keys_run import KeyAsk, run_create  # noqa: PLC0415 — start-up time
 
     asked = [part.strip() for words in models or () for part in words.split(",")]
-    run_create(file, KeyAsk(tenant=tenant, name=name, models=tuple(asked) or None, expires=expires), output)
+    limits = {
+        "requestsPerMinute": requests_per_minute,
+        "tokensPerMinute": tokens_per_minute,
+        "inputTokensPerMinute": input_tokens_per_minute,
+        "outputTokensPerMinute": output_tokens_per_minute,
+        "concurrentRequests": concurrent,
+        "tokensPerMonth": tokens_per_month,
+        "costPerMonth": cost_per_month,
+        "promptTokensMax": prompt_tokens_max,
+        "outputTokensMax": output_tokens_max,
+    }
+    ask = KeyAsk(
+        tenant=tenant,
+        name=name,
+        models=tuple(asked) or None,
+        expires=expires,
+        limits=limits,
+        traffic_class=traffic_class,
+    )
+    run_create(file, ask, output)
+
+
+def set_(
+    file: _File,
+    key_id: _Id,
+    *,
+    requests_per_minute: _PerMinute = None,
+    tokens_per_minute: _Tokens = None,
+    input_tokens_per_minute: _Input = None,
+    output_tokens_per_minute: _OutputTokens = None,
+    concurrent: _Concurrent = None,
+    tokens_per_month: _Month = None,
+    cost_per_month: _Cost = None,
+    prompt_tokens_max: _Prompt = None,
+    output_tokens_max: _Most = None,
+    traffic_class: _Class = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Change limits or class of a key; `none` takes one away, and what is not named stays. Holds within a second."""
+    from penstock.cli.keys_run import run_set  # noqa: PLC0415 — start-up time
+
+    limits = {
+        "requestsPerMinute": requests_per_minute,
+        "tokensPerMinute": tokens_per_minute,
+        "inputTokensPerMinute": input_tokens_per_minute,
+        "outputTokensPerMinute": output_tokens_per_minute,
+        "concurrentRequests": concurrent,
+        "tokensPerMonth": tokens_per_month,
+        "costPerMonth": cost_per_month,
+        "promptTokensMax": prompt_tokens_max,
+        "outputTokensMax": output_tokens_max,
+    }
+    run_set(file, key_id, limits=limits, traffic_class=traffic_class, output=output)
 
 
 def list_(
@@ -84,7 +158,7 @@ def revoke(file: _File, key_id: _Id, *, output: OutputOption = Output.TABLE) -> 
 
 
 def list_tenants(file: _File, *, output: OutputOption = Output.TABLE) -> None:
-    """List tenants with how many valid keys they have in the file and in the store."""
+    """List tenants: valid keys in file and store, class, weight, limits, and what they used this month."""
     from penstock.cli.keys_run import run_tenants  # noqa: PLC0415 — start-up time
 
     run_tenants(file, output=output)

@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from penstock.cli.files import read_text
 from penstock.cli.key_store import open_desk, store_password, store_place
 from penstock.cli.output import Output, print_json, print_table, print_text, say, warn
+from penstock.cli.usage_run import month_uses
+from penstock.errors import UsageError
 from penstock.serve.callers import tenants_shown
+from penstock.serve.flow.ticket import CLASSES
 from penstock.serve.key_times import parse_expiry, parse_span
-from penstock.serve.keys import KeyRecord, KeyRequest, Standing, record_shown
-from penstock.spec import Fleet
+from penstock.serve.keys import KeyChange, KeyRecord, KeyRequest, Standing, limits_of, limits_shown, record_shown
+from penstock.spec import Fleet, TrafficClass
 from penstock.spec.loader import load_fleet
 
 if TYPE_CHECKING:
     from penstock.serve.io.stores import KeyDesk, MadeKey
 
-__all__ = ["KeyAsk", "run_create", "run_list", "run_revoke", "run_rotate", "run_tenants"]
+__all__ = ["KeyAsk", "run_create", "run_list", "run_revoke", "run_rotate", "run_set", "run_tenants"]
+
+
+_LIMIT_WORDS = {
+    "requestsPerMinute": "{:,} req/min",
+    "tokensPerMinute": "{:,} tok/min",
+    "inputTokensPerMinute": "{:,} in/min",
+    "outputTokensPerMinute": "{:,} out/min",
+    "concurrentRequests": "{:,} at once",
+    "tokensPerMonth": "{:,} tok/month",
+    "costPerMonth": "{:,} USD/month",
+    "promptTokensMax": "prompt <= {:,}",
+    "outputTokensMax": "output <= {:,}",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +47,9 @@ class KeyAsk:
     name: str
     models: tuple[str, ...] | None
     expires: str | None
+    limits: Mapping[str, str | None] = field(default_factory=dict)
+    """By their names in the fleet file; None: not named."""
+    traffic_class: str | None = None
 
 
 def run_create(file: str, ask: KeyAsk, output: Output) -> None:
@@ -42,7 +61,15 @@ def run_create(file: str, ask: KeyAsk, output: Output) -> None:
     """
     fleet, desk = _open(file)
     expires = None if ask.expires is None else parse_expiry(ask.expires, int(time.time()))
-    request = KeyRequest(tenant=ask.tenant, name=ask.name, models=ask.models, expires=expires)
+    limits = {name: value for name, value in parse_limits(ask.limits).items() if value is not None}
+    request = KeyRequest(
+        tenant=ask.tenant,
+        name=ask.name,
+        models=ask.models,
+        expires=expires,
+        limits=limits_of(limits),
+        traffic_class=parse_class(ask.traffic_class),
+    )
     _print_made(asyncio.run(desk.create(request)), output)
     gateway = fleet.spec.gateway
     if gateway.auth.anonymous:
@@ -63,6 +90,33 @@ def run_rotate(file: str, key_id: str, *, overlap: str, output: Output) -> None:
     _print_made(made, output)
     assert made.replaced is not None
     say(f"the old key {made.replaced.id} ends at {record_shown(made.replaced, 0)['expires']}")
+
+
+def run_set(
+    file: str, key_id: str, *, limits: Mapping[str, str | None], traffic_class: str | None, output: Output
+) -> None:
+    """Changes limits or class of a key.
+
+    Raises:
+        UsageError: nothing was named to change, there is no such key, or a limit can't be.
+        PenstockError: the store is away or can't be written.
+    """
+    named = parse_limits(limits)
+    if not named and traffic_class is None:
+        raise UsageError("Nothing was named to change.", hint="`penstock keys set --help` lists what can be")
+    is_inherited = traffic_class == "none"
+    wanted = KeyChange(
+        limits=named,
+        traffic_class=None if is_inherited else parse_class(traffic_class),
+        is_class_inherited=is_inherited,
+    )
+    _, desk = _open(file)
+    record = asyncio.run(desk.set(key_id, wanted))
+    if output is Output.JSON:
+        print_json({"record": record_shown(record, time.time())})
+    has = ", ".join(_terms(record_shown(record, 0))) or "nothing of its own"
+    whose = f"key {record.name!r} ({record.id}) of tenant {record.tenant!r}"
+    say(f"changed: {whose} has {has}; gateways hold it within a second")
 
 
 def run_revoke(file: str, key_id: str, *, output: Output) -> None:
@@ -92,8 +146,10 @@ def run_list(file: str, *, tenant: str | None, shows_ended: bool, output: Output
     if output is Output.JSON:
         print_json({"keys": rows})
         return
-    columns = ("id", "tenant", "name", "last four", "standing", "expires", "models")
-    print_table(columns, ([_cell(row[c.replace(" ", "_")], day=c == "expires") for c in columns] for row in rows))
+    columns: tuple[str, ...] = ("id", "tenant", "name", "last four", "standing", "expires", "models", "limits")
+    if not shows_ended:
+        columns = tuple(c for c in columns if c != "standing")
+    print_table(columns, ([_cell(row, c) for c in columns] for row in rows))
 
 
 def run_tenants(file: str, *, output: Output) -> None:
@@ -103,12 +159,13 @@ def run_tenants(file: str, *, output: Output) -> None:
         PenstockError: the store is away.
     """
     fleet, desk = _open(file)
-    rows = tenants_shown(fleet.spec.gateway.tenants, asyncio.run(desk.records()), time.time())
+    records = asyncio.run(desk.records())
+    rows = tenants_shown(fleet.spec.gateway.tenants, records, time.time(), month_uses(file, fleet))
     if output is Output.JSON:
         print_json({"tenants": rows})
         return
-    columns = ("tenant", "keys in file", "keys in store", "models")
-    print_table(columns, ([_cell(row[c.replace(" ", "_")]) for c in columns] for row in rows))
+    columns = ("tenant", "keys in file", "keys in store", "models", "limits", "month tokens", "month cost usd")
+    print_table(columns, ([_cell(row, c) for c in columns] for row in rows))
 
 
 def _open(file: str) -> tuple[Fleet, KeyDesk]:
@@ -141,8 +198,10 @@ def _of_file(fleet: Fleet) -> Iterable[dict[str, Any]]:
                 "created": None,
                 "expires": None,
                 "revoked": None,
-                "models": tenant.models,
+                "models": key.models or tenant.models,
                 "successor": None,
+                "limits": limits_shown(key.limits),
+                "class": key.traffic_class,
                 "source": "file",
             }
 
@@ -151,8 +210,52 @@ def _of_store(record: KeyRecord, now: float) -> dict[str, Any]:
     return {**record_shown(record, now), "source": "store"}
 
 
-def _cell(value: object, *, day: bool = False) -> object:
-    """As a table shows it; a time with its `day` alone, so that ids are not cut."""
-    if day and isinstance(value, str):
+def _cell(row: Mapping[str, Any], column: str) -> object:
+    """As a table shows it: a time with its day alone, so that ids are not cut; limits with class and weight, a line
+    each."""
+    value = row[column.replace(" ", "_")]
+    if column == "limits":
+        return "\n".join(_terms(row)) or None
+    if column == "expires" and isinstance(value, str):
         return value[:10]
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+def _terms(row: Mapping[str, Any]) -> list[str]:
+    """Class, weight and limits of a key or tenant, in words."""
+    terms = [f"class {row['class']}"] if row["class"] not in (None, "interactive") else []
+    terms += [f"weight {row['weight']:g}"] if row.get("weight", 1.0) != 1.0 else []
+    return terms + [_LIMIT_WORDS[name].format(value) for name, value in row["limits"].items()]
+
+
+def parse_limits(limits: Mapping[str, str | None]) -> dict[str, float | None]:
+    """Limits as typed: numbers, and None for `none`; those that were not named are left out.
+
+    Raises:
+        UsageError: one is neither.
+    """
+    return {name: _limit(name, text) for name, text in limits.items() if text is not None}
+
+
+def _limit(name: str, text: str) -> float | None:
+    if text == "none":
+        return None
+    plain = text.replace(",", "").replace("_", "")
+    try:
+        return float(plain) if name == "costPerMonth" else int(plain)
+    except ValueError as error:
+        raise UsageError(f"`{name}`: {text[:40]!r} is no number.", hint="write a number, or `none`") from error
+
+
+def parse_class(text: str | None) -> TrafficClass | None:
+    """The class of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for known in CLASSES:
+        if text == known:
+            return known
+    if text is None:
+        return None
+    raise UsageError(f"There is no class {text[:40]!r}.", hint=f"classes: {', '.join(CLASSES)}")

@@ -35,6 +35,7 @@ from penstock.cli import (
     spec,
     status,
     up,
+    usage,
     wait,
 )
 from penstock.cli.output import print_error, print_text, say
@@ -71,6 +72,7 @@ _COMMANDS = (  # the order of `penstock --help`
     up,
     gateway,
     keys,
+    usage,
     plan,
     render,
     diff,

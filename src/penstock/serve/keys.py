@@ -17,18 +17,25 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from pydantic import ValidationError
+
 from penstock.errors import UsageError
 from penstock.serve.state import rfc3339
+from penstock.spec import QuotaSpec, TrafficClass
 
 __all__ = [
     "OVERLAP_S",
+    "KeyChange",
     "KeyForm",
     "KeyRecord",
     "KeyRequest",
     "Standing",
     "admit_key",
+    "change_key",
     "form_of",
     "key_text",
+    "limits_of",
+    "limits_shown",
     "new_record",
     "next_change",
     "record_shown",
@@ -95,6 +102,10 @@ class KeyRecord:
     """Models it may call; None: all of the tenant's."""
     successor: str = ""
     """Id of the key that a rotation put in its place."""
+    limits: QuotaSpec | None = None
+    """How much it may use, within what its tenant may; None: nothing of its own."""
+    traffic_class: TrafficClass | None = None
+    """Class of its requests; None: the tenant's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +116,20 @@ class KeyRequest:
     name: str
     models: tuple[str, ...] | None = None
     expires: int | None = None
+    limits: QuotaSpec | None = None
+    traffic_class: TrafficClass | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyChange:
+    """What somebody wants changed of a key."""
+
+    limits: Mapping[str, float | None]
+    """Limits by their name in the fleet file; None takes one away, and what is not named stays."""
+    traffic_class: TrafficClass | None = None
+    """None: it stays."""
+    is_class_inherited: bool = False
+    """Whether it takes the tenant's class again."""
 
 
 # -------------------------------------------------------------------------------------------------------- the text
@@ -172,6 +197,8 @@ def new_record(request: KeyRequest, key: str, *, now: int) -> KeyRecord:
         created=now,
         expires=request.expires,
         models=request.models,
+        limits=request.limits,
+        traffic_class=request.traffic_class,
     )
 
 
@@ -219,8 +246,8 @@ def admit_key(request: KeyRequest, others: Iterable[KeyRecord], *, now: int, ser
 
 
 def rotate(old: KeyRecord, key: str, *, now: int, overlap_s: int) -> tuple[KeyRecord, KeyRecord]:
-    """`old` as it ends after the overlap, and the record of `key` in its place: same tenant, name and models, and the
-    same lifetime from now on, if it had one.
+    """`old` as it ends after the overlap, and the record of `key` in its place: same tenant, name, models, limits and
+    class, and the same lifetime from now on, if it had one.
 
     Raises:
         UsageError: `old` is not valid any more, has been rotated already, or the overlap is negative.
@@ -238,7 +265,14 @@ def rotate(old: KeyRecord, key: str, *, now: int, overlap_s: int) -> tuple[KeyRe
     if overlap_s < 0:
         raise UsageError("An overlap is not negative.", hint="0 ends the old key at once")
     expires = None if old.expires is None else now + (old.expires - old.created)
-    request = KeyRequest(tenant=old.tenant, name=old.name, models=old.models, expires=expires)
+    request = KeyRequest(
+        tenant=old.tenant,
+        name=old.name,
+        models=old.models,
+        expires=expires,
+        limits=old.limits,
+        traffic_class=old.traffic_class,
+    )
     new = new_record(request, key, now=now)
     end = now + overlap_s
     return replace(old, expires=end if old.expires is None else min(old.expires, end), successor=new.id), new
@@ -247,6 +281,46 @@ def rotate(old: KeyRecord, key: str, *, now: int, overlap_s: int) -> tuple[KeyRe
 def revoke(record: KeyRecord, *, now: int) -> KeyRecord:
     """The record of a key that is valid no more. One that was revoked stays as it is."""
     return record if record.revoked is not None else replace(record, revoked=now)
+
+
+def limits_of(limits: Mapping[str, float | None]) -> QuotaSpec | None:
+    """Limits by their name in the fleet file, `requestsPerMinute` for one; None where none is left.
+
+    Raises:
+        UsageError: there is no such limit, or it can't be so much.
+    """
+    given = {name: value for name, value in limits.items() if value is not None}
+    try:
+        spec = QuotaSpec.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])[:60] if first["loc"] else "limits"
+        names = ", ".join(field.alias or key for key, field in QuotaSpec.model_fields.items())
+        raise UsageError(
+            f"`{name}` is no limit that a key can have: {first['msg']}.", hint=f"limits: {names}"
+        ) from error
+    return spec if given else None
+
+
+def limits_shown(limits: QuotaSpec | None) -> dict[str, float]:
+    """Limits as the fleet file has them; those that are not set are left out."""
+    return {} if limits is None else limits.model_dump(by_alias=True, exclude_none=True)
+
+
+def change_key(record: KeyRecord, change: KeyChange, *, now: int) -> KeyRecord:
+    """The record with what was asked for.
+
+    Raises:
+        UsageError: the key is not valid any more, or a limit can't be.
+    """
+    state = standing(record, now)
+    if state is not Standing.VALID:
+        raise UsageError(
+            f"Key {record.name!r} ({record.id}) is {state}: nothing of it can be changed.", hint="make a new one"
+        )
+    limits = limits_of({**limits_shown(record.limits), **change.limits})
+    kept = None if change.is_class_inherited else record.traffic_class
+    return replace(record, limits=limits, traffic_class=change.traffic_class or kept)
 
 
 def record_shown(record: KeyRecord, now: float) -> dict[str, Any]:
@@ -265,4 +339,6 @@ def record_shown(record: KeyRecord, now: float) -> dict[str, Any]:
         **{name: None if at is None else rfc3339(at) for name, at in times.items()},
         "models": None if record.models is None else list(record.models),
         "successor": record.successor or None,
+        "limits": limits_shown(record.limits),
+        "class": record.traffic_class,
     }

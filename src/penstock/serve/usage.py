@@ -30,6 +30,7 @@ __all__ = [
     "parse_query",
     "report",
     "scope_uses",
+    "sums_shown",
 ]
 
 DAYS_MAX = 800

@@ -15,7 +15,7 @@ import pytest
 from penstock.errors import PenstockError, UsageError
 from penstock.serve.io.admin import AdminServer, admin_app
 from penstock.serve.io.key_routes import key_routes
-from penstock.serve.keys import KeyRecord, KeyRequest, new_record
+from penstock.serve.keys import KeyChange, KeyRecord, KeyRequest, limits_of, new_record
 from serve.io.test_admin import Gateway
 
 TOKEN = "0123456789abcdef"
@@ -55,6 +55,10 @@ class Desk:
         self._note(key_id)
         return RECORD
 
+    async def set(self, key_id: str, change: KeyChange) -> KeyRecord:
+        self._note((key_id, change))
+        return RECORD
+
     async def records(self) -> list[KeyRecord]:
         self._note("records")
         return [RECORD]
@@ -86,6 +90,7 @@ PATHS = [
     ("POST", "/api/v1/keys"),
     ("POST", "/api/v1/keys/key_1/rotate"),
     ("POST", "/api/v1/keys/key_1/revoke"),
+    ("POST", "/api/v1/keys/key_1/set"),
     ("GET", "/api/v1/tenants"),
 ]
 
@@ -138,8 +143,9 @@ def test_who_shows_it_makes_rotates_revokes_and_lists() -> None:
             assert (status, [k["id"] for k in listed["keys"]]) == (200, [RECORD.id])
             assert RECORD.digest.hex() not in str(listed)
             _, listed = await ask(session, "GET", "/api/v1/tenants")
-            row = {"tenant": "acme", "keys_in_file": 0, "keys_in_store": 1, "models": None}
-            assert listed == {"tenants": [row]}
+            (row,) = listed["tenants"]
+            names = ("tenant", "keys_in_file", "keys_in_store", "models", "month_tokens")
+            assert [row[name] for name in names] == ["acme", 0, 1, None, None]
         expires = 4_102_444_800  # 2100-01-01 in Unix seconds
         request = KeyRequest(tenant="acme", name="laptop", models=("chat",), expires=expires)
         assert desk.asked == [request, ("key_1", 3600), ("key_1", 86_400), "key_1", "records", "records"]
@@ -199,5 +205,46 @@ def test_nothing_else_of_the_port_takes_a_change() -> None:
                 assert status == 405
             status, _ = await ask(session, "POST", "/api/v1/keys", headers={**BEARER, "Host": "evil.example"})
             assert status == 421
+
+    run(main())
+
+
+def test_limits_and_class_are_made_and_changed() -> None:
+    async def main() -> None:
+        desk = Desk()
+        async with served(desk) as session:
+            session.headers.update(BEARER)
+            wanted = {"tenant": "acme", "name": "ci", "limits": {"requestsPerMinute": 5}, "class": "batch"}
+            status, _ = await ask(session, "POST", "/api/v1/keys", json=wanted)
+            assert status == 201
+            change = {"limits": {"requestsPerMinute": None, "costPerMonth": 2.5}, "class": None}
+            status, body = await ask(session, "POST", "/api/v1/keys/key_1/set", json=change)
+            assert (status, body["record"]["id"]) == (200, RECORD.id)
+        request, (key_id, change_) = desk.asked
+        assert (request.limits, request.traffic_class) == (limits_of({"requestsPerMinute": 5}), "batch")
+        assert key_id == "key_1"
+        assert change_ == KeyChange(limits={"requestsPerMinute": None, "costPerMonth": 2.5}, is_class_inherited=True)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, "Nothing was named"),
+        ({"limits": {"requestsPerMinute": "5"}}, "`limits` must be an object of numbers"),
+        ({"limits": [5]}, "`limits` must be an object of numbers"),
+        ({"limits": {"concurrentRequests": True}}, "`limits` must be an object of numbers"),
+        ({"class": "vip"}, "`class` must be one of interactive, batch, experimental"),
+        ({"tenant": "beta"}, "'tenant' is no field here"),
+    ],
+)
+def test_a_change_that_cant_be_is_told(change: dict[str, Any], words: str) -> None:
+    async def main() -> None:
+        desk = Desk()
+        async with served(desk) as session:
+            status, answer = await ask(session, "POST", "/api/v1/keys/key_1/set", headers=BEARER, json=change)
+        assert (status, desk.asked) == (400, [])
+        assert words in answer["error"]["message"]
 
     run(main())

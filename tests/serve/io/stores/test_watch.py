@@ -15,7 +15,7 @@ from penstock.errors import StartError
 from penstock.serve.io.stores import KeyDesk, KeyStore, KeyWatch, Snapshot, StoreAddress
 from penstock.serve.io.stores import watch as module
 from penstock.serve.io.stores.snapshot import KnownKeys
-from penstock.serve.keys import KeyRequest, Standing, standing
+from penstock.serve.keys import KeyChange, KeyRequest, Standing, limits_shown, standing
 from serve.io.stores.databases import PostgresServer, address
 
 ENOUGH_S = 40.0
@@ -89,6 +89,27 @@ def test_two_gateways_hear_what_is_made_and_what_is_revoked(store_address: Store
             await until(lambda: one.valid() == two.valid() == set())
             assert one.heard is not None
             assert one.heard.has_keys
+
+    run(main())
+
+
+def test_a_change_is_told_by_itself_and_limits_come_along(store_address: StoreAddress) -> None:
+    async def main() -> None:
+        made = [await desk(store_address).create(request(name)) for name in ("a", "b", "c")]
+        gateway = Gateway(store_address)
+        async with running(gateway):
+            assert gateway.heard is not None
+            assert gateway.heard.changed is None
+            change = KeyChange(limits={"requestsPerMinute": 7}, traffic_class="batch")
+            await desk(store_address).set(made[1].record.id, change)
+            await until(lambda: gateway.heard is not None and bool(gateway.heard.changed))
+            (changed,) = gateway.heard.changed or ()
+            assert (changed.name, changed.traffic_class) == ("b", "batch")
+            assert limits_shown(changed.limits) == {"requestsPerMinute": 7}
+            assert gateway.valid() == {"a", "b", "c"}
+            path = store_address.folder / "one" / "keys.snapshot"
+            snapshot = Snapshot(path, url=store_address.url, fleet="demo")
+            await until(lambda: (saved := snapshot.load()) is not None and changed in saved.records)
 
     run(main())
 

@@ -23,7 +23,7 @@ from penstock.serve.io.ledger.reading import read_usage, read_waiting
 from penstock.serve.io.ledger.recovery import left_behind, recover
 from penstock.serve.io.tasks import Tasks
 from penstock.serve.record import RequestRecord
-from penstock.serve.usage import MONTH_SCOPES, UsageQuery, month_start, report, scope_uses
+from penstock.serve.usage import MONTH_SCOPES, UsageQuery, UsageReport, month_start, report, scope_uses
 
 if TYPE_CHECKING:  # databases cost 0.2 s to import, and are imported in a thread when they are first needed
     from penstock.serve.io.stores.usage import UsageStore, UsageWriter
@@ -171,6 +171,15 @@ class Ledger:
         with contextlib.suppress(OSError):  # the store has it; the file only stands in for it
             await asyncio.to_thread(self._month.save, since, uses)
         return uses
+
+    async def usage(self, query: UsageQuery) -> UsageReport:
+        """The answer to a question about use, with what this machine's journals have that the store lacks.
+
+        Raises:
+            PenstockError: the store is away or can't be used, in words.
+        """
+        store = await self._opened()
+        return report(query, *await read_usage(store, self._folder, query.columns, query))
 
     # ------------------------------------------------------------------ work
 

@@ -12,7 +12,19 @@ from dataclasses import dataclass, field
 
 from penstock.errors import UsageError
 from penstock.serve.io.stores.keys import KeyStore
-from penstock.serve.keys import KeyForm, KeyRecord, KeyRequest, admit_key, form_of, key_text, new_record, revoke, rotate
+from penstock.serve.keys import (
+    KeyChange,
+    KeyForm,
+    KeyRecord,
+    KeyRequest,
+    admit_key,
+    change_key,
+    form_of,
+    key_text,
+    new_record,
+    revoke,
+    rotate,
+)
 
 __all__ = ["KeyDesk", "MadeKey"]
 
@@ -75,6 +87,22 @@ class KeyDesk:
 
         await self._store.change(decide, key_id=key_id)
         return MadeKey(record=written[1], key=key, replaced=written[0])
+
+    async def set(self, key_id: str, change: KeyChange) -> KeyRecord:
+        """Changes a key's limits or class.
+
+        Raises:
+            UsageError: there is no such key, it is not valid any more, or a limit can't be.
+            PenstockError: the store is away or can't be written.
+        """
+        written: list[KeyRecord] = []
+
+        def decide(found: Sequence[KeyRecord]) -> list[KeyRecord]:
+            written[:] = [change_key(_the_one(found, key_id), change, now=int(self._clock()))]
+            return written
+
+        await self._store.change(decide, key_id=key_id)
+        return written[0]
 
     async def revoke(self, key_id: str) -> KeyRecord:
         """Ends a key at once; one that was revoked stays so.

@@ -21,7 +21,8 @@ from penstock.serve.io.stores.address import ANSWER_S, WRITES, StoreAddress
 from penstock.serve.io.stores.failures import told
 from penstock.serve.io.stores.opening import opened
 from penstock.serve.io.stores.schema import KEYS, LATEST, META
-from penstock.serve.keys import KeyRecord
+from penstock.serve.keys import KeyRecord, limits_shown
+from penstock.spec import QuotaSpec
 
 __all__ = ["KeyReader", "KeyStore", "Reading"]
 
@@ -165,6 +166,8 @@ def _row(record: KeyRecord) -> dict[str, Any]:
         "revoked": record.revoked,
         "models": None if record.models is None else json.dumps(record.models),
         "successor": record.successor,
+        "limits": None if record.limits is None else json.dumps(limits_shown(record.limits)),
+        "traffic_class": record.traffic_class,
     }
 
 
@@ -180,4 +183,6 @@ def _record(row: Row[Any]) -> KeyRecord:
         revoked=row.revoked,
         models=None if row.models is None else tuple(json.loads(row.models)),
         successor=row.successor,
+        limits=None if row.limits is None else QuotaSpec.model_validate_json(row.limits),
+        traffic_class=row.traffic_class,
     )
