@@ -44,12 +44,22 @@ BY_TOKENS = Scope(id="t:tokens", words="tenant 'tokens'", quota=Quota(tokens_per
 class RedisServer:
     """A Redis of our own on a free port of loopback, that keeps nothing on disk."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="penstock-redis-"))
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
+        self._options = options
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Empty, on the same port."""
         words = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        self.process = subprocess.Popen([*words, "--dir", str(self.folder)], stdout=subprocess.DEVNULL)
+        words += ["--dir", str(self.folder), "--logfile", str(self.folder / "log"), *self._options]
+        self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 10
         while time.monotonic() < until:
             try:
@@ -59,16 +69,20 @@ class RedisServer:
                 time.sleep(0.02)
         raise SystemExit("redis-server did not start")
 
-    def end(self) -> None:
+    def kill(self) -> None:
+        """As a crash would."""
         self.process.kill()
         self.process.wait()
+
+    def end(self) -> None:
+        self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Gateway:
     """What runs in one process: a limiter, and requests on a schedule."""
 
-    def __init__(self, port: int, of: int, begin: float, seconds: float) -> None:
+    def __init__(self, port: int, of: int, seconds: float) -> None:
         self._offset = time.time() - time.monotonic()
         self._limiter = RedisLimiter(
             RedisAddress(url=f"redis://127.0.0.1:{port}/0"),
@@ -76,7 +90,7 @@ class Gateway:
             unix_offset_s=self._offset,
             gateways_expected=of,
         )
-        self._of, self._begin, self._seconds = of, begin - self._offset, seconds
+        self._of, self._begin, self._seconds = of, 0.0, seconds
         self._random = random.Random(os.getpid())
         self.admitted: list[tuple[str, float, int]] = []
         self.asked = self.degraded = 0
@@ -84,6 +98,8 @@ class Gateway:
     async def run(self) -> dict[str, Any]:
         await self._limiter.begin()
         life = asyncio.get_running_loop().create_task(self._limiter.run())
+        print("connected", flush=True)
+        self._begin = float(await asyncio.to_thread(sys.stdin.readline)) - self._offset
         await asyncio.sleep(max(0.0, self._begin - time.monotonic()))
         used = time.process_time()
         rates = [(BY_REQUESTS, REQUESTS_LIMIT * OVER / 60), (BY_TOKENS, TOKENS_LIMIT * OVER / 60 / (GIVEN + MADE_MAX))]
@@ -149,12 +165,17 @@ def largest_window(events: list[tuple[float, int]], window_s: float = 60.0) -> i
 def one_run(gateways: int, seconds: float, stop: str, away_s: float) -> dict[str, Any]:
     """Processes started, the answers collected, the figures."""
     redis = RedisServer()
-    begin = time.time() + 2.0 + 0.3 * gateways
     try:
         words = [sys.executable, "-m", "bench.limits", "--gateway", str(redis.port), "--of", str(gateways)]
-        words += ["--begin", str(begin), "--seconds", str(seconds)]
+        words += ["--seconds", str(seconds)]
         files = [redis.folder / f"gateway-{number}.json" for number in range(gateways)]
-        children = [subprocess.Popen([*words, "--out", str(file)]) for file in files]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        children = [subprocess.Popen([*words, "--out", str(file)], **pipes) for file in files]
+        for child in children:
+            child.stdout.readline()  # it is connected
+        begin = time.time() + 1.0
+        for child in children:
+            print(begin, file=child.stdin, flush=True)
         if stop:
             time.sleep(max(0.0, begin + seconds / 2 - away_s / 2 - time.time()))
             redis.process.send_signal(getattr(signal, f"SIG{stop}"))
@@ -197,13 +218,11 @@ def is_held(figures: dict[str, Any]) -> bool:
     return holds and (figures["seconds"] > 60 or all(k["admitted"] <= k["limit"] * 1.005 for k in kinds))
 
 
-async def cost(port: int, requests: int) -> float:
+async def cost(url: str, requests: int) -> float:
     """CPU microseconds of reserve, verdict and settle in this process, 64 requests at a turn of the loop."""
     quota = Quota(requests_per_minute=10**9, tokens_per_minute=10**12)
     scopes = (Scope(id="t:a", words="a", quota=quota), Scope(id="k:a", words="k", quota=quota))
-    limiter = RedisLimiter(
-        RedisAddress(url=f"redis://127.0.0.1:{port}/0"), "cost", unix_offset_s=time.time() - time.monotonic()
-    )
+    limiter = RedisLimiter(RedisAddress(url=url), "cost", unix_offset_s=time.time() - time.monotonic())
     await limiter.begin()
     left, done = 64, asyncio.Event()
 
@@ -235,17 +254,16 @@ def main() -> None:
     words.add_argument("--cost", action="store_true")
     words.add_argument("--gateway", type=int, help=argparse.SUPPRESS)
     words.add_argument("--of", type=int, default=1, help=argparse.SUPPRESS)
-    words.add_argument("--begin", type=float, default=0.0, help=argparse.SUPPRESS)
     words.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     asked = words.parse_args()
     if asked.gateway:
-        gateway = Gateway(asked.gateway, asked.of, asked.begin, asked.seconds)
+        gateway = Gateway(asked.gateway, asked.of, asked.seconds)
         asked.out.write_text(json.dumps(uvloop.run(gateway.run())))
         return
     if asked.cost:
         redis = RedisServer()
         try:
-            print(json.dumps({"cpu_us_per_request": round(uvloop.run(cost(redis.port, 64_000)), 1)}))
+            print(json.dumps({"cpu_us_per_request": round(uvloop.run(cost(redis.url, 64_000)), 1)}))
         finally:
             redis.end()
         return
