@@ -50,6 +50,9 @@ _Replicas = Annotated[
 _Gpu = Annotated[list[str] | None, _Option(metavar="NAME", help="GPU, over the file's; several are compared.")]
 _Tp = Annotated[int | None, _Option("--tp", min=1, max=64, help="Tensor-parallel size, over the file's.")]
 _Policy = Annotated[list[str] | None, _Option(metavar="NAME", help="Routing policy; several are compared.")]
+_Gateways = Annotated[
+    int, _Option(min=1, max=64, metavar="N", help="Gateways that share the requests, each with its own view.")
+]
 _TtftMs = Annotated[float | None, _Option(min=0, metavar="MS", help="Objective over the file's: time to first token.")]
 _ItlMs = Annotated[float | None, _Option(min=0, metavar="MS", help="Objective: a request's mean time between tokens.")]
 _E2eMs = Annotated[float | None, _Option(min=0, metavar="MS", help="Objective: time to the whole answer.")]
@@ -83,6 +86,7 @@ def simulate(
     gpu: _Gpu = None,
     tp: _Tp = None,
     policy: _Policy = None,
+    gateways: _Gateways = 1,
     ttft_ms: _TtftMs = None,
     itl_ms: _ItlMs = None,
     e2e_ms: _E2eMs = None,
@@ -104,6 +108,7 @@ def simulate(
         replicas=_split(replicas),
         gpus=_split(gpu),
         policies=_split(policy),
+        gateways=gateways,
         tensor=tp,
         ttft_ms=ttft_ms,
         itl_ms=itl_ms,

@@ -42,6 +42,7 @@ class SimulateOptions:
     replicas: tuple[str, ...] = ()
     gpus: tuple[str, ...] = ()
     policies: tuple[str, ...] = ()
+    gateways: int = 1
     tensor: int | None = None
     ttft_ms: float | None = None
     itl_ms: float | None = None
@@ -249,6 +250,7 @@ class _Reader:
             replicas=replicas,
             engines_per_replica=ask.data,
             policy=policy,
+            gateways=options.gateways,
             usd_micro_per_gpu_hour=ask.prices.get(gpu.name),
             objectives=Objectives(
                 ttft_ms=_first(options.ttft_ms, said.ttft_ms),

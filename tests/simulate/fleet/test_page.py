@@ -72,7 +72,7 @@ def test_several_runs_are_compared_and_the_cheapest_that_holds_is_open() -> None
     read = _read(page)
     assert read.tags.count("details") == 3
     assert read.tags.count("svg") == 3 * 6 + 2
-    assert "The cheapest that holds its objectives: 1 × H200, least-load." in " ".join(read.words)
+    assert "The cheapest that holds its objectives: 1 × H200, cost." in " ".join(read.words)
     assert page.count("<details open>") == 1
     assert page.count("<tr class='best'>") == 1
 

@@ -5,8 +5,8 @@ from random import Random
 import pytest
 
 from penstock.errors import UsageError
-from penstock.serve.routing import UNKNOWN_NEED, EndpointAddress, EndpointTable, LeastLoad
-from penstock.simulate.fleet.policies import DEFAULT_POLICY, POLICIES, RandomChoice, RoundRobin, make_policy
+from penstock.serve.routing import UNKNOWN_NEED, CostPolicy, EndpointAddress, EndpointTable
+from penstock.simulate.fleet.policies import DEFAULT_POLICY, POLICIES, RandomChoice, make_policy
 
 
 def _table(count: int) -> EndpointTable:
@@ -16,22 +16,8 @@ def _table(count: int) -> EndpointTable:
 
 
 def test_the_default_is_the_gateways_own() -> None:
-    assert isinstance(make_policy(DEFAULT_POLICY, Random(0)), LeastLoad)
+    assert isinstance(make_policy(DEFAULT_POLICY, Random(0)), CostPolicy)
     assert [make_policy(name, Random(0)).name for name in POLICIES] == list(POLICIES)
-
-
-def test_round_robin_takes_turns_whatever_the_load() -> None:
-    endpoints = _table(3).all()
-    endpoints[0].in_flight = 99
-
-    policy = RoundRobin()
-
-    assert [policy.choose(endpoints, UNKNOWN_NEED, now=0.0).endpoint.id for _ in range(4)] == [
-        "chat-0",
-        "chat-1",
-        "chat-2",
-        "chat-0",
-    ]
 
 
 def test_random_takes_all_alike_and_the_same_for_a_seed() -> None:

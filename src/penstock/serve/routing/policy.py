@@ -7,11 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from penstock.serve.routing.endpoints import Endpoint
 
-__all__ = ["UNKNOWN_NEED", "Decision", "Ended", "LeastLoad", "Need", "Policy"]
+__all__ = ["UNKNOWN_NEED", "Decision", "Ended", "LeastLoad", "Need", "Policy", "Weighed"]
+
+
+Weighed = tuple[str, float, float, float, float, float, int]
+"""A candidate as it was weighed: endpoint id; seconds in all, of prefill, of what goes before, of decode and the rest;
+tokens of the prompt that it is believed to have; requests in flight there. Plain, as one is made for each candidate of
+each request."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,6 +36,8 @@ class Need:
     """LoRA adapter; empty for the model itself."""
     session: str = ""
     """What the client says holds its requests together."""
+    memo: Any = None
+    """The policy's own, from `sent` to `ended`."""
 
 
 UNKNOWN_NEED = Need()
@@ -42,6 +50,10 @@ class Decision:
     endpoint: Endpoint
     policy: str
     scores: tuple[tuple[str, float], ...] = ()
+    weighed: Sequence[Weighed] = ()
+    """Each candidate with its predicted seconds, where the policy predicts them."""
+    basis: str = ""
+    """Whose step times the seconds come from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,37 +6,17 @@ random comes from the stream handed in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
-from types import MappingProxyType
 
 from penstock.errors import UsageError
-from penstock.serve.routing import Decision, Ended, Endpoint, LeastLoad, Need, Policy
+from penstock.serve.routing import POLICY_NAMES, Decision, Ended, Endpoint, ModelTiming, Need, Policy
+from penstock.serve.routing import make_policy as gateway_policy
 from penstock.spec.nearest import nearest
 
-__all__ = ["DEFAULT_POLICY", "POLICIES", "RandomChoice", "RoundRobin", "make_policy"]
+__all__ = ["DEFAULT_POLICY", "POLICIES", "RandomChoice", "make_policy"]
 
-DEFAULT_POLICY = LeastLoad.name
-
-
-class RoundRobin:
-    """One after the other, whatever they have to do: nginx's default."""
-
-    name = "round-robin"
-
-    def __init__(self) -> None:
-        self._turn = -1
-
-    def choose(self, candidates: Sequence[Endpoint], need: Need, *, now: float, explains: bool = False) -> Decision:
-        """The next one."""
-        self._turn = (self._turn + 1) % len(candidates)
-        return Decision(endpoint=candidates[self._turn], policy=self.name)
-
-    def sent(self, endpoint: Endpoint, need: Need, now: float) -> None:
-        """Nothing to keep."""
-
-    def ended(self, endpoint: Endpoint, need: Need, outcome: Ended) -> None:
-        """Nothing to keep."""
+DEFAULT_POLICY = POLICY_NAMES[0]
 
 
 class RandomChoice:
@@ -58,25 +38,20 @@ class RandomChoice:
         """Nothing to keep."""
 
 
-POLICIES: Mapping[str, Callable[[Random], Policy]] = MappingProxyType(
-    {
-        LeastLoad.name: lambda _random: LeastLoad(),
-        RoundRobin.name: lambda _random: RoundRobin(),
-        RandomChoice.name: RandomChoice,
-    }
-)
-"""By name: the gateway's first, then the baselines."""
+POLICIES: tuple[str, ...] = (*POLICY_NAMES, RandomChoice.name)
+"""By name: the gateway's, its default first, then the baselines."""
 
 
-def make_policy(name: str, random: Random) -> Policy:
-    """A fresh policy.
+def make_policy(name: str, random: Random, *, timing: Mapping[str, ModelTiming] | None = None) -> Policy:
+    """A fresh policy. `timing`: step times by model, for those that predict.
 
     Raises:
         UsageError: there is none of this name.
     """
-    make = POLICIES.get(name)
-    if make is None:
-        near = nearest(name, list(POLICIES), 1)
-        words = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"there is no routing policy {name!r}", hint=f"{words}policies: {', '.join(POLICIES)}")
-    return make(random)
+    if name in POLICY_NAMES:
+        return gateway_policy(name, timing=timing, weighs=False)
+    if name == RandomChoice.name:
+        return RandomChoice(random)
+    near = nearest(name, list(POLICIES), 1)
+    words = f"did you mean {near[0]}? " if near else ""
+    raise UsageError(f"there is no routing policy {name!r}", hint=f"{words}policies: {', '.join(POLICIES)}")

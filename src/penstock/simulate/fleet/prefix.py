@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from penstock.simulate.engine.blocks import next_hash
 from penstock.simulate.workload.request import BLOCK_TOKENS
 
-__all__ = ["block_hashes"]
+__all__ = ["block_hashes", "chained"]
 
 
 def block_hashes(ids: Sequence[int], prompt_tokens: int, block_size: int) -> list[int]:
@@ -29,3 +29,13 @@ def block_hashes(ids: Sequence[int], prompt_tokens: int, block_size: int) -> lis
         hashes.extend(range(chain + ended, chain + end))
         ended = end
     return hashes
+
+
+def chained(ids: Sequence[int], prompt_tokens: int) -> tuple[int, ...]:
+    """Hashes of the prompt's whole blocks, as the gateway makes them of its text: one for each id, chained."""
+    hashes: list[int] = []
+    chain = 0
+    for block in ids[: prompt_tokens // BLOCK_TOKENS]:
+        chain = next_hash(chain, (block,))
+        hashes.append(chain)
+    return tuple(hashes)

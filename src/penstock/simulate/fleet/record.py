@@ -44,6 +44,7 @@ def run_record(report: FleetReport) -> dict[str, Any]:
     scenario, cost = report.scenario, report.cost
     return {
         "policy": scenario.policy,
+        "gateways": scenario.gateways,
         "replicas": scenario.replicas,
         "gpu": scenario.engine.gpu.name,
         "gpus_per_replica": scenario.gpus // scenario.replicas,

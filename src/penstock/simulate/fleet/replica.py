@@ -22,6 +22,7 @@ from penstock.simulate.engine import (
     Served,
     TokenGaps,
     VirtualEngine,
+    count_tokens,
 )
 
 __all__ = ["Answer", "Replica"]
@@ -60,6 +61,7 @@ class Replica:
         self.name = name
         self.engine = VirtualEngine(config, on_first=self._note_first, phase=phase)
         self.engine.gaps = gaps  # of all replicas together
+        self.kv_tokens = count_tokens(config, self.engine.max_model_len, self.engine.num_gpu_blocks)
         self._time = (config.calibration or default_calibration(config.gpu)).front_end
         self._front = FrontEnd(self._time, phase=phase)
         self._live: dict[str, _Live] = {}
@@ -115,6 +117,7 @@ class Replica:
             prefix_queries_total=stats.prefix_queries,
             prefix_hits_total=stats.prefix_hits,
             preemptions_total=stats.preemptions,
+            kv_tokens=self.kv_tokens,
         )
         return sample, stats
 

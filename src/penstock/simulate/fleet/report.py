@@ -259,13 +259,14 @@ def _cost(scenario: Scenario, seconds: float, output_tokens: int) -> Cost:
 def _replicas(run: FleetRun) -> tuple[ReplicaReport, ...]:
     ticks = max(1, len(run.gauges.running))
     found: list[ReplicaReport] = []
-    for endpoint, replica, gauges in zip(run.endpoints, run.replicas, run.gauges.replicas, strict=True):
+    views = zip(*run.endpoints, strict=True)
+    for seen, replica, gauges in zip(views, run.replicas, run.gauges.replicas, strict=True):
         stats = replica.engine.stats()
         hits = stats.cached_tokens / stats.prompt_tokens if stats.prompt_tokens and run.names_prefixes else None
         found.append(
             ReplicaReport(
-                id=endpoint.id,
-                requests=endpoint.dispatched_total,
+                id=seen[0].id,
+                requests=sum(endpoint.dispatched_total for endpoint in seen),
                 output_tokens=stats.generation_tokens,
                 busy_share=round(gauges.busy_ticks / ticks, 4),
                 running_mean=round(gauges.running_sum / ticks, 3),

@@ -1,8 +1,8 @@
 """One run of a fleet in virtual time: sessions come, the gateway's policy sends them to replicas, answers come back.
 
-Routing is the gateway's own code: its `EndpointTable` with requests in flight, its policies, its reading of each
-engine once a second, its bounds and its patience. Around it is one heap of events, and engines that are run up to the
-moment of the next one.
+Routing is the gateway's own code (`gateways`): its `EndpointTable` with requests in flight, its policies, its reading
+of each engine (once a second), its bounds and its patience. Around it is one heap of events, and engines that are run
+up to the moment of the next one.
 
     due ──▶ shed | dispatched ──▶ the engine sees it ──▶ answered ──▶ the session's next turn is due after its pause
                                     └▶ refused (too long)   └▶ timed out, when its first token does not come
@@ -24,11 +24,11 @@ from random import Random
 from typing import assert_never
 
 from penstock.serve.record import Outcome
-from penstock.serve.routing import UNKNOWN_NEED, Endpoint, EndpointAddress, EndpointTable
+from penstock.serve.routing import Ended, Endpoint, Need
 from penstock.simulate.engine import LengthRequest, TokenGaps
+from penstock.simulate.fleet.gateways import Gateway, gateways_of, need_of
 from penstock.simulate.fleet.gauges import TICK_S, Gauges
 from penstock.simulate.fleet.ledger import Ledger, Row
-from penstock.simulate.fleet.policies import make_policy
 from penstock.simulate.fleet.prefix import block_hashes
 from penstock.simulate.fleet.replica import Answer, Replica
 from penstock.simulate.fleet.scenario import Scenario
@@ -65,7 +65,8 @@ class FleetRun:
     gauges: Gauges
     gaps: TokenGaps
     replicas: list[Replica]
-    endpoints: list[Endpoint]
+    endpoints: list[list[Endpoint]]
+    """As each gateway sees them."""
     ended_s: float = 0.0
     last_due_s: float = 0.0
     requests: int = 0
@@ -85,7 +86,9 @@ class _Turn:
     place: int
     due_s: float
     give_up_s: float
+    gateway: Gateway
     endpoint: Endpoint
+    need: Need
     replica: Replica
     is_seen: bool = False
     """By the engine."""
@@ -133,12 +136,8 @@ class _Fleet:
         self._replicas = {  # each on a host of its own, slow at other times
             name: Replica(name, scenario.engine, gaps, phase=n * _GOLDEN % 1.0) for n, name in enumerate(names)
         }
-        self._table = EndpointTable()
-        self._table.set_pool(
-            scenario.model, [EndpointAddress(id=name, host="127.0.0.1", port=n + 1) for n, name in enumerate(names)]
-        )
-        self._pool = self._table.pools[scenario.model]
-        self._policy = make_policy(scenario.policy, Random(f"{scenario.seed}:{scenario.policy}"))
+        self._gateways = gateways_of(scenario, names)
+        self._picks = Random(f"{scenario.seed}:gateways")
         self._busy: dict[str, Replica] = {}
         """Replicas that have work."""
         self._heap: list[tuple[float, int, _Event]] = []
@@ -157,7 +156,7 @@ class _Fleet:
             gauges=Gauges(len(names)),
             gaps=gaps,
             replicas=list(self._replicas.values()),
-            endpoints=self._pool.endpoints,
+            endpoints=[gateway.endpoints for gateway in self._gateways],
         )
 
     def run(self) -> FleetRun:
@@ -215,13 +214,12 @@ class _Fleet:
         result.last_due_s = now
         if due.place == 0:
             self._next_session()
-        if len(self._live) >= scenario.in_flight_max:
+        if len(self._live) >= scenario.in_flight_max * scenario.gateways:
             self._enter(_refused(due.session.turns[due.place], now, now, "shed"))
             return
-        decision = self._policy.choose(self._pool.candidates(now), UNKNOWN_NEED, now=now)
-        endpoint = decision.endpoint
-        endpoint.in_flight += 1
-        endpoint.dispatched_total += 1
+        gateway = self._gateways[int(self._picks.random() * len(self._gateways))]
+        need = need_of(due.session.turns[due.place])
+        endpoint = gateway.send(need, now).endpoint
         replica = self._replicas[endpoint.id]
         turn = _Turn(
             id=str(result.requests),
@@ -229,7 +227,9 @@ class _Fleet:
             place=due.place,
             due_s=now,
             give_up_s=now + scenario.first_byte_s,
+            gateway=gateway,
             endpoint=endpoint,
+            need=need,
             replica=replica,
         )
         self._live[turn.id] = turn
@@ -247,7 +247,7 @@ class _Fleet:
         context = turn.replica.engine.max_model_len
         is_generating = engine.model.task == "generate"
         if prompt + is_generating > context:
-            self._end(turn)
+            self._end(turn, Ended(now=now + _REFUSED_S, is_ok=False, sent_at=turn.due_s))
             self._enter(_refused(request, turn.due_s, now + _REFUSED_S, "client_error"))
             return
         if is_generating and prompt + output > context:
@@ -310,15 +310,24 @@ class _Fleet:
                 "ok",
             )
         )
-        self._end(turn)
+        outcome = Ended(
+            now=answer.done_at,
+            is_ok=True,
+            sent_at=turn.due_s,
+            ttft_s=answer.first_at - turn.due_s,
+            prompt_tokens=max(1, request.prompt_tokens),
+            cached_tokens=answer.cached_tokens if request.prefix_blocks else -1,
+            output_tokens=answer.output_tokens if is_generating else 0,
+        )
+        self._end(turn, outcome)
         if turn.place + 1 < len(turn.session.turns):
             pause_s = turn.session.turns[turn.place + 1].gap_s
             self._push(max(self._reached_s, answer.done_at + pause_s), _Due(turn.session, turn.place + 1))
 
-    def _end(self, turn: _Turn) -> None:
+    def _end(self, turn: _Turn, outcome: Ended) -> None:
         """The request is no longer in flight."""
         turn.is_over = True
-        turn.endpoint.in_flight -= 1
+        turn.gateway.end(turn.endpoint, turn.need, outcome)
         del self._live[turn.id]
         self._pauses.pop(turn.id, None)
 
@@ -334,7 +343,8 @@ class _Fleet:
         for place, (name, replica) in enumerate(self._replicas.items()):
             if name in self._busy or number == 0 or not self._is_known_idle(name):
                 sample, stats = replica.sample(now)
-                self._table.observe(name, sample)
+                for gateway in self._gateways:
+                    gateway.observe(name, sample)
                 gauges.read(place, stats)
         gauges.close()
         self._give_up(now)
@@ -344,8 +354,7 @@ class _Fleet:
             self._push((number + 1) * TICK_S, _Tick(number + 1))
 
     def _is_known_idle(self, name: str) -> bool:
-        endpoint = self._table.get(name)
-        sample = endpoint.sample if endpoint is not None else None
+        sample = self._gateways[0].sample(name)
         return sample is not None and not sample.running and not sample.waiting
 
     def _give_up(self, now: float) -> None:
@@ -357,7 +366,7 @@ class _Fleet:
                 continue
             if turn.is_seen:
                 turn.replica.abort(turn.id)
-            self._end(turn)
+            self._end(turn, Ended(now=now, is_ok=False, sent_at=turn.due_s))
             self._enter(_refused(turn.request, turn.due_s, now, "timeout"))
 
 

@@ -29,10 +29,12 @@ class Scenario:
     replicas: int
     engines_per_replica: int = 1
     policy: str = DEFAULT_POLICY
+    gateways: int = 1
+    """Each takes an equal share of the requests, and knows of the others' only what engines show."""
     usd_micro_per_gpu_hour: int | None = None
     objectives: Objectives = field(default_factory=Objectives)
     in_flight_max: int = LimitsSpec().in_flight_max
-    """The gateway's bound; past it 503."""
+    """Each gateway's bound; past it 503."""
     first_byte_s: float = TimeoutsSpec().first_byte_s
     """The gateway's patience; past it 504, and the engine forgets the request."""
     until_s: float | None = None
@@ -53,7 +55,8 @@ class Scenario:
         """`8 × H100, least-load`."""
         size = self.gpus // self.replicas
         each = f" of {size} {self.engine.gpu.name}" if size > 1 else f" × {self.engine.gpu.name}"
-        return f"{self.replicas}{each}, {self.policy}"
+        through = f" in {self.gateways} gateways" if self.gateways > 1 else ""
+        return f"{self.replicas}{each}, {self.policy}{through}"
 
 
 def engine_of(model: ModelSpec, ask: Ask, gpu: Gpu) -> EngineConfig | Refusal:
