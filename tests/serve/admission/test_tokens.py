@@ -55,7 +55,7 @@ def test_a_models_own_densities_are_learned_from_reports(narrow: float, wide: fl
         errors.append(abs(estimator.estimate(prompt) - truth) / truth)
         estimator.observe(prompt, round(truth))
     assert max(errors[100:]) < 0.1
-    assert estimator.margin < 0.15
+    assert estimator.margin < 0.25
 
 
 def test_one_odd_report_moves_little() -> None:

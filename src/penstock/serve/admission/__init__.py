@@ -13,7 +13,7 @@ from penstock.serve.admission.fallbacks import (
     compile_provider,
     next_fallback,
 )
-from penstock.serve.admission.policy import UNLIMITED, CallerLimits, RequestBounds, compile_bounds
+from penstock.serve.admission.policy import UNLIMITED, CallerLimits, RequestBounds, compile_bounds, context_of
 from penstock.serve.admission.prompt import Prompt, read_prompt
 from penstock.serve.admission.rules import Asked, CompiledRule, Routed, RuleBook, compile_rules, wants_json
 from penstock.serve.admission.tokens import Counter, TokenEstimator
@@ -41,6 +41,7 @@ __all__ = [
     "compile_fallbacks",
     "compile_provider",
     "compile_rules",
+    "context_of",
     "needs_count",
     "next_fallback",
     "read_prompt",

@@ -33,7 +33,7 @@ from penstock.serve.routing.blocks import block_tokens_of, blocks_of
 from penstock.serve.wire.errors import Failure
 from penstock.serve.wire.heads import RequestHead, request_head
 from penstock.serve.wire.requests import ApiRequest, json_object, read_json, read_multipart, upstream_body
-from penstock.serve.wire.routes import LOCAL_PATHS, ROUTES, Dialect, Route
+from penstock.serve.wire.routes import LOCAL_PATHS, ROUTES, Dialect, Route, dialect_of
 from penstock.spec import TrafficClass
 
 __all__ = ["Admission", "Step", "Then"]
@@ -120,7 +120,7 @@ class Admission:
 
     @property
     def dialect(self) -> Dialect:
-        return self.route.dialect if self.route is not None else "openai"
+        return self.route.dialect if self.route is not None else dialect_of(self._head.path)
 
     @property
     def headers(self) -> bytes:
@@ -288,7 +288,7 @@ class Admission:
         if self._provider_call is not None:
             edits = {**edits, **self._provider_call.edits}
             name = edits["model"]
-        self.body = upstream_body(route, request, self._client_body, name, seed, edits)
+        self.body = upstream_body(route, request, self._client_body, name, seed, edits=edits)
         if not self._config.fallbacks:
             self._client_body = b""  # nobody asks for it again
         request.fields = None  # the parsed body is not needed again; a stream may live for minutes
@@ -452,7 +452,7 @@ class Admission:
         head = request_head(
             route.upstream_path if call is None else call.path,
             endpoint.authority,
-            content_type=self._head.content_type,
+            content_type=b"application/json" if route.body == "json" else self._head.content_type,
             content_length=len(self.body),
             request_id=self._record.request_id.encode(),
             forwarded=forwarded,
@@ -488,9 +488,7 @@ class Admission:
         else:  # ended before the answer said its usage: the prompt was read, and what the client has was generated
             prompt, cached = max(0, self.tokens), 0
             output = ceil(max(0, chars) * NARROW_PRIOR)
-        return Usage(
-            input_tokens=prompt, output_tokens=output, cost_micros=model.cost_micros(prompt, cached, output)
-        )
+        return Usage(input_tokens=prompt, output_tokens=output, cost_micros=model.cost_micros(prompt, cached, output))
 
     def _leave_queue(self, now: float, *, is_ok: bool) -> None:
         ticket, self.ticket = self.ticket, None

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from penstock.facts import find_model
 from penstock.facts.request_fields import ForeignField, foreign_fields
-from penstock.spec import RequestsSpec
+from penstock.spec import ModelSpec, RequestsSpec
 
-__all__ = ["UNLIMITED", "WRITING_SCHEMAS", "CallerLimits", "RequestBounds", "compile_bounds"]
+__all__ = ["UNLIMITED", "WRITING_SCHEMAS", "CallerLimits", "RequestBounds", "compile_bounds", "context_of"]
 
 CHOICES_MAX, LOGPROBS_MAX, STOPS_MAX, IMAGES_MAX, AUDIO_MAX, TOOLS_MAX = 16, 20, 16, 16, 4, 256
 """Defaults of `RequestsSpec`: vLLM's own for logprobs; the rest is far past what clients send, far below what hurts."""
@@ -77,3 +78,18 @@ def compile_bounds(gateway: RequestsSpec, model: RequestsSpec, *, context: int |
         version=version,
         foreign={schema: foreign_fields(schema, version) for schema in sorted(WRITING_SCHEMAS)},
     )
+
+
+def context_of(model: ModelSpec) -> int | None:
+    """The longest prompt plus answer of a model as its file says it, tokens; None where only its engines know:
+    `/v1/models` of each tells `max_model_len`."""
+    if model.context_length is not None:
+        return model.context_length
+    flags = {name.replace("_", "-"): value for name, value in model.engine.args.items()}
+    said = flags.get("max-model-len")
+    if said is not None:
+        return int(str(said)) or None if str(said).isdecimal() else None
+    if model.endpoints is not None:
+        return None
+    architecture = find_model(model.source_or_name)
+    return None if architecture.is_guess else architecture.context

@@ -45,7 +45,7 @@ _ERROR_MAX = 0.5
 """Relative error past which a report counts no more than this: one odd request does not move the rest."""
 _SPREAD_FIRST = 0.25
 _SPREAD_MIN = 0.02
-_SPREADS = 4.0
+_SPREADS = 6.0
 """Mean relative errors within which the truth is taken to lie."""
 _MARGIN_MAX = 0.6
 """However little is known: text of ten characters a token is no text."""
