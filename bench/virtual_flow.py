@@ -17,6 +17,7 @@ from penstock.facts import find_gpu, find_model
 from penstock.serve.flow import Capacity, Flow, QueueSettings, Ticket
 from penstock.serve.routing import EndpointAddress, EndpointTable, EngineSample, LeastLoad, Need
 from penstock.simulate.engine import EngineConfig, LengthRequest, VirtualEngine
+from penstock.simulate.workload.lengths import Lengths
 
 __all__ = ["Ask", "Fleet", "Record", "poisson", "share_of_work"]
 
@@ -201,14 +202,18 @@ def poisson(
     output: int = 200,
     spread: float = 0.6,
     known: bool = True,
+    lengths: tuple[Lengths, Lengths] | None = None,
     **more: object,
 ) -> list[Ask]:
-    """Requests at random moments, of log-normal lengths about these medians. `known`: the gateway expects the right
-    length; else it expects the median."""
+    """Requests at random moments, of log-normal lengths about these medians, or of these prompts and answers. `known`:
+    the gateway expects the right length; else it expects the median."""
     asks, at = [], random.expovariate(per_s)
     while at < until:
-        prompts = max(1, min(12_000, round(prompt * random.lognormvariate(0, spread))))
-        outputs = max(1, min(4_000, round(output * random.lognormvariate(0, spread))))
+        if lengths is None:
+            prompts = max(1, min(12_000, round(prompt * random.lognormvariate(0, spread))))
+            outputs = max(1, min(4_000, round(output * random.lognormvariate(0, spread))))
+        else:
+            prompts, outputs = (min(12_000, length.draw(random)) for length in lengths)
         expected = outputs if known else output
         asks.append(Ask(at=at, tenant=tenant, prompt=prompts, output=outputs, expected=expected, **more))  # type: ignore[arg-type]
         at += random.expovariate(per_s)

@@ -263,9 +263,9 @@ class TestFirstTokens:
     def test_a_stream_whose_prompt_is_not_read_holds_back_the_next(self) -> None:
         endpoints = table(1)
         gate = flow(endpoints, seats=100)
-        for _ in range(60):  # it takes a second over 1000 tokens
-            one = gate.submit(ticket(prompt=1000, is_stream=True), 0.0)
-            gate.began(one, 1.0)
+        for turn in range(60):  # it takes a second over 1000 tokens
+            one = gate.submit(ticket(prompt=1000 if turn else 10, is_stream=True), 0.0)
+            gate.began(one, 1.0 if turn else 0.02)
             gate.ended(one, 1.0)
         tickets = [gate.submit(ticket(prompt=1000, is_stream=True), 2.0) for _ in range(20)]
         waiting = [one for one in tickets if one.state == "queued"]

@@ -100,6 +100,7 @@ def test_prompts_are_not_held_until_first_tokens_were_seen() -> None:
 def test_slow_first_tokens_hold_further_prompts() -> None:
     window, one = Window(), endpoint(table())
     one.in_flight = 1
+    window.began(10, window.begin(10, 0.0, is_heard=True), 0.02)
     for turn in range(100):
         now = float(turn)
         held = window.begin(1000, now, is_heard=True)
@@ -115,12 +116,13 @@ def test_slow_first_tokens_hold_further_prompts() -> None:
 def test_a_prompt_whose_first_token_nobody_hears_is_taken_for_done_in_time() -> None:
     window, one = Window(), endpoint(table())
     one.in_flight = 1
-    for _ in range(100):
+    window.began(10, window.begin(10, 0.0, is_heard=True), 0.02)
+    for _ in range(200):
         window.began(1000, window.begin(1000, 0.0, is_heard=True), 1.0)
     for _ in range(40):
         window.begin(1000, 10.0, is_heard=False)
     assert not window.has_room(one, 10.5)
-    assert window.next_due == pytest.approx(11.0)
+    assert window.next_due == pytest.approx(11.0, abs=0.01)
     assert window.has_room(one, 11.0)
     assert window.prefill_held == 0
 
@@ -149,3 +151,12 @@ def test_a_reload_keeps_what_was_learned_within_the_new_bounds() -> None:
     assert window.limit == 6
     window.configure(Capacity(requests_max=4), 1)
     assert window.limit == 4
+
+
+def test_short_prompts_that_add_nothing_to_the_steps_are_not_held() -> None:
+    """Steps of 20 ms: first tokens take one to two of them, whatever few prompts come."""
+    window, one = Window(), endpoint(table())
+    one.in_flight = 1
+    for turn in range(400):
+        window.began(50, window.begin(50, turn, is_heard=True), 0.02 + 0.0002 * (turn % 100))
+    assert window.prefill_max > 10_000

@@ -34,13 +34,12 @@ UNKNOWN_REQUESTS = 1024
 """Requests of an engine that is not known: vLLM's own largest default of `max_num_seqs`, so that none is throttled."""
 SPARE = 2
 """Requests that may wait in an engine: one to begin in the next step, and one while word of an end is on its way."""
-FIRST_TOKEN_S = 0.02
-"""Seconds for which an engine may be busy with prompts that it was sent: a fifth of the 0.1 s below which an answer
-seems instant to people (Nielsen, "Usability Engineering", 1993, chapter 5). The others wait where they can be ordered.
-`python -m bench.fairness` shows that shorter steps for everybody cost no work."""
-STEPS = 1.5
-"""Or so many times what its quickest first tokens take, where its steps are slow: the step that is under way, half of
-it on average, and one with the prompt in it."""
+SPARE_PART = 8
+"""Or one for so many that run: with short requests several come between two steps."""
+FIRST_TOKEN_S = 0.03
+"""Seconds that prompts in an engine may add to a first token beyond the quickest (which is its steps alone): two or
+three steps. Half of the quickest where that is more, as on a slow engine. The other prompts wait where they can be
+ordered; `python -m bench.fairness throughput` shows that this costs no work."""
 PREFILL_TOKENS_MAX = 16_384.0
 """Prompt tokens that are sent at once at most: two steps of vLLM's 8,192."""
 KV_AMPLE = 0.9
@@ -137,12 +136,14 @@ class Window:
             self._usual_s = self._quickest_s = took_s
         self._usual_s += (took_s - self._usual_s) / 16
         self._quickest_s = min(took_s, self._quickest_s + (took_s - self._quickest_s) / 256)
-        target_s = max(FIRST_TOKEN_S, STEPS * self._quickest_s)
-        wanted = min(max(held * target_s / took_s, 1.0), PREFILL_TOKENS_MAX)
         if self.prefill_max == math.inf:
             self.prefill_max = PREFILL_TOKENS_MAX
-        if wanted < self.prefill_max or held >= self.prefill_max:  # what did not fill it says nothing of more
-            self.prefill_max += (wanted - self.prefill_max) / 8
+        target_s, more_s = max(FIRST_TOKEN_S, self._quickest_s / 2), took_s - self._quickest_s
+        if more_s > target_s:
+            wanted = max(held * target_s / more_s, 1.0)
+            self.prefill_max += (min(wanted, self.prefill_max) - self.prefill_max) / 8
+        elif held >= self.prefill_max / 2:  # less than that says nothing of more
+            self.prefill_max = min(self.prefill_max * 17 / 16, PREFILL_TOKENS_MAX)
 
     def unbegun(self, tokens: int) -> None:
         """A prompt whose first token was to be heard of is over without one."""
@@ -183,9 +184,10 @@ class Window:
         if self._capacity.kv_tokens is None and sample.kv_tokens:
             self.kv_tokens = sample.kv_tokens
         standing = min(sample.waiting, before.waiting) if before is not None else 0
-        if standing > SPARE:
+        spare = max(SPARE, sample.running // SPARE_PART)
+        if standing > spare:
             self._shrink(sample)
-        elif was_full and sample.waiting <= SPARE and in_flight >= self.limit:
+        elif was_full and sample.waiting <= spare and in_flight >= self.limit:
             self._grow(sample)
         self._settle()
 
@@ -193,7 +195,7 @@ class Window:
         if self._borrowed:
             self._borrowed = 0  # first what is others' by right
             return
-        size = float(sample.running + SPARE)
+        size = float(sample.running + max(SPARE, sample.running // SPARE_PART))
         if size < self._size:
             self._top = self._size = size
 
