@@ -1,0 +1,255 @@
+"""Is the gateway's queue fair, and what does it cost? In virtual time, with simulated engines.
+
+    python -m bench.fairness              # all, some minutes
+    python -m bench.fairness isolation    # one of: isolation shares gateways throughput cost memory
+
+Prints figures as JSON; exits 1 when a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from bench.virtual_flow import MODEL, Fleet, Record, poisson, share_of_work
+from penstock.serve.flow import Capacity, Flow, QueueSettings, Ticket
+from penstock.serve.routing import Decision, Ended, Endpoint, EndpointAddress, EndpointTable, LeastLoad, Needfrom penstock.simulate.workload.lengths import Hump, Lengths
+
+ISOLATION_MAX = 1.2
+SHARE_OFF_MAX = 0.05
+COST_US_MAX = 6.0
+MEMORY_GROWTH_MAX = 0.05
+CHAT = (  # the `chat` workload of `penstock bench`: lengths as in Azure's public trace
+    Lengths(
+        humps=(
+            Hump(weight=0.46, p50=380, p99=2_600),
+            Hump(weight=0.32, p50=1_080, p99=1_250),
+            Hump(weight=0.14, p50=2_000, p99=4_200),
+            Hump(weight=0.08, p50=4_110, p99=4_200),
+        )
+    ),
+    Lengths(
+        humps=(
+            Hump(weight=0.66, p50=95, p99=330),
+            Hump(weight=0.32, p50=408, p99=470),
+            Hump(weight=0.02, p50=600, p99=1_000),
+        )
+    ),
+)
+SEATS = 32
+"""Of each engine: sized so that its steps stay short at full load, as `penstock plan` does from an objective."""
+
+
+def quantile(values: list[float], share: float) -> float:
+    return sorted(values)[int(share * len(values))]
+
+
+def isolation(*, engines: int = 16, seconds: float = 40.0, load: float = 0.8, lengths: Any = CHAT) -> dict[str, Any]:
+    """B sends `load` of its half, alone and while A sends 20 times its half."""
+
+    def fleet() -> Fleet:
+        return Fleet(engines=engines, seats=SEATS)
+
+    flood = fleet().run(poisson("a", 30.0 * engines, seconds / 2, Random(1), lengths=lengths), seconds / 2)
+    half = sum(seconds / 4 <= r.done_at for r in flood.records) / (seconds / 4) / 2
+    mine = poisson("b", half * load, seconds, Random(2), lengths=lengths)
+    theirs = poisson("a", half * 20, seconds, Random(3), lengths=lengths)
+    alone = fleet().run(mine, seconds)
+    flooded = fleet().run(sorted(mine + theirs, key=lambda ask: ask.at), seconds)
+    before = [r.ttft_s for r in alone.records if r.ask.at > 5]
+    after = [r for r in flooded.records if r.ask.tenant == "b" and r.ask.at > 5]
+    waits = [r.granted_at - r.ask.at for r in after]
+    ratio = quantile([r.ttft_s for r in after], 0.99) / quantile(before, 0.99)
+    return {
+        "engines": engines,
+        "half_of_the_fleet_requests_per_s": round(half, 1),
+        "b_sends_of_its_half": load,
+        "alone_ttft_ms": [round(quantile(before, q) * 1e3, 1) for q in (0.5, 0.99)],
+        "flooded_ttft_ms": [round(quantile([r.ttft_s for r in after], q) * 1e3, 1) for q in (0.5, 0.99)],
+        "flooded_queue_ms": [
+            round(quantile([r.granted_at - r.ask.at for r in after], q) * 1e3, 1) for q in (0.5, 0.99)
+        ],
+        "p99_ratio": round(ratio, 3),
+        "holds": ratio <= ISOLATION_MAX,
+    }
+
+
+WEIGHTS = {"chat": 1.0, "documents": 1.0, "novels": 2.0, "liars": 1.0}
+
+
+def _unlike(seconds: float, gateways: int = 1) -> list[Any]:
+    """Four tenants that always want more: short chats, long prompts, long answers, and answers of unknown length."""
+    per_s = 40.0
+    asks = []
+    for gateway in range(gateways):
+        more = {"gateway": gateway}
+        asks += poisson("chat", 6 * per_s, seconds, Random(10 + gateway), prompt=100, output=60, **more)
+        asks += poisson("documents", per_s, seconds, Random(20 + gateway), prompt=3000, output=60, **more)
+        asks += poisson("novels", per_s, seconds, Random(30 + gateway), prompt=100, output=800, weight=2.0, **more)
+        asks += poisson("liars", per_s, seconds, Random(40 + gateway), output=300, spread=1.0, known=False, **more)
+    return sorted(asks, key=lambda ask: ask.at)
+
+
+def _off(records: list[Record], begin: int, end: int) -> float:
+    """The most by which any tenant's work is off its weight's share in any 10 s."""
+    worst = 0.0
+    for at in range(begin, end - 10):
+        work = share_of_work(records, at, at + 10)
+        whole, weights = sum(work.values()), sum(WEIGHTS.values())
+        worst = max([worst, *(abs(work.get(t, 0.0) / whole / (w / weights) - 1.0) for t, w in WEIGHTS.items())])
+    return worst
+
+
+def shares(*, engines: int = 8, seconds: int = 70, gateways: int = 1) -> dict[str, Any]:
+    """Work that four tenants of very unlike requests get, against their weights."""
+    fleet = Fleet(engines=engines, seats=64, gateways=gateways, queue=QueueSettings(requests_max=60_000))
+    fleet.run(_unlike(seconds, gateways), seconds)
+    begin, end = 20, seconds - 15
+    work = share_of_work(fleet.records, begin, end)
+    whole = sum(work.values())
+    off = _off(fleet.records, begin, end)
+    return {
+        "engines": engines,
+        "gateways": gateways,
+        "weights": WEIGHTS,
+        "share_of_work": {t: round(work[t] / whole, 4) for t in WEIGHTS},
+        "tokens_per_s": round(whole / (end - begin)),
+        "worst_off_over_any_10_s": round(off, 4),
+        "waiting_in_an_engine_max": fleet.in_engine_waiting_max,
+        "holds": off <= SHARE_OFF_MAX,
+    }
+
+
+def throughput(*, engines: int = 4, seconds: float = 40.0) -> dict[str, Any]:
+    """What the fleet does under a flood with the queue in the gateway, known and unknown engines, and without it."""
+    out: dict[str, Any] = {}
+    for name, made in (
+        ("queue, known engines", Fleet(engines=engines)),
+        ("queue, unknown engines", Fleet(engines=engines, knows_capacity=False)),
+        ("no queue", Fleet(engines=engines, queue=QueueSettings(is_on=False))),
+    ):
+        made.run(poisson("a", 25.0 * engines, seconds, Random(1)), seconds)
+        work = sum(share_of_work(made.records, seconds / 4, seconds - 10).values()) / (seconds * 0.75 - 10)
+        inside = [r.first_at - r.granted_at for r in made.records if r.granted_at > seconds / 4]
+        out[name] = {
+            "tokens_per_s": round(work),
+            "first_token_in_engine_p99_ms": round(quantile(inside, 0.99) * 1e3) if inside else None,
+            "waiting_in_an_engine_max": made.in_engine_waiting_max,
+        }
+    with_queue, without = out["queue, known engines"]["tokens_per_s"], out["no queue"]["tokens_per_s"]
+    return out | {"holds": with_queue >= 0.95 * without}
+
+
+class _Fixed:
+    """A policy that costs nothing."""
+
+    name = "fixed"
+
+    def __init__(self) -> None:
+        self._decision: Decision | None = None
+
+    def choose(self, candidates: Any, need: Need, *, now: float, explains: bool = False) -> Decision:
+        if self._decision is None:
+            self._decision = Decision(endpoint=candidates[0], policy=self.name)
+        return self._decision
+
+    def sent(self, endpoint: Endpoint, need: Need, now: float) -> None:
+        pass
+
+    def ended(self, endpoint: Endpoint, need: Need, outcome: Ended) -> None:
+        pass
+
+
+def _gate(policy: Any, seats: int) -> Flow:
+    table = EndpointTable()
+    table.set_pool(MODEL, [EndpointAddress(id=f"{MODEL}-{n}", host="127.0.0.1", port=n + 1) for n in range(8)])
+    flow = Flow(table, policy)
+    flow.configure(queue=QueueSettings(), capacities={MODEL: Capacity(requests_max=seats, kv_tokens=400_000)})
+    return flow
+
+
+def cost(*, count: int = 50_000) -> dict[str, Any]:
+    """CPU of a request that passes at once, and of one that waits; 8 endpoints, the policy apart."""
+    need = Need(prompt_tokens=500, output_tokens=200)
+
+    def tickets() -> list[Ticket]:
+        return [Ticket(model=MODEL, tenant=f"t{n % 50}", need=need, body_bytes=2000) for n in range(count)]
+
+    best = waits = float("inf")
+    for _ in range(5):
+        flow, mine = _gate(_Fixed(), 256), tickets()
+        began = time.process_time()
+        for one in mine:
+            flow.submit(one, 1.0)
+            flow.ended(one, 2.0, prompt_tokens=500, cached_tokens=0, output_tokens=200)
+        best = min(best, (time.process_time() - began) / count)
+        flow, mine = _gate(LeastLoad(), 1), tickets()
+        running = [flow.submit(one, 1.0) for one in mine[:8]]
+        began = time.process_time()
+        for number, one in enumerate(mine[8:]):
+            flow.submit(one, 1.0 + number * 1e-3)
+            flow.ended(running[number % 8], 1.0 + number * 1e-3, prompt_tokens=500, output_tokens=200)
+            running[number % 8] = flow.pump(1.0 + number * 1e-3)[0]
+        waits = min(waits, (time.process_time() - began) / count)
+    return {"passes_us": round(best * 1e6, 2), "waits_us": round(waits * 1e6, 2), "holds": best * 1e6 <= COST_US_MAX}
+
+
+def memory(*, tenants: int = 100_000, requests: int = 1_000_000) -> dict[str, Any]:
+    """Bytes that the flow holds while 10⁶ requests of 10⁵ tenants go through a line that is never empty."""
+    flow, running = _gate(LeastLoad(), 1), []
+    need = Need(prompt_tokens=500, output_tokens=200)
+    held: list[int] = []
+    tracemalloc.start()
+    for number in range(requests):
+        now = number * 1e-3
+        one = Ticket(model=MODEL, tenant=f"t{number * 7919 % tenants}", need=need, body_bytes=2000)
+        if flow.submit(one, now).state == "granted":
+            running.append(one)
+        if number >= 500:
+            flow.ended(running.pop(0), now, prompt_tokens=500, output_tokens=100 + number % 300)
+            running += [one for one in flow.pump(now) if one.state == "granted"]
+        if number in (requests // 10, requests - 1):
+            held.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    growth = held[1] / held[0] - 1
+    return {
+        "tenants": tenants,
+        "requests": requests,
+        "bytes_after_a_tenth": held[0],
+        "bytes_at_the_end": held[1],
+        "tenants_kept": max(state.tenants for state in flow.snapshot()),
+        "growth": round(growth, 4),
+        "holds": growth <= MEMORY_GROWTH_MAX,
+    }
+
+
+PARTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "isolation": isolation,
+    "shares": shares,
+    "gateways": lambda: shares(gateways=3),
+    "throughput": throughput,
+    "cost": cost,
+    "memory": memory,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=", ".join(PARTS))
+    chosen = parser.parse_args().parts or list(PARTS)
+    results = {}
+    for name in chosen:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        results[name] = PARTS[name]()
+    print(json.dumps(results, indent=2, ensure_ascii=False))
+    return 0 if all(result["holds"] for result in results.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
