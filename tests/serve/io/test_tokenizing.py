@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -136,6 +137,27 @@ def test_a_template_that_takes_too_long_is_not_used_again(tmp_path: Path, monkey
             assert await counted(counter, "chat", chat("hello")) == (7, True)
             assert not counter.knows("m", "chat")
             assert await counted(counter, "chat", chat("hello")) == (None, False)
+
+    run(work)
+
+
+def test_a_count_that_does_not_end_holds_up_no_request_and_is_not_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+
+    def hangs(*_: object) -> int:
+        released.wait(60)
+        return 1
+
+    async def work() -> None:
+        async with counting(make_model(tmp_path / "m")) as counter:
+            monkeypatch.setattr(tokenizing, "COUNT_S_MAX", 0.01)
+            monkeypatch.setattr(tokenizing, "_count", hangs)
+            assert await counted(counter, "completion", {"prompt": "y" * 10_000}) == (None, False)
+            assert not counter.knows("m", "completion")
+            assert counter.refused_total == 1
+            released.set()
 
     run(work)
 

@@ -14,7 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ THREADS = 2
 FILE_BYTES_MAX = 64 << 20
 """The largest published tokenizers have some 35 MB."""
 LOAD_S_MAX = 60.0
+COUNT_S_MAX = 3.0
+"""Seconds that a request waits for its count, the queue included; past it the estimate decides."""
 RENDER_S_MAX = 1.0
 """A template that takes longer for one prompt is not used again."""
 _log = logging.getLogger("penstock.tokenizing")
@@ -152,16 +154,28 @@ class Tokenizing:
                 loop.call_soon(lambda: then(None, loop.time()))
             return tokens
         self._waiting += 1
-        work = loop.run_in_executor(self._pool, self._counted, loaded, schema, fields)
-        work.add_done_callback(lambda done: self._finished(done, then, loop))
+        work = self._pool.submit(self._counted, loaded, schema, fields)
+        done = asyncio.wrap_future(work, loop=loop)
+        timer = loop.call_later(COUNT_S_MAX, self._expire, model, work, done)
+        done.add_done_callback(lambda done: self._finished(done, timer, then, loop))
         return None
+
+    def _expire(self, model: str, work: Future[int | None], done: asyncio.Future[int | None]) -> None:
+        """It takes too long. What runs can't be stopped, only not be begun again: a template may loop for ever."""
+        if work.running():
+            _log.warning("counting a prompt of %s took more than %g s: its lengths are estimated", model, COUNT_S_MAX)
+            self.forget(model)
+        self.refused_total += 1
+        done.cancel()
 
     def _finished(
         self,
         done: asyncio.Future[int | None],
+        timer: asyncio.TimerHandle,
         then: Callable[[int | None, float], None],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
+        timer.cancel()
         self._waiting -= 1
         failed = done.cancelled() or done.exception() is not None
         then(None if failed else done.result(), loop.time())
