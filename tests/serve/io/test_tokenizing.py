@@ -14,6 +14,7 @@ import pytest
 import tokenizers
 
 from penstock.serve.admission.prompt import read_prompt
+from penstock.serve.admission.template import ChatTemplate
 from penstock.serve.io import tokenizing
 from penstock.serve.io.tokenizing import TokenizerSource, Tokenizing, find_folder
 
@@ -141,21 +142,21 @@ def test_a_template_that_takes_too_long_is_not_used_again(tmp_path: Path, monkey
     run(work)
 
 
-def test_a_count_that_does_not_end_holds_up_no_request_and_is_not_begun_again(
+def test_a_template_that_does_not_end_holds_up_no_request_and_is_not_begun_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = threading.Event()
 
-    def hangs(*_: object) -> int:
+    def hangs(*_: object) -> None:
         released.wait(60)
-        return 1
 
     async def work() -> None:
         async with counting(make_model(tmp_path / "m")) as counter:
-            monkeypatch.setattr(tokenizing, "COUNT_S_MAX", 0.01)
-            monkeypatch.setattr(tokenizing, "_count", hangs)
-            assert await counted(counter, "completion", {"prompt": "y" * 10_000}) == (None, False)
-            assert not counter.knows("m", "completion")
+            monkeypatch.setattr(tokenizing, "COUNT_S_MAX", 0.1)
+            monkeypatch.setattr(ChatTemplate, "render", hangs)
+            assert await counted(counter, "chat", chat("y" * 10_000)) == (None, False)
+            assert not counter.knows("m", "chat")
+            assert counter.knows("m", "completion")
             assert counter.refused_total == 1
             released.set()
 
