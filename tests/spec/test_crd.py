@@ -20,7 +20,8 @@ from penstock.spec.schema import fleet_schema
 from spec.crd_checks import problems
 from spec.fleets import fleet_text
 
-EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.yaml"))
+_FOLDER = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = sorted([*_FOLDER.glob("*.yaml"), *(_FOLDER / "kubernetes").glob("*.yaml")])
 
 
 def test_the_definition_is_a_valid_object_and_small() -> None:
