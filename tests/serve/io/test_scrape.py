@@ -7,7 +7,6 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-import aiohttp
 import pytest
 from aiohttp import web
 
@@ -56,9 +55,9 @@ def read_once(answer: Answer) -> tuple[Endpoint, bool]:
     """Reads an engine that answers so, once."""
 
     async def main() -> tuple[Endpoint, bool]:
-        async with engine(answer) as port, aiohttp.ClientSession() as session:
+        async with engine(answer) as port:
             table, endpoint = table_of(port)
-            has_metrics = await Scraper(table, clock=lambda: 50.0).read(session, endpoint)
+            has_metrics = await Scraper(table, clock=lambda: 50.0).read(endpoint)
             return endpoint, has_metrics
 
     return asyncio.run(main())
@@ -85,8 +84,7 @@ def test_a_server_error_changes_nothing() -> None:
 def test_a_refused_connection_is_a_failure_with_its_reason() -> None:
     async def main() -> Endpoint:
         table, endpoint = table_of(unused_port())
-        async with aiohttp.ClientSession() as session:
-            await Scraper(table, clock=lambda: 50.0).read(session, endpoint)
+        await Scraper(table, clock=lambda: 50.0).read(endpoint)
         return endpoint
 
     endpoint = asyncio.run(main())
@@ -113,10 +111,9 @@ def test_an_engine_that_is_too_slow_is_not_called_dead() -> None:
             await released.wait()
             return web.Response()
 
-        timeout = aiohttp.ClientTimeout(total=0.05)
-        async with engine(slow) as port, aiohttp.ClientSession(timeout=timeout) as session:
+        async with engine(slow) as port:
             table, endpoint = table_of(port)
-            await Scraper(table).read(session, endpoint)
+            await Scraper(table).read(endpoint, timeout_s=0.05)
             released.set()
             return endpoint
 
@@ -138,10 +135,10 @@ def test_a_reading_of_an_endpoint_that_was_replaced_is_dropped() -> None:
             table.set_pool("chat", [EndpointAddress(id="chat-0", host="127.0.0.1", port=1)])
             return web.Response(text="vllm:num_requests_running 4\n")
 
-        async with engine(replace) as port, aiohttp.ClientSession() as session:
+        async with engine(replace) as port:
             table.set_pool("chat", [EndpointAddress(id="chat-0", host="127.0.0.1", port=port)])
             old = table.pools["chat"].endpoints[0]
-            await Scraper(table).read(session, old)
+            await Scraper(table).read(old)
             return old, table.pools["chat"].endpoints[0]
 
     old, new = asyncio.run(main())

@@ -28,6 +28,7 @@ def test_real_vllm_s_text_is_read() -> None:
         generation_tokens_total=6429,
         prefix_queries_total=18822,
         prefix_hits_total=10112,
+        kv_tokens=131072,
     )
 
 
@@ -95,3 +96,36 @@ def test_what_is_written_is_what_is_read(values: list[int], has_end: bool) -> No
     sample = parse_engine_metrics(b"\n".join(lines) + (b"\n" if has_end else b""), 0.0)
     assert sample is not None
     assert sample.generation_tokens_total == sum(values)
+
+
+def test_the_size_of_the_kv_cache_is_read_as_the_engine_counts_it_else_from_its_blocks() -> None:
+    counted = b'vllm:cache_config_info{block_size="16",kv_cache_size_tokens="896912",num_gpu_blocks="56057"} 1.0\n'
+    by_blocks = b'vllm:cache_config_info{block_size="128",engine="0",num_gpu_blocks="100"} 1.0\n'
+    unknown = b'vllm:cache_config_info{block_size="None",num_gpu_blocks="None"} 1.0\n'
+    sizes = []
+    for line in (counted, by_blocks + by_blocks, unknown):
+        sample = parse_engine_metrics(b"vllm:num_requests_running 1\n" + line, 0.0)
+        assert sample is not None
+        sizes.append(sample.kv_tokens)
+    assert sizes == [896912, 2 * 12800, 0]
+
+
+def test_adapters_are_those_of_the_latest_line() -> None:
+    text = (
+        b"vllm:num_requests_running 1\n"
+        b'vllm:lora_requests_info{max_lora="4",running_lora_adapters="old",waiting_lora_adapters=""} 100.0\n'
+        b'vllm:lora_requests_info{max_lora="4",running_lora_adapters="sql,poet",waiting_lora_adapters="law"} 200.5\n'
+    )
+    sample = parse_engine_metrics(text, 0.0)
+    assert sample is not None
+    assert sample.adapters == ("law", "poet", "sql")
+
+
+def test_a_line_that_moved_or_vanished_is_found_all_the_same() -> None:
+    places: dict[bytes, int] = {}
+    for padding in (0, 10, 100_000, 5):
+        text = b"# " + b"x" * padding + b'\nvllm:num_requests_running{engine="0"} %d\n' % padding
+        sample = parse_engine_metrics(text, 0.0, places=places)
+        assert sample is not None
+        assert sample.running == padding
+    assert parse_engine_metrics(b"nothing of an engine\n", 0.0, places=places) is None
