@@ -15,6 +15,7 @@ import fcntl
 import mmap
 import os
 import secrets
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,7 +55,8 @@ class _Segment:
         """Lets go of the file, and takes it away."""
         if isinstance(self.buffer, mmap.mmap):
             self.buffer.close()
-            os.close(self.fd)
+            fd, self.fd = self.fd, -1
+            os.close(fd)
         if removes and self.path is not None:
             self.path.unlink(missing_ok=True)
 
@@ -99,6 +101,8 @@ class Journal:
         self._segments: list[_Segment] = []
         self._spare: _Segment | None = None
         self._lock = -1
+        self._threads = threading.Lock()
+        """Held by what may run in a thread, never by requests."""
         self._refusal = ""
         """Why the last segment could not be allocated."""
 
@@ -164,13 +168,14 @@ class Journal:
 
     def prepare(self) -> None:
         """Allocates the segment after this one, so that nobody waits for it. May run in a thread."""
-        if self._spare is None and self._lock >= 0 and len(self._segments) < self._segments_max:
-            try:
-                self._spare = self._allocate()
-            except OSError as error:
-                self._refusal = f"{self.folder} has no room: {error.strerror or error}"
-            else:
-                self._refusal = ""
+        with self._threads:
+            if self._spare is None and self._lock >= 0 and len(self._segments) < self._segments_max:
+                try:
+                    self._spare = self._allocate()
+                except OSError as error:
+                    self._refusal = f"{self.folder} has no room: {error.strerror or error}"
+                else:
+                    self._refusal = ""
 
     def sync(self) -> None:
         """Writes to disk what was put, so that a power cut does not take it. May run in a thread.
@@ -178,11 +183,16 @@ class Journal:
         Raises:
             OSError: the disk fails; what was put is still safe from a kill.
         """
-        for segment in list(self._segments):
-            end = segment.end
-            if segment.fd >= 0 and end > segment.synced:
-                os.fdatasync(segment.fd)
-                segment.synced = end
+        with self._threads:
+            for segment in list(self._segments):
+                end = segment.end
+                if segment.fd >= 0 and end > segment.synced:
+                    try:
+                        os.fdatasync(segment.fd)
+                    except OSError:
+                        if segment.fd >= 0:  # else it was shipped and closed meanwhile
+                            raise
+                    segment.synced = end
 
     def _rotate(self) -> bool:
         segment = self._next()
@@ -298,14 +308,18 @@ class Journal:
     def close(self) -> None:
         """Ends it. What is shipped is taken away; what is not stays for the next gateway."""
         is_done = not self.waiting and not self._open
-        for segment in (*self._segments, *([self._spare] if self._spare is not None else [])):
-            segment.close(removes=is_done or segment is self._spare)
-        self._segments, self._spare = [], None
-        if self._lock >= 0:
-            if is_done:
-                (self.folder / f"{self.id}.lock").unlink(missing_ok=True)
-            os.close(self._lock)
-            self._lock = -1
+        with self._threads:
+            spare, self._spare = self._spare, None
+            if spare is not None:
+                spare.close(removes=True)
+            for segment in self._segments:
+                segment.close(removes=is_done)
+            self._segments = []
+            if self._lock >= 0:
+                if is_done:
+                    (self.folder / f"{self.id}.lock").unlink(missing_ok=True)
+                os.close(self._lock)
+                self._lock = -1
 
 
 def lock_file(path: Path) -> int:

@@ -63,6 +63,9 @@ async def _enter(writer: UsageWriter, folder: Path, fleet: str, journal: str, no
         while batch := list(islice(ends, BATCH)):
             count += await writer.enter(journal, batch, now=now)
     lost = sorted(reader.open.values())
+    if not paths:  # its gateway ended well since we looked
+        await asyncio.to_thread(_take_away, folder, journal, paths)
+        return 0
     count += await writer.enter(journal, (), now=now, lost=lost, closes=True)
     await asyncio.to_thread(_take_away, folder, journal, paths)
     if count or reader.damaged:

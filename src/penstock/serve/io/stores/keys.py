@@ -29,6 +29,9 @@ __all__ = ["KeyReader", "KeyStore", "Reading"]
 CHANNEL = "penstock_keys"
 """PostgreSQL tells listeners here that a fleet's keys have changed; the payload is the fleet's name."""
 
+_AT_ONCE = 200
+"""Rows that become records without a turn for others: a millisecond."""
+
 Decision = Callable[[Sequence[KeyRecord]], Sequence[KeyRecord]]
 """What to write, from the records as they are inside the transaction."""
 
@@ -151,7 +154,12 @@ class KeyReader:
 
 
 async def _fetch(connection: AsyncConnection, found: Select[Any]) -> list[KeyRecord]:
-    return [_record(row) for row in (await connection.execute(found)).all()]
+    records: list[KeyRecord] = []
+    for count, row in enumerate((await connection.execute(found)).all()):
+        records.append(_record(row))
+        if count % _AT_ONCE == _AT_ONCE - 1:
+            await asyncio.sleep(0)  # a turn for requests: there may be a hundred thousand
+    return records
 
 
 def _row(record: KeyRecord) -> dict[str, Any]:
