@@ -127,7 +127,7 @@ class Call:
         self.core = gateway
         self.now = 100.0
         self.body = json.dumps({"model": "chat", "messages": MESSAGES, "input": "x", **body}).encode()
-        self.exchange = Exchange(gateway, request_head or request(), self.now)
+        self.exchange = Exchange(gateway, request_head or request(), self.now, self)
         self.client = Seen(self.exchange.head.method)
         self.dispatches: list[Dispatch] = []
 
@@ -162,6 +162,19 @@ class Call:
             self.client.take(out.first)
         elif out:
             self.client.take(out)
+
+    def go_on(self, exchange: Exchange, out: bytes | Reply | Dispatch | None) -> None:
+        """An exchange that waited goes on."""
+        assert exchange is self.exchange
+        self.take(out)
+
+    def pump(self, seconds: float = 0.01) -> Call:
+        """Time passes, and the queue is looked at."""
+        self.core.flow.endpoints_changed()
+        for ticket in self.core.flow.pump(self.tick(seconds)):
+            if ticket.owner is not None:
+                ticket.owner.woken(ticket, self.now)
+        return self
 
     def send(self, body: bytes | None = None) -> Call:
         """The client sends the whole request."""

@@ -117,11 +117,16 @@ class TestWholeAnswers:
         assert told == {
             "x-penstock-model": "chat",
             "x-penstock-endpoint": call.tried[0],
-            "x-penstock-policy": "least-load",
-            "x-penstock-scores": "chat-0=0,chat-1=0",
+            "x-penstock-policy": "cost",
+            "x-penstock-basis": "unknown",
+            "x-penstock-candidates": told["x-penstock-candidates"],
             "x-penstock-tenant": "acme",
+            "x-penstock-class": "interactive",
+            "x-penstock-queue-ms": "0.0",
+            "x-penstock-prompt-tokens": told["x-penstock-prompt-tokens"],
             "x-penstock-retries": "0",
         }
+        assert all(name in told["x-penstock-candidates"] for name in ("chat-0;s=", "chat-1;s="))
         plain = Call(core()).send().engine(answer())
         assert not [k for k in plain.client.headers if k.startswith("x-penstock-")]
 
@@ -308,11 +313,18 @@ class TestRefusals:
 
     def test_a_tenants_model_without_endpoints_is_503_with_retry_after(self) -> None:
         call = Call(core(0)).send().settled()
-        assert (call.client.status, call.client.headers["retry-after"]) == (503, "2")
+        assert (call.client.status, call.client.headers["retry-after"]) == (503, "60")
         assert call.outcome == ("upstream_error", "no_endpoint")
+
+    def test_a_request_waits_for_an_endpoint_that_may_come_back(self) -> None:
         gateway = core(1)
-        fail(gateway.endpoints.all()[0], gateway)
-        assert Call(gateway).send().settled().client.status == 503
+        endpoint = gateway.endpoints.all()[0]
+        fail(endpoint, gateway)
+        call = Call(gateway).send()
+        assert (call.exchange.phase, call.tried, gateway.in_flight) == ("queued", [], 1)
+        gateway.endpoints.heard(endpoint, "lives", 1e9)
+        call.pump().engine(answer()).settled()
+        assert (call.client.status, call.tried) == (200, ["chat-0"])
 
     def test_a_reload_does_not_change_a_request_under_way(self) -> None:
         gateway = core()

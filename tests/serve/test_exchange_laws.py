@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.serve.exchange import RETRIES_MAX
+from penstock.serve.admission.admission import RETRIES_MAX
 from penstock.serve.failover import RESUMES_MAX
 from penstock.serve.record import OUTCOMES
 from penstock.serve.routing import EndpointAddress

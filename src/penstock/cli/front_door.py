@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from penstock.cli.backing import Backing, BackingState
 from penstock.cli.files import read_text
 from penstock.cli.key_store import (
     SECRETS_VARIABLE,
@@ -128,10 +129,22 @@ def load(path: str, listeners: Listeners) -> LoadedFleet:
 class FrontDoor:
     """The gateway with its admin port and scraper. `start`, then `close`; belongs to one event loop."""
 
-    def __init__(self, loaded: LoadedFleet, *, discovery: Callable[[], DiscoveryState | None] | None = None) -> None:
-        """`discovery`: what is known of who tells the endpoints, where a cluster does."""
+    def __init__(
+        self,
+        loaded: LoadedFleet,
+        *,
+        discovery: Callable[[], DiscoveryState | None] | None = None,
+        is_platform: bool = False,
+    ) -> None:
+        """`discovery`: what is known of who tells the endpoints, where a cluster does. `is_platform`: this process
+        starts engines itself."""
         self.loaded = loaded
         self.gateway = Gateway(loaded.config, profiles=loaded.profiles)
+        spec = loaded.fleet.spec.gateway
+        gateways = spec.scale.min_replicas if discovery is not None else 1
+        folder = Path.cwd() if loaded.path == "-" else Path(loaded.path).absolute().parent
+        self._backing = Backing(self.gateway, loaded.fleet, loaded.store, folder, gateways=gateways)
+        self.gateway.core.brings_endpoints = discovery is not None or is_platform
         self._is_open = False
         self._watch: KeyWatch | None = self._open_watch() if loaded.store.is_there else None
         self._source = TelemetrySource(
@@ -157,6 +170,7 @@ class FrontDoor:
         try:
             if self._watch is not None:
                 await self._watch.begin()
+            await self._backing.begin(self.loaded.fleet)
             await self.gateway.start()
         except BaseException:
             await self._admin.stop()
@@ -166,6 +180,15 @@ class FrontDoor:
     async def scrape(self) -> None:
         """Reads the engines' metrics until cancelled."""
         await Scraper(self.gateway.endpoints).run()
+
+    async def lean(self) -> None:
+        """Keeps shared limits, the ledger and token counts going until cancelled."""
+        await self._backing.run(self.loaded.fleet)
+
+    @property
+    def backing(self) -> BackingState:
+        """How well shared limits and the ledger are there."""
+        return self._backing.state
 
     async def watch_keys(self) -> None:
         """Takes changes of the store's keys until cancelled; a store that is made meanwhile is taken too."""
@@ -229,6 +252,7 @@ class FrontDoor:
     async def close(self) -> None:
         """Closes both ports at once; what `drain` has ended already stays ended."""
         await self.gateway.stop(0.0)
+        await self._backing.close()
         await self._admin.stop()
 
     @property

@@ -62,6 +62,7 @@ class _Run:
             others = [
                 tasks.create_task(self._door.scrape()),
                 tasks.create_task(self._door.watch_keys()),
+                tasks.create_task(self._door.lean()),
                 tasks.create_task(self._reload_when_asked(signals)),
             ]
             if self._cluster is not None:

@@ -90,7 +90,7 @@ class _Up:
         """Everything from listening to the last engine's end."""
         loaded = loaded.with_access_log(self._access_log)
         with heed_signals(hang_up=Signals.ask_to_stop, heeds_nohup=True) as signals:
-            self._door = FrontDoor(loaded)
+            self._door = FrontDoor(loaded, is_platform=True)
             self._platform = LocalPlatform(
                 sink=self._door.gateway.endpoints,
                 state=self._state,
@@ -112,6 +112,7 @@ class _Up:
             others = [
                 tasks.create_task(self._door.scrape()),
                 tasks.create_task(self._door.watch_keys()),
+                tasks.create_task(self._door.lean()),
                 tasks.create_task(self._screen.show(self._door.state, self._door.dashboard)),
             ]
             if self._options.is_watching and self._options.file != "-":

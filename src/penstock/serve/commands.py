@@ -26,3 +26,5 @@ class Dispatch:
     is_fresh: bool = False
     first: bytes = b""
     """For the client, before anything else."""
+    tls_host: str = ""
+    """Name that the endpoint's certificate must have; empty for plain HTTP."""

@@ -9,9 +9,22 @@ import hashlib
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import ceil
 
 from penstock.errors import UsageError
+from penstock.serve.admission.fallbacks import (
+    Abilities,
+    Fallback,
+    Provider,
+    compile_fallbacks,
+    compile_provider,
+)
+from penstock.serve.admission.policy import CallerLimits, RequestBounds, compile_bounds
+from penstock.serve.admission.rules import RuleBook, compile_rules
 from penstock.serve.flow.quota import Scope
+from penstock.serve.flow.scopes import scopes_of
+from penstock.serve.flow.settings import UNKNOWN_CAPACITY, Capacity, QueueSettings
+from penstock.serve.flow.ticket import CLASSES
 from penstock.serve.sources import SecretReader, read_source
 from penstock.spec import (
     Fleet,
@@ -19,6 +32,8 @@ from penstock.spec import (
     KeySpec,
     LimitsSpec,
     ModelSpec,
+    PriceSpec,
+    RoutingSpec,
     TenantSpec,
     TimeoutsSpec,
     TlsSpec,
@@ -28,6 +43,8 @@ from penstock.spec import (
 
 __all__ = ["ANONYMOUS", "Caller", "GatewayConfig", "SecretReader", "ServedModel", "compile_gateway", "digest_key"]
 
+WAIT_S: Mapping[TrafficClass, float] = {"interactive": 60.0, "batch": 3600.0, "experimental": 300.0}
+"""Longest wait in the queue by class, where the file says nothing: people leave after a minute, batches do not."""
 KEY_CHARS_MIN = 8
 """A shorter key is a mistake: an empty file, a placeholder."""
 
@@ -50,6 +67,12 @@ class Caller:
     """The tenant's share of a busy model."""
     prompt_tokens_max: int | None = None
     output_tokens_max: int | None = None
+    limits: CallerLimits = field(init=False)
+    """The two before, as the bounds of a request are asked for."""
+
+    def __post_init__(self) -> None:
+        limits = CallerLimits(prompt_tokens_max=self.prompt_tokens_max, output_tokens_max=self.output_tokens_max)
+        object.__setattr__(self, "limits", limits)
 
     def may_call(self, model: str) -> bool:
         return self.models is None or model in self.models
@@ -69,10 +92,23 @@ class ServedModel:
     """Names of LoRA adapters that its engines serve beside it."""
     static_endpoints: tuple[tuple[str, int], ...] = ()
     """(host, port) of engines that run elsewhere; empty when a platform tells the endpoints."""
+    bounds: RequestBounds = field(default_factory=RequestBounds)
+    provider: Provider | None = None
+    """The service outside the fleet that it is at; None for a model of the fleet."""
+    ttft_objective_s: float | None = None
+    prices: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Millionths of a dollar for a prompt token, a cached one, an output token."""
+    capacity: Capacity = UNKNOWN_CAPACITY
+    """What each of its endpoints holds, as far as the file says."""
 
     def engine_name(self, asked: str) -> str:
         """What the engine calls what a client asked for: an adapter by its own name, all else by the model's."""
         return asked if asked in self.adapters else self.name
+
+    def cost_micros(self, prompt_tokens: int, cached_tokens: int, output_tokens: int) -> int:
+        """What these tokens cost, in millionths of a dollar, rounded up."""
+        fresh, cached, output = self.prices
+        return ceil((prompt_tokens - cached_tokens) * fresh + cached_tokens * cached + output_tokens * output)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +135,25 @@ class GatewayConfig:
     timeouts: TimeoutsSpec = field(default_factory=TimeoutsSpec)
     tls: TlsSpec | None = None
     access_log: str = "auto"
+    queue: QueueSettings = field(default_factory=QueueSettings)
+    routing: RoutingSpec = field(default_factory=RoutingSpec)
+    rules: RuleBook = field(default_factory=RuleBook)
+    fallbacks: Mapping[str, tuple[Fallback, ...]] = field(default_factory=dict)
+    """By main name; only models that have some."""
+    abilities: Mapping[str, Abilities] = field(default_factory=dict)
+    """By main name: what a model is known to be able to do."""
+    targets: Mapping[str, ServedModel] = field(default_factory=dict)
+    """What fallbacks lead to, by the fallback's name: models, and models of providers."""
+    wait_s: Mapping[TrafficClass, float] = field(default_factory=lambda: {**WAIT_S})
+    """Longest wait in the queue, by class."""
+    timeout_s: Mapping[TrafficClass, float | None] = field(default_factory=lambda: dict.fromkeys(WAIT_S))
+    """Longest whole request, by class."""
+    model_header: bytes = b""
+    """Header that names the model; empty for none."""
+    session_header: bytes = b""
+    """Header whose value holds requests together; empty where no policy asks."""
+    headers_kept: frozenset[bytes] = frozenset()
+    """Headers that are kept of a request for what is said here."""
 
     def caller_of(self, key: bytes) -> Caller | None:
         """Who presents this key; None when nobody does. Only digests are held and compared."""
@@ -130,8 +185,14 @@ def compile_gateway(
     spec = fleet.spec.gateway
     host, port = _address("--listen", listen, spec.listen)
     admin_host, admin_port = _address("--admin", admin, spec.admin)
-    models = {m.name: _served(m) for m in fleet.spec.models}
+    models = {m.name: _served(m, spec) for m in fleet.spec.models}
     names = {name: models[m.name] for m in fleet.spec.models for name in m.names}
+    main_names = {name: model.name for name, model in names.items()}
+    model_header = (spec.routing.model_header or "").encode()
+    session_header = spec.routing.session_header.encode()
+    rules = RuleBook(compile_rules(spec.rules, main_names))
+    fallbacks = _fallbacks(fleet, main_names, env, secret)
+    targets = models | {f.id: _outside(f) for each in fallbacks.values() for f in each if f.provider is not None}
     return GatewayConfig(
         fleet=fleet.metadata.name,
         host=host,
@@ -148,6 +209,63 @@ def compile_gateway(
         timeouts=spec.timeouts if drain_s is None else spec.timeouts.model_copy(update={"drain_s": drain_s}),
         tls=spec.tls,
         access_log=spec.access_log,
+        queue=_queue(spec),
+        routing=spec.routing,
+        rules=rules,
+        fallbacks=fallbacks,
+        abilities={m.name: _abilities(m) for m in fleet.spec.models},
+        targets=targets,
+        wait_s={name: getattr(spec.classes, name).wait_s or WAIT_S[name] for name in CLASSES},
+        timeout_s={name: getattr(spec.classes, name).timeout_s for name in CLASSES},
+        model_header=model_header,
+        session_header=session_header,
+        headers_kept=frozenset({model_header, session_header, *rules.headers_wanted} - {b""}),
+    )
+
+
+def _fallbacks(
+    fleet: Fleet, main_names: Mapping[str, str], env: Mapping[str, str], secret: SecretReader | None
+) -> dict[str, tuple[Fallback, ...]]:
+    providers = {}
+    for spec in fleet.spec.gateway.providers:
+        source = spec.key_from
+        whose = f"The key of provider {spec.name!r}"
+        key = "" if source is None else read_source(whose, source, env, secret, chars_min=1)
+        try:
+            providers[spec.name] = compile_provider(spec, key)
+        except ValueError as error:
+            raise UsageError(f"{whose} can't be used: {error}.") from error
+    return {m.name: compile_fallbacks(m.fallbacks, main_names, providers) for m in fleet.spec.models if m.fallbacks}
+
+
+def _outside(fallback: Fallback) -> ServedModel:
+    """A model at a provider, as a fallback names it."""
+    provider = fallback.provider
+    if provider is None:
+        raise AssertionError("a fallback to a model of the fleet is compiled with the fleet")
+    return ServedModel(
+        name=fallback.id,
+        aliases=(),
+        source=provider.name,
+        provider=provider,
+        static_endpoints=((provider.host, provider.port),),
+        capacity=Capacity(requests_max=provider.concurrent_requests),
+    )
+
+
+def _abilities(model: ModelSpec) -> Abilities:
+    writes = {"generate": True, "embed": False}.get(model.task)
+    return Abilities(context=model.context_length, writes=writes)
+
+
+def _queue(spec: GatewaySpec) -> QueueSettings:
+    queue = spec.queue
+    return QueueSettings(
+        is_on=queue.is_on,
+        requests_max=queue.requests_max,
+        bytes_max=queue.bytes_max,
+        tenant_share_max=queue.tenant_share_max,
+        starvation_s=queue.starvation_s,
     )
 
 
@@ -160,7 +278,7 @@ def _address(option: str, override: str | None, listen: str) -> tuple[str, int]:
         raise UsageError(f"{option} {override}: {error}.") from error
 
 
-def _served(model: ModelSpec) -> ServedModel:
+def _served(model: ModelSpec, gateway: GatewaySpec) -> ServedModel:
     addresses = tuple(
         parse_listen(u.removeprefix("http://") if _has_port(u) else u.removeprefix("http://") + ":80")
         for u in model.endpoints or ()
@@ -171,6 +289,24 @@ def _served(model: ModelSpec) -> ServedModel:
         adapters=frozenset(adapter.name for adapter in model.adapters),
         source=model.source_or_name,
         static_endpoints=addresses,
+        bounds=compile_bounds(
+            gateway.requests, model.requests, context=model.context_length, version=model.engine.version
+        ),
+        ttft_objective_s=None if model.objectives.ttft_ms is None else model.objectives.ttft_ms / 1e3,
+        prices=_prices(model.price),
+        capacity=Capacity(requests_max=model.concurrency),
+    )
+
+
+def _prices(price: PriceSpec | None) -> tuple[float, float, float]:
+    """A dollar a million tokens is a millionth of a dollar a token."""
+    if price is None:
+        return 0.0, 0.0, 0.0
+    cached = price.cached_input_per_million
+    return (
+        price.input_per_million,
+        price.input_per_million if cached is None else cached,
+        price.output_per_million,
     )
 
 
@@ -192,8 +328,34 @@ def _callers(
                     f"The keys {callers[digest].key!r} and {name!r} are the same key.",
                     hint="give each tenant a key of its own, or a request could not be told apart",
                 )
-            callers[digest] = Caller(tenant=tenant.name, key=name, models=allowed)
+            callers[digest] = _caller(tenant, name, key, allowed, names)
     return callers
+
+
+def _caller(
+    tenant: TenantSpec,
+    name: str,
+    key: KeySpec,
+    allowed: frozenset[str] | None,
+    names: Mapping[str, ServedModel],
+) -> Caller:
+    if key.models is not None:
+        own = frozenset(names[m].name for m in key.models)
+        allowed = own if allowed is None else own & allowed
+    return Caller(
+        tenant=tenant.name,
+        key=name,
+        models=allowed,
+        scopes=scopes_of(tenant.name, tenant.limits, f"{tenant.name}/{name}", key.limits, name),
+        traffic_class=key.traffic_class or tenant.traffic_class or "interactive",
+        weight=tenant.weight,
+        prompt_tokens_max=_least(tenant.limits.prompt_tokens_max, key.limits.prompt_tokens_max),
+        output_tokens_max=_least(tenant.limits.output_tokens_max, key.limits.output_tokens_max),
+    )
+
+
+def _least(*bounds: int | None) -> int | None:
+    return min((bound for bound in bounds if bound is not None), default=None)
 
 
 def _allowed(tenant: TenantSpec, names: Mapping[str, ServedModel]) -> frozenset[str] | None:

@@ -6,27 +6,46 @@ One `Core` belongs to one gateway and is used only from its event loop.
 from __future__ import annotations
 
 from random import Random
+from typing import Any, Protocol
 
+from penstock.serve.admission.tokens import Counter, TokenEstimator
 from penstock.serve.config import GatewayConfig
-from penstock.serve.routing import EndpointTable, LeastLoad, Policy
+from penstock.serve.flow import Limiter
+from penstock.serve.flow.flow import Flow
+from penstock.serve.flow.limits import LocalLimiter
+from penstock.serve.routing import DecisionRing, EndpointTable, Policy, make_policy
 
-__all__ = ["Core"]
+__all__ = ["Carrier", "Core"]
+
+
+class Carrier(Protocol):
+    """Whatever carries an exchange: it performs what an exchange that was woken wants done."""
+
+    def go_on(self, exchange: Any, out: Any) -> None:
+        """As if `exchange` had just returned `out`."""
 
 
 class Core:
     """Shared state of a gateway's exchanges.
 
     `unix_offset_s` is Unix time less monotonic time; `date` is the HTTP date, kept current by the edge once a second.
+    `limiter` and `counter` are replaced by the edge where something outside answers for them.
     """
 
     __slots__ = (
+        "_estimators",
         "_random",
+        "brings_endpoints",
         "config",
+        "counter",
         "created",
         "date",
+        "decisions",
         "endpoints",
+        "flow",
         "in_flight",
         "is_draining",
+        "limiter",
         "policy",
         "unix_offset_s",
     )
@@ -42,13 +61,43 @@ class Core:
     ) -> None:
         self.config = config
         self.endpoints = endpoints if endpoints is not None else EndpointTable()
-        self.policy: Policy = policy if policy is not None else LeastLoad()
+        self.policy: Policy = policy if policy is not None else self._make_policy(config)
+        self.flow = Flow(self.endpoints, self.policy)
+        self.limiter: Limiter = LocalLimiter(unix_offset_s=unix_offset_s)
+        self.counter: Counter | None = None  # nobody counts
+        self.brings_endpoints = False  # a platform starts endpoints, and says when they come
+        self.decisions = DecisionRing(config.routing.decisions_kept)
         self.unix_offset_s = unix_offset_s
         self.created = int(unix_offset_s)  # of every model in the list: fixed, while clocks drift
         self.date = b"Thu, 01 Jan 1970 00:00:00 GMT"
         self.in_flight = 0
         self.is_draining = False
+        self._estimators: dict[str, TokenEstimator] = {}
         self._random = random
+        self._tell_flow()
+
+    def configure(self, config: GatewayConfig) -> None:
+        """Takes a new configuration for new requests; those under way and those that wait keep theirs."""
+        before, self.config = self.config, config
+        if before.routing != config.routing:
+            self.policy = self._make_policy(config)
+            self.decisions = DecisionRing(config.routing.decisions_kept)
+        self._tell_flow()
+
+    @staticmethod
+    def _make_policy(config: GatewayConfig) -> Policy:
+        return make_policy(config.routing.policy, blocks_max=config.routing.prefix_blocks_max)
+
+    def _tell_flow(self) -> None:
+        capacities = {name: target.capacity for name, target in self.config.targets.items()}
+        self.flow.configure(queue=self.config.queue, capacities=capacities, policy=self.policy)
+
+    def estimator(self, model: str) -> TokenEstimator:
+        """What has been learned of the sizes of this model's prompts. Only for names of the configuration."""
+        estimator = self._estimators.get(model)
+        if estimator is None:
+            estimator = self._estimators[model] = TokenEstimator()
+        return estimator
 
     def new_request_id(self) -> bytes:
         """A fresh request id: 16 hexadecimal digits, as vLLM's own are."""

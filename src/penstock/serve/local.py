@@ -10,7 +10,7 @@ from penstock import __version__
 from penstock.serve.config import Caller, ServedModel
 from penstock.serve.core import Core
 from penstock.serve.record import RequestRecord
-from penstock.serve.routing import Decision
+from penstock.serve.routing import Decision, explained
 from penstock.serve.wire.errors import Failure
 from penstock.serve.wire.routes import LOCAL_PATHS, ROUTES
 from penstock.spec.nearest import nearest
@@ -119,13 +119,20 @@ def no_endpoint(model: str, tried: str, retry_after_s: int) -> Failure:
     )
 
 
-def explanation(decision: Decision | None, record: RequestRecord, model: str) -> bytes:
+def explanation(decision: Decision | None, record: RequestRecord) -> bytes:
     """Header lines that say where a request went and why, for a client that asked."""
     if decision is None:
         return b""
-    scores = ",".join(f"{name}={score:g}" for name, score in decision.scores)
-    return (
-        f"x-penstock-model: {model}\r\nx-penstock-endpoint: {decision.endpoint.id}\r\n"
-        f"x-penstock-policy: {decision.policy}\r\nx-penstock-scores: {scores}\r\n"
-        f"x-penstock-tenant: {record.tenant}\r\nx-penstock-retries: {record.retries}\r\n"
-    ).encode()
+    lines = [
+        ("x-penstock-model", record.model),
+        ("x-penstock-endpoint", decision.endpoint.id),
+        *explained(decision),
+        ("x-penstock-tenant", record.tenant),
+        ("x-penstock-class", record.traffic_class),
+        ("x-penstock-queue-ms", f"{record.queue_ms:.1f}"),
+        ("x-penstock-prompt-tokens", str(record.estimated_tokens)),
+        ("x-penstock-retries", str(record.retries)),
+    ]
+    if record.rule:
+        lines.append(("x-penstock-rule", record.rule))
+    return "".join(f"{name}: {value}\r\n" for name, value in lines).encode("latin-1", "replace")

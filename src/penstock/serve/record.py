@@ -52,6 +52,16 @@ class RequestRecord:
     total_ms: float = 0.0
     retries: int = 0
     resumes: int = 0
+    fallbacks: int = 0
+    """Models that could not answer before the one that did, or the last."""
+    rule: str = ""
+    """The rule that held; empty for none."""
+    estimated_tokens: int = -1
+    """Of the prompt, as it was admitted; -1 where that can't be told."""
+    cost_micros: int = 0
+    """What it cost by the model's price, in millionths of a dollar."""
+    key_id: str = ""
+    """What a key of the store is changed by."""
 
     @property
     def tpot_ms(self) -> float:

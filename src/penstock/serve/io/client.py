@@ -16,16 +16,17 @@ from typing import Protocol
 
 import httptools
 
+from penstock.serve.config import GatewayConfig
 from penstock.serve.core import Core
 from penstock.serve.exchange import Dispatch, Exchange, Reply
 from penstock.serve.io.request_reader import RequestReader
 from penstock.serve.io.upstream import UpstreamConnection, Upstreams
 from penstock.serve.local import too_large
 from penstock.serve.record import RequestRecord
+from penstock.serve.routing.signals import Signal
 from penstock.serve.telemetry import Telemetry
 from penstock.serve.wire.errors import Failure
 from penstock.serve.wire.heads import RequestHead
-from penstock.spec import LimitsSpec
 
 __all__ = ["ClientConnection", "ClientHost"]
 
@@ -64,6 +65,9 @@ class ClientHost(Protocol):
     def client_disconnected(self, client: ClientConnection) -> None:
         """A client connection has ended."""
 
+    def exchange_begun(self, record: RequestRecord, now: float) -> None:
+        """A request was admitted: it waits, or goes to an endpoint."""
+
     def exchange_over(self, record: RequestRecord, *, has_begun: bool) -> None:
         """A request is over: it is counted and logged."""
 
@@ -98,7 +102,8 @@ class ClientConnection(asyncio.Protocol):
         self._gateway = gateway
         self._loop = loop
         self._transport: asyncio.Transport | None = None
-        self._reader = RequestReader(self, gateway.core.config.limits)
+        config = gateway.core.config
+        self._reader = RequestReader(self, config.limits, config.headers_kept)
         self._exchange: Exchange | None = None
         self._upstream: UpstreamConnection | None = None
         self._connect_task: asyncio.Task[None] | None = None
@@ -214,7 +219,7 @@ class ClientConnection(asyncio.Protocol):
         self._failure, self._backlog = _OUR_FAULT, b""
         if exchange is None:
             self._close()
-        elif exchange.phase in ("receiving", "waiting"):
+        elif exchange.phase in ("receiving", "queued", "waiting"):
             self._refuse_last(_OUR_FAULT)
         else:
             exchange.is_client_kept = False
@@ -274,7 +279,7 @@ class ClientConnection(asyncio.Protocol):
         return exchange.refuse(too_large(exchange.config.limits.body_bytes_max), monotonic())
 
     def _begin(self, head: RequestHead, now: float) -> Exchange:
-        self._exchange = exchange = Exchange(self._gateway.core, head, now)
+        self._exchange = exchange = Exchange(self._gateway.core, head, now, self)
         self._has_begun = False
         return exchange
 
@@ -332,15 +337,24 @@ class ClientConnection(asyncio.Protocol):
 
     # ------------------------------------------------------------------ performing commands
 
-    def _perform(self, command: Reply | Dispatch) -> None:
+    def go_on(self, exchange: Exchange, out: bytes | Reply | Dispatch | None) -> None:
+        """An exchange that waited was woken and wants this done."""
+        if self._exchange is exchange:
+            self._after(exchange, out)
+
+    def _perform(self, command: Reply | Dispatch | None) -> None:
         exchange = self._exchange
         if exchange is None:
             return
-        if isinstance(command, Dispatch):
+        if not isinstance(command, Reply):
             now = monotonic()
             if not self._has_begun:
                 self._has_begun = True
-                self._gateway.telemetry.begin(exchange.record.model, now)
+                self._gateway.exchange_begun(exchange.record, now)
+            if command is None:
+                if self._upstream is not None or self._connect_task is not None:
+                    self._leave_upstream(now, is_kept=False)
+                return  # it waits for its turn
             if self._upstream is not None or self._connect_task is not None:
                 self._leave_upstream(now, is_kept=False)
             if command.first and self._transport is not None:
@@ -367,17 +381,20 @@ class ClientConnection(asyncio.Protocol):
         if type(out) is bytes:
             if out and self._transport is not None:
                 self._transport.write(out)
-            if exchange.phase == "over":
-                self._finish(exchange)
+            if exchange.phase != "relaying":
+                self._after(exchange, None)
         else:
             self._after(exchange, out)
 
-    def upstream_lost(self, reason: str, *, was_reused: bool = False, is_end: bool = False) -> None:
+    def upstream_lost(
+        self, reason: str, *, was_reused: bool = False, is_end: bool = False, signal: Signal = "reset"
+    ) -> None:
         """The endpoint's connection could not be made or has ended."""
         exchange = self._exchange
         self._connect_task = self._upstream = None
         if exchange is not None:
-            self._after(exchange, exchange.upstream_lost(reason, monotonic(), was_reused=was_reused, is_end=is_end))
+            out = exchange.upstream_lost(reason, monotonic(), was_reused=was_reused, is_end=is_end, signal=signal)
+            self._after(exchange, out)
 
     def _after(self, exchange: Exchange, out: bytes | Reply | Dispatch | None) -> None:
         if isinstance(out, Reply | Dispatch):
@@ -387,6 +404,8 @@ class ClientConnection(asyncio.Protocol):
             self._transport.write(out)
         if exchange.phase == "over":
             self._finish(exchange)
+        elif exchange.endpoint is None:
+            self._perform(None)
 
     def _leave_upstream(self, now: float, *, is_kept: bool) -> None:
         if self._connect_task is not None:
@@ -448,6 +467,9 @@ class ClientConnection(asyncio.Protocol):
         elif not self._is_serving:
             if now - self._reader.last_data_at > exchange.config.timeouts.body_s:
                 self._refuse_late("body", exchange.config.timeouts.body_s)
+        elif exchange.endpoint is None and not exchange.is_late(now):
+            if comment := exchange.keep_alive(now):
+                transport.write(comment)
         elif late := exchange.is_late(now):
             self._after(exchange, exchange.timed_out(late, now))
 
@@ -472,9 +494,9 @@ class ClientConnection(asyncio.Protocol):
         message = f"The {part} of the request did not arrive within {limit_s:g} s."
         self._refuse_last(Failure(status=408, code="request_timeout", message=message))
 
-    def take_limits(self, limits: LimitsSpec) -> None:
-        """Limits of the requests to come."""
-        self._reader.limits = limits
+    def take_config(self, config: GatewayConfig) -> None:
+        """What is read of the requests to come."""
+        self._reader.limits, self._reader.kept = config.limits, config.headers_kept
 
     def shut_down(self, *, is_final: bool) -> None:
         """The gateway is stopping: an idle connection closes now, a busy one after its answer; `is_final` ends that

@@ -25,6 +25,7 @@ from penstock.serve.config import GatewayConfig
 from penstock.serve.core import Core
 from penstock.serve.io.access_log import AccessLog
 from penstock.serve.io.client import ClientConnection
+from penstock.serve.io.ledger import Ledger
 from penstock.serve.io.tasks import Tasks
 from penstock.serve.io.upstream import Upstreams
 from penstock.serve.record import RequestRecord
@@ -50,7 +51,10 @@ class Gateway:
         )
         self.tasks = Tasks()
         self.upstreams = Upstreams(self.tasks)
+        self.ledger: Ledger | None = None
+        """Who writes down what was used; None while nobody does."""
         self._access_log: AccessLog | None = None
+        self._is_pump_due = False
         self._clients: set[ClientConnection] = set()
         self._server: asyncio.Server | None = None
         self._idle = asyncio.Event()
@@ -59,6 +63,7 @@ class Gateway:
         self.listen_host = config.host
         self.listen_port = config.port
         self._set_static_pools(config)
+        self.endpoints.changed = self.endpoints_changed
 
     @property
     def config(self) -> GatewayConfig:
@@ -135,11 +140,11 @@ class Gateway:
         """Takes a new configuration for new requests; those under way keep theirs. Listeners can't change: returns a
         sentence for each thing that needs a restart."""
         old = self.config
-        self.core.config = config
+        self.core.configure(config)
         for client in self._clients:
-            client.take_limits(config.limits)
+            client.take_config(config)
         self.telemetry.set_models(profiles if profiles is not None else _profiles(config))
-        for gone in old.models.keys() - config.models.keys():
+        for gone in old.targets.keys() - config.targets.keys():
             self.endpoints.remove_pool(gone)
         self._set_static_pools(config)
         notes = []
@@ -169,15 +174,20 @@ class Gateway:
         return pool is not None and pool.ready_count > 0
 
     def _set_static_pools(self, config: GatewayConfig) -> None:
-        for model in config.models.values():
-            if model.static_endpoints:
-                self.endpoints.set_pool(
-                    model.name,
-                    [
-                        EndpointAddress(id=f"{model.name}-{index}", host=host, port=port)
-                        for index, (host, port) in enumerate(model.static_endpoints)
-                    ],
+        for model in config.targets.values():
+            provider = model.provider
+            addresses = [
+                EndpointAddress(
+                    id=f"{model.name}-{index}" if provider is None else model.name,
+                    host=host,
+                    port=port,
+                    is_external=provider is not None,
+                    authority=provider.authority if provider is not None else "",
                 )
+                for index, (host, port) in enumerate(model.static_endpoints)
+            ]
+            if addresses:
+                self.endpoints.set_pool(model.name, addresses)
 
     # ------------------------------------------------------------------ called by connections
 
@@ -194,16 +204,48 @@ class Gateway:
         if not self._clients and self.core.is_draining:
             self._deserted.set()
 
+    def exchange_begun(self, record: RequestRecord, now: float) -> None:
+        """A request was admitted: it waits, or goes to an endpoint."""
+        self.telemetry.begin(record.model, now)
+        if self.ledger is not None:
+            self.ledger.begin(record, max(0, record.estimated_tokens), key_id=record.key_id)
+
     def exchange_over(self, record: RequestRecord, *, has_begun: bool) -> None:
         """A request is over: it is counted and logged."""
         now = monotonic()
         if not has_begun:
             self.telemetry.begin(record.model, now)
+        elif self.ledger is not None:
+            self.ledger.end(record, record.cost_micros)
         self.telemetry.end(record, now)
+        if self.core.flow.is_dirty:
+            self._pump_soon()
         if self._access_log is not None:
             self._access_log.add(record)
         if self.core.is_draining and not self.core.in_flight:
             self._idle.set()
+
+    # ------------------------------------------------------------------ the queue
+
+    def _pump_soon(self) -> None:
+        """Something changed that may let a request go: looks once, when this turn of the loop is done."""
+        if not self._is_pump_due:
+            self._is_pump_due = True
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._is_pump_due = False
+        now = monotonic()
+        for ticket in self.core.flow.pump(now):
+            if ticket.owner is not None:
+                ticket.owner.woken(ticket, now)
+
+    def endpoints_changed(self) -> None:
+        """Endpoints came, went, or were heard of."""
+        flow = self.core.flow
+        flow.endpoints_changed()
+        if flow.is_dirty and self._server is not None:
+            self._pump_soon()
 
     # ------------------------------------------------------------------ timers
 
@@ -219,8 +261,12 @@ class Gateway:
 
     def _sweep(self) -> None:
         now = monotonic()
+        self.endpoints.watch(now)
         for client in list(self._clients):
             client.sweep(now)
+        due = self.core.flow.next_due
+        if self.core.flow.is_dirty or (due is not None and now >= due):
+            self._pump()
         if self._access_log is not None:
             self._access_log.flush()
 

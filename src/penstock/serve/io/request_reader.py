@@ -22,10 +22,12 @@ REFUSED_BODY_BYTES_MAX = 262_144
 """A refused request whose body is longer than this closes its connection: reading on would cost more than a new one."""
 _BEARER = b"bearer "
 _READ = FORWARDED | {
+    b"api-key",
     b"authorization",
     b"content-length",
     b"content-type",
     b"expect",
+    b"origin",
     b"transfer-encoding",
     b"upgrade",
     b"x-api-key",
@@ -66,6 +68,7 @@ class RequestReader:
         "_headers",
         "_is_body_owed",
         "_is_head_read",
+        "_kept",
         "_limits",
         "_parser",
         "_quiet_bytes",
@@ -74,14 +77,17 @@ class RequestReader:
         "failure",
         "head_began_at",
         "is_body_dropped",
+        "kept",
         "last_data_at",
         "limits",
     )
 
-    def __init__(self, sink: RequestSink, limits: LimitsSpec) -> None:
+    def __init__(self, sink: RequestSink, limits: LimitsSpec, kept: frozenset[bytes] = frozenset()) -> None:
         self._sink: RequestSink | None = sink
         self.limits = limits
         """Of the next request; one that has begun keeps those that it began with."""
+        self.kept = kept
+        """Headers that the configuration asks to keep; as for limits."""
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self.failure: Failure | None = None
         """Why reading stopped, where there is a better answer than `not HTTP`."""
@@ -92,6 +98,7 @@ class RequestReader:
 
     def _reset(self) -> None:
         self._limits = self.limits
+        self._kept = self.kept
         self._url = b""
         self._head = RequestHead("", "")
         self._head_bytes = 0
@@ -175,9 +182,13 @@ class RequestReader:
         if self._head_bytes > self._limits.header_bytes_max or self._headers > HEADERS_MAX:
             self._stop(self._head_too_large())
         name = name.lower()
-        if name not in _READ or self._is_head_read:  # a trailer changes nothing
+        if self._is_head_read:  # a trailer changes nothing
             return
         head = self._head
+        if name in self._kept:
+            head.fields = {name: value} if head.fields is None else {**head.fields, name: value}
+        if name not in _READ:
+            return
         if name in FORWARDED:
             head.forwarded += b"%b: %b\r\n" % (name, value)
         elif name == b"authorization":
@@ -187,8 +198,10 @@ class RequestReader:
             head.content_type = value
         elif name == b"content-length":
             head.content_length = int(value)
-        elif name == b"x-api-key":
+        elif name in (b"x-api-key", b"api-key"):  # Anthropic's clients, and Azure's
             head.key = head.key or value.strip()
+        elif name == b"origin":
+            head.origin = value
         elif name == b"x-request-id":
             head.request_id = value
         elif name == b"expect":

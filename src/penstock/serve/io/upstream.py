@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from typing import Protocol
 
 from penstock.serve.exchange import Dispatch
 from penstock.serve.io.tasks import Tasks
+from penstock.serve.routing.signals import Signal
 
 __all__ = ["UpstreamConnection", "UpstreamUser", "Upstreams"]
 
+Address = tuple[str, int, str]
+"""Host, port, and the name that its certificate must have; no name for plain HTTP."""
 IDLE_S_MAX = 4.0
 """Seconds that an idle connection is kept: under the 5 s after which uvicorn, and so vLLM, closes it."""
 IDLE_MAX = 1024
@@ -32,7 +36,9 @@ class UpstreamUser(Protocol):
     def upstream_data(self, data: bytes) -> None:
         """A read from the endpoint."""
 
-    def upstream_lost(self, reason: str, *, was_reused: bool = False, is_end: bool = False) -> None:
+    def upstream_lost(
+        self, reason: str, *, was_reused: bool = False, is_end: bool = False, signal: Signal = "reset"
+    ) -> None:
         """The connection could not be made or has ended; `is_end`: the endpoint closed it in order."""
 
 
@@ -41,7 +47,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = ("_upstreams", "address", "idle_since", "transport", "user", "was_reused")
 
-    def __init__(self, upstreams: Upstreams, address: tuple[str, int]) -> None:
+    def __init__(self, upstreams: Upstreams, address: Address) -> None:
         self._upstreams = upstreams
         self.address = address
         self.user: UpstreamUser | None = None
@@ -84,13 +90,14 @@ class Upstreams:
 
     def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks
-        self._idle: dict[tuple[str, int], list[UpstreamConnection]] = {}
+        self._idle: dict[Address, list[UpstreamConnection]] = {}
+        self._tls: ssl.SSLContext | None = None
         self.is_closed = False
 
     def send(self, dispatch: Dispatch, user: UpstreamUser, connect_s: float, now: float) -> asyncio.Task[None] | None:
         """Sends a request on an idle connection, or starts to make one: then the task is returned, to be cancelled if
         the user goes away. `user.upstream_ready` or `user.upstream_lost` follows."""
-        address = (dispatch.endpoint.host, dispatch.endpoint.port)
+        address = (dispatch.endpoint.host, dispatch.endpoint.port, dispatch.tls_host)
         idle = self._idle.get(address)
         while idle and not dispatch.is_fresh:
             connection = idle.pop()
@@ -106,23 +113,35 @@ class Upstreams:
             return None
         return self._tasks.spawn(self._connect(dispatch, user, address, connect_s))
 
-    async def _connect(
-        self, dispatch: Dispatch, user: UpstreamUser, address: tuple[str, int], connect_s: float
-    ) -> None:
+    async def _connect(self, dispatch: Dispatch, user: UpstreamUser, address: Address, connect_s: float) -> None:
         loop = asyncio.get_running_loop()
+        host, port, tls_host = address
         try:
             async with asyncio.timeout(connect_s):
-                _, connection = await loop.create_connection(lambda: UpstreamConnection(self, address), *address)
+                _, connection = await loop.create_connection(
+                    lambda: UpstreamConnection(self, address),
+                    host,
+                    port,
+                    ssl=self._tls_context() if tls_host else None,
+                    server_hostname=tls_host or None,
+                )
         except TimeoutError:
-            user.upstream_lost(f"did not accept a connection within {connect_s:g} s")
+            user.upstream_lost(f"did not accept a connection within {connect_s:g} s", signal="connect_failed")
         except OSError as error:
-            user.upstream_lost(_connect_words(error))
+            user.upstream_lost(_connect_words(error), signal="connect_failed")
         else:
             if connection.transport is None:
-                user.upstream_lost("closed the connection")
+                user.upstream_lost("closed the connection", signal="connect_failed")
                 return
             connection.send(user, dispatch.data)
             user.upstream_ready(connection)
+
+    def _tls_context(self) -> ssl.SSLContext:
+        """For providers: their certificates are checked against those that this machine trusts."""
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+            self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        return self._tls
 
     def release(self, connection: UpstreamConnection, *, is_kept: bool, now: float) -> None:
         """The user is done: the connection idles, or is cut, which makes the engine stop what it still does."""
@@ -179,6 +198,8 @@ def _lost_words(exc: Exception | None) -> str:
 def _connect_words(error: OSError) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "refused the connection"
+    if isinstance(error, ssl.SSLError):
+        return f"can't be trusted ({getattr(error, 'verify_message', '') or error.reason or 'TLS failed'})"
     if isinstance(error, socket.gaierror):
         return "has a host name that does not resolve"
     return f"can't be reached ({error.strerror or error})"

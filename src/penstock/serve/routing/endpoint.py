@@ -26,6 +26,10 @@ class EndpointAddress:
     host: str
     port: int
     is_draining: bool = False
+    is_external: bool = False
+    """A service outside the fleet, which has no metrics."""
+    authority: str = ""
+    """As in a Host header, where that is not `host:port`."""
 
     @property
     def url(self) -> str:
@@ -66,6 +70,8 @@ class Endpoint:
     url: str
     authority: str
     """`host:port`, as in a Host header."""
+    is_external: bool = False
+    """A service outside the fleet, which has no metrics and is not asked for its health."""
     health: Health = "unproven"
     in_flight: int = 0
     """Sent by us and unfinished."""

@@ -7,7 +7,7 @@ One `EndpointTable` belongs to one gateway and is changed only from its event lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from penstock.serve.routing.ejection import close, fail, prove, readmit
 from penstock.serve.routing.endpoint import Endpoint, EndpointAddress, EngineSample, Health, Pool
@@ -30,6 +30,8 @@ class EndpointTable:
     """All pools by model name. The one owner of endpoint state."""
 
     def __init__(self) -> None:
+        self.changed: Callable[[], None] = _nobody
+        """Called when endpoints came or went, or told something of themselves: who waits for one may look again."""
         self.pools: dict[str, Pool] = {}
         self._by_id: dict[str, Endpoint] = {}
         self._watched_at = self._watched_from = float("-inf")
@@ -49,7 +51,8 @@ class EndpointTable:
                     host=address.host,
                     port=address.port,
                     url=address.url,
-                    authority=address.url.removeprefix("http://"),
+                    authority=address.authority or address.url.removeprefix("http://"),
+                    is_external=address.is_external,
                 )
             if address.is_draining:
                 known.health = "draining"
@@ -61,6 +64,7 @@ class EndpointTable:
                 del self._by_id[gone.id]
         pool.endpoints, pool.is_calm = fresh, False
         self._by_id.update((e.id, e) for e in fresh)
+        self.changed()
 
     def remove_pool(self, model: str) -> None:
         """Forgets a model; requests in flight keep what they hold."""
@@ -158,11 +162,13 @@ class EndpointTable:
                 self.heard(endpoint, "no_progress", sample.at, words=words)
                 return
         prove(endpoint, "lives", sample.at)
+        self.changed()
 
     def health_answered(self, endpoint: Endpoint, status: int, now: float) -> None:
         """`/health` answered. Only 200 and 503 mean something; other servers have other pages there."""
         if status == 200:
             prove(endpoint, "healthy", now)
+            self.changed()
         elif status == 503:
             self.heard(endpoint, "unhealthy", now)
 
@@ -208,3 +214,7 @@ class EndpointTable:
     def stalled(self, endpoint: Endpoint, now: float) -> None:
         """None of its streams makes progress: it gets nothing for a while, and what waits for it goes elsewhere."""
         self.heard(endpoint, "stalled", now, words="made no progress")
+
+
+def _nobody() -> None:
+    """Nobody waits."""

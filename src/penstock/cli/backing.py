@@ -1,0 +1,113 @@
+"""What a gateway leans on besides its engines: shared limits, the usage ledger, exact prompt lengths.
+
+    begin ─▶ run (until cancelled) ─▶ close
+
+Guarantees: none of it keeps the gateway from starting or from serving; what is away is told (`state`, the log) and
+tried again by whoever it is. `close` ships what the ledger still has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from penstock.cli.key_store import StorePlace, open_ledger, secret_reader, store_password
+from penstock.cli.output import warn
+from penstock.serve.flow.limits_state import LimitsState
+from penstock.serve.io.gateway import Gateway
+from penstock.serve.io.ledger import Ledger, LedgerState
+from penstock.serve.io.limits import RedisLimiter, make_limiter
+from penstock.serve.io.tokenizing import TokenizerSource, Tokenizing
+from penstock.spec import Fleet
+
+__all__ = ["Backing", "BackingState"]
+
+BEAT_S = 1.0
+"""Seconds between looks at how many gateways share the engines."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackingState:
+    """How well it is all there."""
+
+    limits: LimitsState | None
+    """None where limits are this gateway's own."""
+    ledger: LedgerState
+
+
+class Backing:
+    """Belongs to one gateway and its event loop. `folder` is where the fleet file's relative paths begin."""
+
+    def __init__(self, gateway: Gateway, fleet: Fleet, store: StorePlace, folder: Path, *, gateways: int = 1) -> None:
+        """`gateways`: how many there are, until they have counted each other.
+
+        Raises:
+            UsageError: the password of Redis can't be read.
+        """
+        self._gateway = gateway
+        core, spec = gateway.core, fleet.spec.gateway
+        limiter = make_limiter(
+            spec.limits,
+            fleet.metadata.name,
+            env=os.environ,
+            secret=secret_reader(),
+            unix_offset_s=time.time() - monotonic(),
+            gateways_expected=gateways,
+        )
+        self._shared = limiter if isinstance(limiter, RedisLimiter) else None
+        self._local = None if isinstance(limiter, RedisLimiter) else limiter
+        self._tokenizing = Tokenizing(base=folder)
+        self.ledger: Ledger = open_ledger(store, fleet.metadata.name, lambda: store_password(spec))
+        core.limiter, core.counter, gateway.ledger = limiter, self._tokenizing, self.ledger
+
+    @property
+    def state(self) -> BackingState:
+        """How well it is all there now."""
+        return BackingState(limits=self._shared.state if self._shared is not None else None, ledger=self.ledger.state)
+
+    async def begin(self, fleet: Fleet) -> None:
+        """Makes it ready for the first request: limits as far as Redis answers within a second, this month's use."""
+        await self.ledger.start()
+        if self._shared is not None:
+            await self._shared.begin()
+        if self._local is not None and _has_budgets(fleet):
+            now = monotonic()
+            for scope, (tokens, cost_micros) in (await self.ledger.month_to_date()).items():
+                self._local.seed_month(scope, tokens, cost_micros, now)
+
+    async def run(self, fleet: Fleet) -> None:
+        """Keeps it going until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._load_tokenizers(fleet))
+            if self._shared is not None:
+                tasks.create_task(self._shared.run())
+                tasks.create_task(self._count_gateways(self._shared))
+
+    async def close(self) -> None:
+        """The last request is over: ships what the ledger has and lets go of the rest."""
+        await self.ledger.stop()
+        self._tokenizing.close()
+
+    async def _count_gateways(self, limiter: RedisLimiter) -> None:
+        """Each gateway takes its share of the engines' room."""
+        while True:
+            self._gateway.core.flow.gateways = limiter.gateways
+            await asyncio.sleep(BEAT_S)
+
+    async def _load_tokenizers(self, fleet: Fleet) -> None:
+        for model in fleet.spec.models:
+            source = TokenizerSource(model=model.name, source=model.source_or_name, revision=model.revision)
+            told = await self._tokenizing.load(source)
+            if "can't be used" in told or "took more" in told:
+                warn(told)
+
+
+def _has_budgets(fleet: Fleet) -> bool:
+    """Whether somebody of the file has a monthly budget; keys of the store may have one too."""
+    tenants = fleet.spec.gateway.tenants
+    limits = [t.limits for t in tenants] + [k.limits for t in tenants for k in t.keys]
+    return any(q.tokens_per_month is not None or q.cost_per_month is not None for q in limits)
