@@ -23,7 +23,7 @@ from fakes.upstream import Link
 from serve.exchanges import ANSWER, DONE, END, SSE_HEAD, TOKEN, USAGE_EVENT, answer, chunk, event, head
 from serve.io.rig import Client, Rig, post, rig, run_in
 
-FEW = 40
+FEW = 20
 EXAMPLES = int(os.environ.get("PENSTOCK_FUZZ_EXAMPLES", FEW))
 """The same few each time, so that a change is what fails; with the variable set, that many, drawn anew."""
 
