@@ -93,3 +93,4 @@ async def gateway(server: RedisServer, **words: Any) -> AsyncIterator[Tenant]:
             yield Tenant(limiter)
         finally:
             life.cancel()
+            limiter.close()  # a task that is cancelled before its first step never gets to its own

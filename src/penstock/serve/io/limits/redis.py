@@ -220,9 +220,10 @@ class RedisLimiter:
                 if self._link is not None:
                     await self._beat(self._link)
         finally:
-            self._leave()
+            self.close()
 
-    def _leave(self) -> None:
+    def close(self) -> None:
+        """Says goodbye, if `run` has not: requests that run count no more. From then on the share decides."""
         link = self._link
         if link is not None:
             self._flush()
