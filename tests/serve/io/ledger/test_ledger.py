@@ -16,6 +16,7 @@ import pytest
 
 from penstock.serve.io.ledger import ledger as module
 from penstock.serve.io.ledger import read_usage
+from penstock.serve.io.ledger.journal import Journal
 from penstock.serve.io.stores import StoreAddress
 from penstock.serve.usage import UsageQuery
 from serve.io.ledger.rig import ledger, outcomes, request, store_of, until
@@ -180,6 +181,25 @@ def test_the_month_is_the_stores_and_the_journals_and_outlives_the_stores_absenc
     run(main())
 
 
+def test_a_month_begins_with_what_a_killed_gateway_had_reserved(tmp_path: Path) -> None:
+    dead = Journal(tmp_path / "ledger", "demo")
+    dead.open()
+    over, running = request("over"), request("running")
+    dead.begin(over, "", 100, 0)
+    dead.begin(running, "", 70, 9)
+    dead.end(over, 3)
+    os.close(dead._lock)  # as the kernel does when its process dies
+
+    async def main() -> None:
+        one = ledger(tmp_path)
+        await one.start()
+        assert await one.month_to_date() == {"t:acme": (15 + 70, 3 + 9), "k:acme/ci": (15 + 70, 3 + 9)}
+        await one.stop()
+        assert one.state.recovered_total == 2
+
+    run(main())
+
+
 GATEWAY = """
 import asyncio, random, sys
 from pathlib import Path
@@ -195,7 +215,7 @@ module.SHIP_S = module.RETRY_S = 0.01
 
 async def main(url, folder, password, name):
     place = StoreAddress(url=url, folder=Path(folder), is_asked=True, password=lambda: password)
-    journal = Journal(Path(folder, "ledger"), "demo", segment_bytes=4096)
+    journal = Journal(Path(folder, "ledger"), "demo", segment_bytes=4096, segments_max=100_000)
     one = Ledger(Path(folder), "demo", lambda: UsageStore(place, "demo"), where="x", journal=journal)
     await one.start()
     running, number, draw = [], 0, random.Random(name)
@@ -210,7 +230,7 @@ async def main(url, folder, password, name):
                 record = running.pop(draw.randrange(len(running)))
                 one.end(record, 1)
                 print("ended", record.request_id, flush=True)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01 if one.state.waiting > 300 else 0)
 
 asyncio.run(main(*sys.argv[1:5]))
 """

@@ -98,6 +98,7 @@ class Ledger:
         self._error = ""
         self._sync_error = ""
         self._recovered = 0
+        self._recovering = asyncio.Lock()
         self._failures = 0
         self._current_at = time.monotonic()
 
@@ -160,6 +161,9 @@ class Ledger:
         query = UsageQuery(since=since, until=f"{since[:8]}31", by=("tenant", "key"))
         try:
             store = await self._opened()
+            if await asyncio.to_thread(left_behind, self._folder, self._journal.id):
+                async with store.writing() as writer:  # what was lost counts from the first request on
+                    await self._recover(writer)
             rows, waiting = await read_usage(store, self._folder, MONTH_SCOPES, query)
         except PenstockError as error:
             self._fail(error)
@@ -217,7 +221,7 @@ class Ledger:
         looked_at = pruned_at = -PRUNE_S
         while True:
             if time.monotonic() - looked_at >= LOOK_S:
-                self._recovered += await recover(writer, self._folder, self._fleet, self._journal.id, self._clock())
+                await self._recover(writer)
                 looked_at = time.monotonic()
             await self._ship_all(writer)
             self._error, self._current_at = "", time.monotonic()
@@ -226,6 +230,10 @@ class Ledger:
                     await self._ship_all(writer)
                 pruned_at = time.monotonic()
             await asyncio.sleep(SHIP_S)
+
+    async def _recover(self, writer: UsageWriter) -> None:
+        async with self._recovering:
+            self._recovered += await recover(writer, self._folder, self._fleet, self._journal.id, self._clock())
 
     async def _ship_all(self, writer: UsageWriter) -> None:
         while (cursor := self._journal.next_ends(BATCH)) is not None:
