@@ -43,6 +43,7 @@ class ClientSide:
         "_held",
         "_is_open",
         "_is_told",
+        "_sent_at",
         "_started_at",
         "_stuck",
         "_told",
@@ -70,8 +71,9 @@ class ClientSide:
         self.is_upstream_kept = False
         self.endpoint: Endpoint | None = None
         self.last_progress_at = now
+        self._sent_at = now
         self._started_at = now
-        self._admission = Admission(core, self.config, head, self.record)
+        self._admission = Admission(core, self.config, head, self.record, now)
         self._answer: Answer | None = None
         self._error_head: ResponseHead | None = None
         self._collected = b""

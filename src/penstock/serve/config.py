@@ -19,8 +19,9 @@ from penstock.serve.admission.fallbacks import (
     compile_fallbacks,
     compile_provider,
 )
-from penstock.serve.admission.policy import CallerLimits, RequestBounds, compile_bounds
+from penstock.serve.admission.policy import CallerLimits, RequestBounds, compile_bounds, context_of
 from penstock.serve.admission.rules import RuleBook, compile_rules
+from penstock.serve.deadline import DEADLINE_HEADERS
 from penstock.serve.flow.quota import Scope
 from penstock.serve.flow.scopes import scopes_of
 from penstock.serve.flow.settings import UNKNOWN_CAPACITY, Capacity, QueueSettings
@@ -219,7 +220,7 @@ def compile_gateway(
         timeout_s={name: getattr(spec.classes, name).timeout_s for name in CLASSES},
         model_header=model_header,
         session_header=session_header,
-        headers_kept=frozenset({model_header, session_header, *rules.headers_wanted} - {b""}),
+        headers_kept=frozenset({model_header, session_header, *rules.headers_wanted, *DEADLINE_HEADERS} - {b""}),
     )
 
 
@@ -255,7 +256,7 @@ def _outside(fallback: Fallback) -> ServedModel:
 
 def _abilities(model: ModelSpec) -> Abilities:
     writes = {"generate": True, "embed": False}.get(model.task)
-    return Abilities(context=model.context_length, writes=writes)
+    return Abilities(context=context_of(model), writes=writes)
 
 
 def _queue(spec: GatewaySpec) -> QueueSettings:
@@ -290,7 +291,7 @@ def _served(model: ModelSpec, gateway: GatewaySpec) -> ServedModel:
         source=model.source_or_name,
         static_endpoints=addresses,
         bounds=compile_bounds(
-            gateway.requests, model.requests, context=model.context_length, version=model.engine.version
+            gateway.requests, model.requests, context=context_of(model), version=model.engine.version
         ),
         ttft_objective_s=None if model.objectives.ttft_ms is None else model.objectives.ttft_ms / 1e3,
         prices=_prices(model.price),

@@ -14,6 +14,7 @@ from penstock.serve.flow import Limiter
 from penstock.serve.flow.flow import Flow
 from penstock.serve.flow.limits import LocalLimiter
 from penstock.serve.routing import DecisionRing, EndpointTable, Policy, make_policy
+from penstock.serve.routing.retries import RetryBudget
 
 __all__ = ["Carrier", "Core"]
 
@@ -33,6 +34,7 @@ class Core:
     """
 
     __slots__ = (
+        "_budgets",
         "_estimators",
         "_random",
         "brings_endpoints",
@@ -72,6 +74,7 @@ class Core:
         self.date = b"Thu, 01 Jan 1970 00:00:00 GMT"
         self.in_flight = 0
         self.is_draining = False
+        self._budgets: dict[str, RetryBudget] = {}
         self._estimators: dict[str, TokenEstimator] = {}
         self._random = random
         self._tell_flow()
@@ -91,6 +94,18 @@ class Core:
     def _tell_flow(self) -> None:
         capacities = {name: target.capacity for name, target in self.config.targets.items()}
         self.flow.configure(queue=self.config.queue, capacities=capacities, policy=self.policy)
+
+    def retry_budget(self, model: str, now: float) -> RetryBudget:
+        """How much may be sent once more to this model's endpoints. Only for names of the configuration."""
+        budget = self._budgets.get(model)
+        if budget is None:
+            budget = self._budgets[model] = RetryBudget(now)
+        return budget
+
+    @property
+    def retries_refused_total(self) -> int:
+        """Retries that a budget did not allow."""
+        return sum(budget.refused_total for budget in self._budgets.values())
 
     def estimator(self, model: str) -> TokenEstimator:
         """What has been learned of the sizes of this model's prompts. Only for names of the configuration."""

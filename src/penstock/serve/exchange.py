@@ -21,6 +21,7 @@ from penstock.serve.admission.fallbacks import Why
 from penstock.serve.answer import Answer
 from penstock.serve.client_side import STREAM_HEADERS, ClientSide, Phase
 from penstock.serve.commands import Dispatch, Reply
+from penstock.serve.deadline import NO_DEADLINE
 from penstock.serve.delivered import KEPT_BYTES_MAX, DivergedError
 from penstock.serve.failover import ENGINE_DIED, Loss, choose
 from penstock.serve.local import explanation, local_answer, no_endpoint
@@ -164,9 +165,9 @@ class Exchange(ClientSide):
         """What the endpoint took too long for, in a word; empty when it is in time."""
         timeouts = self.config.timeouts
         quiet_s = now - self.last_progress_at
-        deadline_at = self._admission.deadline_at
-        if deadline_at is not None and now > deadline_at and self.phase not in ("queued", "over"):
-            return "deadline_exceeded"
+        deadline = self._admission.deadline
+        if deadline is not NO_DEADLINE and deadline.is_past(now - self._started_at, has_begun=self.record.ttft_ms >= 0):
+            return "deadline_exceeded" if self.phase not in ("queued", "over") else ""
         if self.endpoint is None:
             return ""
         if self.phase in ("waiting", "resuming") and quiet_s > timeouts.first_byte_s:
@@ -246,6 +247,7 @@ class Exchange(ClientSide):
     def _sent(self, endpoint: Endpoint, now: float, *, is_fresh: bool = False) -> Dispatch:
         self.endpoint = endpoint
         self._has_begun = self._is_told = False
+        self._sent_at = now
         self.record.endpoint = endpoint.id
         self._error_head = None
         self._collected = b""
@@ -330,7 +332,7 @@ class Exchange(ClientSide):
         """Sends the request of a stream under way to an endpoint that has not failed it since its last word, or waits
         for one."""
         answer, self.endpoint = self._answer, None
-        step: Step | Literal[False] = self._admission.elsewhere(now)
+        step: Step | Literal[False] = self._admission.elsewhere(now, is_resume=True)
         if step is None:
             step = self._admission.wait_again(now)
         if answer is None or step is False:
@@ -451,7 +453,7 @@ class Exchange(ClientSide):
         if self.record.ttft_ms < 0:
             self.record.ttft_ms = (now - self._started_at) * 1e3
         self._heard("began", now)
-        self._admission.began(now)
+        self._admission.began(self._sent_at, now)
 
     def _finish_relay(self, answer: Answer, now: float) -> None:
         """The answer is complete: what it said at its end is read."""

@@ -22,6 +22,7 @@ from penstock.serve.admission.rules import Asked, wants_json
 from penstock.serve.admission.tokens import NARROW_PRIOR
 from penstock.serve.config import ANONYMOUS, Caller, GatewayConfig, ServedModel
 from penstock.serve.core import Core
+from penstock.serve.deadline import DEADLINE_HEADERS, NO_DEADLINE, deadline_of
 from penstock.serve.failover import needs_seed
 from penstock.serve.flow import Ask, Reservation, Ticket, Usage, Verdict
 from penstock.serve.flow.limit_words import limit_failure, ratelimit_headers
@@ -52,6 +53,8 @@ REQUESTED_MODEL_CHARS_MAX = 200
 """Characters kept of a model's name as the client sent it."""
 _NOTHING_RAN = Usage(has_run=False)
 _NO_EDITS: Mapping[str, Any] = {}
+_COUNTS = frozenset({"/v1/messages/count_tokens", "/tokenize", "/v1/tokenize", "/detokenize", "/v1/detokenize"})
+"""Paths that ask how long a prompt is: it may be of any length, and nothing is written."""
 _NO_HEADERS: Mapping[bytes, bytes] = {}
 _SHED_OUTCOMES = {"no_endpoint": "upstream_error", "deadline": "timeout"}
 
@@ -64,6 +67,7 @@ class Admission:
     """
 
     __slots__ = (
+        "_arrived_at",
         "_asked_model",
         "_client_body",
         "_config",
@@ -82,6 +86,7 @@ class Admission:
         "_waits",
         "body",
         "caller",
+        "deadline",
         "model",
         "request",
         "route",
@@ -91,11 +96,14 @@ class Admission:
         "traffic_class",
     )
 
-    def __init__(self, core: Core, config: GatewayConfig, head: RequestHead, record: RequestRecord) -> None:
+    def __init__(
+        self, core: Core, config: GatewayConfig, head: RequestHead, record: RequestRecord, arrived_at: float
+    ) -> None:
         self._core = core
         self._config = config
         self._head = head
         self._record = record
+        self._arrived_at = arrived_at
         self._asked_model = ""
         self._client_body = b""
         self._edits = _NO_EDITS
@@ -110,6 +118,7 @@ class Admission:
         self._waits = 0
         self.body = b""
         self.caller: Caller = ANONYMOUS
+        self.deadline = NO_DEADLINE
         self.model: ServedModel | None = None
         self.request: ApiRequest | None = None
         self.route: Route | None = None
@@ -136,11 +145,6 @@ class Admission:
     def decision(self) -> Decision | None:
         """Why the request went where it went last."""
         return self.ticket.decision if self.ticket is not None else None
-
-    @property
-    def deadline_at(self) -> float | None:
-        """Monotonic seconds at which the answer must be whole."""
-        return self.ticket.deadline_at if self.ticket is not None else None
 
     # ------------------------------------------------------------------ the request
 
@@ -211,7 +215,7 @@ class Admission:
         assert request is not None
         assert route is not None
         fields = request.fields
-        if fields is None or prompt is None:
+        if fields is None or prompt is None or self._head.path in _COUNTS:
             return self._reserve(now, then)
         counter, estimator = self._core.counter, self._core.estimator(model.name)
         if (
@@ -300,7 +304,7 @@ class Admission:
             need=self._need(model, name),
             body_bytes=len(self.body),
             arrived_at=now,
-            deadline_at=self._deadline(now),
+            deadline_at=self._set_deadline(is_stream=request.is_stream),
             wait_s=self._config.wait_s[self.traffic_class],
             is_stream=request.is_stream,
             explains=self._head.wants_explanation,
@@ -328,9 +332,15 @@ class Admission:
         fields = self._head.fields
         return "" if fields is None else fields.get(self._config.session_header, b"").decode("latin-1")
 
-    def _deadline(self, now: float) -> float | None:
-        timeout_s = self._config.timeout_s[self.traffic_class]
-        return None if timeout_s is None else now + timeout_s
+    def _set_deadline(self, *, is_stream: bool) -> float | None:
+        """By when the answer must have begun, monotonic seconds; None for no bound."""
+        timeout_s, fields = self._config.timeout_s[self.traffic_class], self._head.fields
+        if fields is None and timeout_s is None:
+            return None
+        headers = tuple((n, v) for n, v in (fields or {}).items() if n in DEADLINE_HEADERS)
+        self.deadline = deadline = deadline_of(headers, timeout_s, is_stream=is_stream)
+        first_s = deadline.first_s if deadline.first_s is not None else deadline.whole_s
+        return None if first_s is None else self._arrived_at + first_s
 
     def _placed(self, ticket: Ticket, now: float) -> Step:
         """Where the queue has put the request."""
@@ -386,12 +396,14 @@ class Admission:
 
     # ------------------------------------------------------------------ endpoints
 
-    def elsewhere(self, now: float) -> Endpoint | None:
+    def elsewhere(self, now: float, *, is_resume: bool = False) -> Endpoint | None:
         """Another endpoint, as the one that it has failed the request; None when there is none."""
         ticket = self.ticket
         if ticket is None:
             return None
         if len(ticket.tried_ids) >= RETRIES_MAX:  # the one that fails now not counted
+            return None
+        if not self._core.retry_budget(ticket.model, now).take(now, is_resume=is_resume):
             return None
         return self._core.flow.redirect(ticket, now)
 
@@ -424,11 +436,13 @@ class Admission:
         pool, here = self._core.endpoints.pools.get(ticket.model), ticket.endpoint.id
         return pool is not None and any(e.id != here and e.id not in tried_ids for e in pool.candidates(now))
 
-    def began(self, now: float) -> None:
+    def began(self, sent_at: float, now: float) -> None:
         """The endpoint's answer has begun."""
         ticket = self.ticket
         if ticket is not None:
             self._core.flow.began(ticket, now)
+            if ticket.is_stream and ticket.endpoint is not None:
+                self._core.endpoints.measured(ticket.endpoint, now - sent_at)
 
     def begin_round(self) -> None:
         """Endpoints that failed before the stream's last word count no more."""
