@@ -27,11 +27,11 @@ from typing import Any
 import hiredis
 import msgspec
 
-from penstock.serve.flow.gcra import Meter, headrooms
+from penstock.serve.flow.gcra import headrooms
 from penstock.serve.flow.limits import LocalLimiter
 from penstock.serve.flow.limits_state import LimitsState
 from penstock.serve.flow.months import Month, month_of
-from penstock.serve.flow.quota import Ask, Quota, Reservation, Scope, Usage, Verdict
+from penstock.serve.flow.quota import Ask, Headroom, Quota, Reservation, Scope, Usage, Verdict
 from penstock.serve.flow.stand_in import Merge, StandIn
 from penstock.serve.io.limits.address import CONNECT_S, RedisAddress
 from penstock.serve.io.limits.link import Link, LinkError
@@ -373,15 +373,22 @@ class RedisLimiter:
             for s, state in zip(scopes, states, strict=True)
             if isinstance(s, Scope)
         }
+        rooms: dict[int, tuple[Headroom | None, Headroom | None]] = {}
+        """By the scopes: all of one key's requests are told how things stand after the call."""
         for (ask, then), found in zip(batch.asks, verdicts, strict=True):
-            self._hand_over(then, self._verdict(ask, found, scopes, meters, now), now)
+            room = rooms.get(id(ask.scopes))
+            if room is None:
+                room = rooms[id(ask.scopes)] = headrooms([meters[s.id] for s in ask.scopes], now)
+            self._hand_over(then, self._verdict(ask, found, scopes, room, now), now)
         if self._asks:
             self._flush()
         elif self._settles and self._flush_at is None:
             self._flush_at = asyncio.get_running_loop().call_later(SETTLE_S, self._flush)
 
-    def _verdict(self, ask: Ask, found: Any, scopes: list[Any], meters: dict[str, Meter], now: float) -> Verdict:
-        requests, tokens = headrooms([meters[s.id] for s in ask.scopes], now)
+    def _verdict(
+        self, ask: Ask, found: Any, scopes: list[Any], room: tuple[Headroom | None, Headroom | None], now: float
+    ) -> Verdict:
+        requests, tokens = room
         if found != 0:
             whose, limit, seconds = found
             retry_s = float(seconds) if seconds >= 0 else inf
