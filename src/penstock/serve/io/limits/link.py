@@ -1,7 +1,7 @@
 """One connection to Redis: commands go out at once, their answers are handed to callbacks in order.
 
-redis-py costs some 50 µs a command in our process; this does one thing, on hiredis, for a tenth. Guarantees: each
-command's callback is called at most once; `lost` is called exactly once, when no more answers will come.
+A command that is waited for costs 51 µs of CPU with redis-py 8.1 and 12 µs here, on hiredis; a callback costs less.
+Guarantees: each callback is called at most once; `lost` is called exactly once, when no more answers will come.
 """
 
 from __future__ import annotations
