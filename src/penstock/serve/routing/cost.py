@@ -227,7 +227,15 @@ class CostPolicy:
         else:
             self._came_to_nothing(learned, need, memo, outcome)
         if outcome.cached_tokens >= 0 and outcome.is_ok:
-            self._cached(learned, memo, outcome)
+            self._cached(learned, need, memo, outcome)
+
+    def cache_seen(self, endpoint: Endpoint, tokens: int, is_lost: bool) -> None:
+        """The engine's own events said how many tokens its cache holds (-1: not known), and whether what it held
+        before is gone."""
+        learned = self._met(endpoint)
+        if is_lost:
+            learned.held.forget()
+        learned.cache_tokens = tokens
 
     # What is learned -------------------------------------------------------------------------------------------------
 
@@ -249,12 +257,12 @@ class CostPolicy:
         learned.busy_until = max(outcome.now, learned.busy_until - memo.prefill_s)
         learned.held.drop(need.blocks[memo.matched :])
 
-    def _cached(self, learned: EndpointLearned, memo: Sent, outcome: Ended) -> None:
+    def _cached(self, learned: EndpointLearned, need: Need, memo: Sent, outcome: Ended) -> None:
         """The engine said how much it had: the index was right, or not; the work was more, or less."""
         timing, pool = learned.pool.timing, learned.pool
         more = outcome.cached_tokens - memo.cached
         learned.work = max(0.0, learned.work - more * timing.token_s * memo.unit)
-        learned.reported(outcome.cached_tokens, memo.cached)
+        learned.reported(outcome.cached_tokens, memo.matched * (need.block_tokens or pool.block_tokens))
         if memo.is_home and memo.fresh > 0.0:
             pool.surprised(min(memo.fresh, max(0.0, more - pool.block_tokens)), memo.fresh)
 

@@ -74,11 +74,11 @@ def _candidates(decision: Decision) -> list[dict[str, Any]]:
                 "seconds": round(seconds, 6),
                 "prefill_s": round(prefill_s, 6),
                 "before_s": round(before_s, 6),
-                "decode_s": round(decode_s, 6),
+                "rest_s": round(rest_s, 6),
                 "cached_tokens": round(cached),
                 "in_flight": in_flight,
             }
-            for name, seconds, prefill_s, before_s, decode_s, cached, in_flight in sorted(
+            for name, seconds, prefill_s, before_s, rest_s, cached, in_flight in sorted(
                 decision.weighed, key=lambda one: (one[1], one[0])
             )
         ]
@@ -93,9 +93,9 @@ def explained(decision: Decision) -> list[tuple[str, str]]:
     if decision.weighed:
         best = sorted(decision.weighed, key=lambda one: (one[1], one[0]))[:_HEADER_CANDIDATES]
         words = (
-            f"{name};s={seconds:.4g};prefill={prefill_s:.4g};before={before_s:.4g};decode={decode_s:.4g}"
+            f"{name};s={seconds:.4g};prefill={prefill_s:.4g};before={before_s:.4g};rest={rest_s:.4g}"
             f";cached={cached:.0f};in-flight={in_flight}"
-            for name, seconds, prefill_s, before_s, decode_s, cached, in_flight in best
+            for name, seconds, prefill_s, before_s, rest_s, cached, in_flight in best
         )
         lines.append(("x-penstock-candidates", ", ".join(words)))
     elif decision.scores:

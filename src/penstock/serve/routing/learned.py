@@ -52,6 +52,8 @@ _SURPRISE_NOISE = 0.03
 """Share that means nothing: what the index underrates shows as much where there is but one gateway."""
 _TURNS = 4.0
 """How often that share counts: for this turn of the conversation, and for three more, which other gateways may get."""
+_IN_STEP_BLOCKS = 256
+"""Blocks of prompts that were sent and whose events are not here yet."""
 ADAPTERS_MAX = 64
 """Adapters that an endpoint is believed to have loaded; vLLM's `max_loras` is 1 to some tens."""
 _ALPHA = 0.05
@@ -220,6 +222,7 @@ class EndpointLearned:
         "__weakref__",
         "adapters",
         "busy_until",
+        "cache_tokens",
         "cached_tokens",
         "context_s",
         "held",
@@ -265,6 +268,8 @@ class EndpointLearned:
         """Seconds of prompts that others have waiting there."""
         self.context_s = 0.0
         """Of each step, by the context that its requests have."""
+        self.cache_tokens = -1
+        """That its cache holds, by its own events; -1 where it publishes none."""
         self.kv_tokens = 0
         self.room_tokens = inf
         """KV that is free: by the last reading, less what we sent since. Infinite where it is not known."""
@@ -300,6 +305,8 @@ class EndpointLearned:
         capacity = share
         if kv_tokens:
             capacity = min(share, int(kv_tokens * self.prompt_share / max(1.0, self.pool.block_tokens)))
+        if self.cache_tokens >= 0:
+            capacity = min(capacity, int(self.cache_tokens / max(1.0, self.pool.block_tokens)) + _IN_STEP_BLOCKS)
         if capacity != self.held.capacity:
             self.held.resize(capacity)
 

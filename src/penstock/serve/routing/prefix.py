@@ -131,6 +131,10 @@ class SharedPrefixes:
         self._forks: dict[int, int] = {}
         self._old: dict[int, int] = {}
 
+    def __len__(self) -> int:
+        """Blocks whose continuations are counted."""
+        return len(self._forks) + len(self._old)
+
     def note(self, blocks: Sequence[int], known: int) -> None:
         """A prompt whose first `known` blocks were seen before goes on in a new way behind them."""
         if 0 < known < len(blocks):

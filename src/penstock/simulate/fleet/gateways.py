@@ -60,11 +60,6 @@ class Gateway:
         """Reads an engine's metrics."""
         self._table.observe(name, sample)
 
-    def sample(self, name: str) -> EngineSample | None:
-        """What was read of an engine last."""
-        endpoint = self._table.get(name)
-        return endpoint.sample if endpoint is not None else None
-
 
 def gateways_of(scenario: Scenario, names: Sequence[str]) -> list[Gateway]:
     """All gateways of a scenario."""

@@ -341,21 +341,16 @@ class _Fleet:
         """The scraper reads each engine, and the gateway looks for answers that are late."""
         gauges = self._result.gauges
         for place, (name, replica) in enumerate(self._replicas.items()):
-            if name in self._busy or number == 0 or not self._is_known_idle(name):
-                sample, stats = replica.sample(now)
-                for gateway in self._gateways:
-                    gateway.observe(name, sample)
-                gauges.read(place, stats)
+            sample, stats = replica.sample(now)
+            for gateway in self._gateways:
+                gateway.observe(name, sample)
+            gauges.read(place, stats)
         gauges.close()
         self._give_up(now)
         if self._on_tick is not None:
             self._on_tick(now, len(self._result.ledger))
         if self._live or self._coming:
             self._push((number + 1) * TICK_S, _Tick(number + 1))
-
-    def _is_known_idle(self, name: str) -> bool:
-        sample = self._gateways[0].sample(name)
-        return sample is not None and not sample.running and not sample.waiting
 
     def _give_up(self, now: float) -> None:
         """504 for what has no first token after the gateway's patience; the engine forgets it."""
