@@ -163,7 +163,7 @@ class DemoFleet:
                 endpoint.id,
                 EngineSample(
                     at=self.now, running=engine.running, waiting=engine.waiting, kv_usage=engine.kv_usage,
-                    generation_tokens_total=int(engine.generated),
+                    generation_tokens_total=int(engine.generated), steps_total=round(self.now * 40),
                 ),
             )  # fmt: skip
         in_flight = sum(e.in_flight for e in pool.endpoints)
@@ -221,6 +221,9 @@ class DemoFleet:
             connections=64,
             is_ready=self.is_ready()[0],
         )
+
+    def decisions(self, *, model: str = "", limit: int = 100) -> list[dict[str, Any]]:
+        return []
 
     def timeseries(self, window_s: float) -> dict[str, Any]:
         return self.telemetry.timeseries(window_s, self.now, self.now + self._unix_offset)

@@ -35,7 +35,9 @@ from penstock.serve.config import GatewayConfig, compile_gateway
 from penstock.serve.io.admin import AdminServer, TelemetrySource, admin_app
 from penstock.serve.io.gateway import Gateway
 from penstock.serve.io.key_routes import Desk, key_routes
+from penstock.serve.io.metrics_flow import Leanings
 from penstock.serve.io.scrape import Scraper
+from penstock.serve.io.usage_routes import usage_routes
 from penstock.serve.platform import DiscoveryState, ModelProfile, PlatformModel, StoreState
 from penstock.spec import Fleet, ValueSource
 from penstock.spec.loader import load_fleet
@@ -155,9 +157,12 @@ class FrontDoor:
             is_accepting=lambda: self._is_open and not self.gateway.core.is_draining,
             discovery=discovery,
             store=lambda: self.store,
+            core=self.gateway.core,
+            leanings=Leanings(limits=lambda: self.backing.limits, ledger=lambda: self.backing.ledger),
         )
         keys = key_routes(self._desk, lambda: self.loaded.admin_token, lambda: self.loaded.fleet.spec.gateway.tenants)
-        app = admin_app(self._source, dashboard_routes(), keys)
+        usage = usage_routes(self._backing.ledger.usage, lambda: self.loaded.admin_token)
+        app = admin_app(self._source, dashboard_routes(), [*keys, *usage])
         self._admin = AdminServer(app, loaded.config.admin_host, loaded.config.admin_port)
 
     async def start(self) -> None:
@@ -179,7 +184,7 @@ class FrontDoor:
 
     async def scrape(self) -> None:
         """Reads the engines' metrics until cancelled."""
-        await Scraper(self.gateway.endpoints).run()
+        await Scraper(self.gateway.endpoints, self.loaded.config.routing.scrape_ms / 1e3).run()
 
     async def lean(self) -> None:
         """Keeps shared limits, the ledger and token counts going until cancelled."""

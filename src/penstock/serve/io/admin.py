@@ -12,6 +12,8 @@ Read-only but for keys.
     /api/v1/endpoints         the endpoints of it
     /api/v1/timeseries        the last `window_s` seconds as arrays
     /api/v1/requests          the last `limit` finished requests
+    /api/v1/decisions         the last `limit` routing decisions with their numbers, of one `model` or all
+    /api/v1/usage             what was used, for those with a token: see `usage_routes`
     /api/v1/keys              the keys of the store, for those with a token: see `key_routes`
 
 Guarantees: never prompts, completions or keys. Leaves pages for people to `dashboard`.
@@ -25,6 +27,7 @@ import errno
 import socket
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import uvicorn
@@ -36,10 +39,14 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from penstock.errors import StartError
+from penstock.serve.core import Core
 from penstock.serve.io.answers import error_answer, json_answer
 from penstock.serve.io.guard import Guard
 from penstock.serve.io.metrics import CONTENT_TYPE, MetricsPage
+from penstock.serve.io.metrics_flow import Leanings
 from penstock.serve.platform import DiscoveryState, StoreState
+from penstock.serve.routing import decisions_shown
+from penstock.serve.routing.condition import health_shown
 from penstock.serve.routing.endpoints import EndpointTable
 from penstock.serve.telemetry import Telemetry
 
@@ -47,6 +54,8 @@ __all__ = ["AdminServer", "AdminSource", "TelemetrySource", "admin_app", "admin_
 
 WINDOW_S_MAX = 900.0
 """Longest `window_s`: what telemetry keeps."""
+DECISIONS_MAX = 100_000
+"""Largest `limit` of decisions: the most that a fleet file may have kept."""
 REQUESTS_MAX = 500
 """Largest `limit`: what telemetry keeps."""
 STOP_TIMEOUT_S = 3
@@ -60,6 +69,7 @@ class AdminSource(Protocol):
     def timeseries(self, window_s: float) -> dict[str, Any]: ...
     def recent(self, limit: int, *, failed_only: bool = False) -> list[dict[str, Any]]: ...
     def metrics(self) -> bytes: ...
+    def decisions(self, *, model: str = "", limit: int = 100) -> list[dict[str, Any]]: ...
     def is_ready(self) -> tuple[bool, str]:
         """Whether a request could be served now; if not, why."""
         ...
@@ -78,7 +88,11 @@ class TelemetrySource:
         is_accepting: Callable[[], bool],
         discovery: Callable[[], DiscoveryState | None] | None = None,
         store: Callable[[], StoreState | None] = lambda: None,
+        core: Core | None = None,
+        leanings: Leanings | None = None,
     ) -> None:
+        self._core = core
+        self._leanings = leanings if leanings is not None else Leanings()
         self._telemetry = telemetry
         self._table = table
         self._listen = listen
@@ -87,11 +101,18 @@ class TelemetrySource:
         self._discovery = discovery if discovery is not None else lambda: None
         self._store = store
         self._page = MetricsPage(
-            telemetry, table, now=time.monotonic, connections=connections, discovery=self._discovery, store=store
+            telemetry,
+            table,
+            now=time.monotonic,
+            connections=connections,
+            discovery=self._discovery,
+            store=store,
+            core=core,
+            leanings=self._leanings,
         )
 
     def state(self) -> dict[str, Any]:
-        return self._telemetry.state(
+        whole = self._telemetry.state(
             self._table,
             time.monotonic(),
             time.time(),
@@ -101,6 +122,17 @@ class TelemetrySource:
             discovery=self._discovery(),
             store=self._store(),
         )
+        limits, ledger = self._leanings.limits(), self._leanings.ledger()
+        whole["gateway"] |= {
+            "limits": asdict(limits) if limits is not None else None,
+            "ledger": asdict(ledger) if ledger is not None else None,
+        }
+        if self._core is not None:
+            _add_flow(whole["models"], self._core, time.monotonic())
+        return whole
+
+    def decisions(self, *, model: str = "", limit: int = 100) -> list[dict[str, Any]]:
+        return [] if self._core is None else decisions_shown(self._core.decisions, model=model, limit=limit)
 
     def timeseries(self, window_s: float) -> dict[str, Any]:
         return self._telemetry.timeseries(window_s, time.monotonic(), time.time())
@@ -126,6 +158,18 @@ class TelemetrySource:
         return True, ""
 
 
+def _add_flow(models: list[dict[str, Any]], core: Core, now: float) -> None:
+    """What waits for each model, and how each endpoint is."""
+    waiting: dict[str, dict[str, int]] = {}
+    for line in core.flow.snapshot():
+        waiting.setdefault(line.model, {})[line.traffic_class] = line.waiting
+    for model in models:
+        model["waiting"] = waiting.get(model["name"], {})
+        for shown in model["endpoints"]:
+            endpoint = core.endpoints.get(shown["id"])
+            shown["health_detail"] = health_shown(endpoint, now) if endpoint is not None else None
+
+
 def admin_routes(source: AdminSource, keys: Sequence[Route] = ()) -> list[Route]:
     """Routes of the admin port over `source`; the index names those of `keys` too."""
 
@@ -138,7 +182,8 @@ def admin_routes(source: AdminSource, keys: Sequence[Route] = ()) -> list[Route]
         models = [
             {key: model[key] for key in ("name", "replicas_ready", "replicas_desired")} for model in whole["models"]
         ]
-        answer = {"is_ready": is_ready, "reason": reason, "models": models, "store": whole["gateway"].get("store")}
+        answer = {"is_ready": is_ready, "reason": reason, "models": models}
+        answer |= {name: whole["gateway"].get(name) for name in ("store", "limits", "ledger")}
         return json_answer(answer, request=request, status=200 if is_ready else 503)
 
     async def metrics(_: Request) -> Response:
@@ -166,6 +211,11 @@ def admin_routes(source: AdminSource, keys: Sequence[Route] = ()) -> list[Route]
         failed_only = _boolean(request, "failed_only")
         return json_answer({"requests": source.recent(limit, failed_only=failed_only)}, request=request)
 
+    async def decisions(request: Request) -> Response:
+        limit = int(_number(request, "limit", default=50, maximum=DECISIONS_MAX))
+        found = source.decisions(model=request.query_params.get("model", ""), limit=limit)
+        return json_answer({"decisions": found}, request=request)
+
     routes = [
         Route("/healthz", healthz),
         Route("/readyz", readyz),
@@ -176,6 +226,7 @@ def admin_routes(source: AdminSource, keys: Sequence[Route] = ()) -> list[Route]
         Route("/api/v1/endpoints", endpoints),
         Route("/api/v1/timeseries", timeseries),
         Route("/api/v1/requests", requests),
+        Route("/api/v1/decisions", decisions),
         *keys,
     ]
     return routes

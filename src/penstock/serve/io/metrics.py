@@ -1,7 +1,7 @@
 """The gateway's own `/metrics`: telemetry's counts as Prometheus text, made when somebody asks.
 
 Guarantees: names begin with `penstock_` and carry their unit; labels come from the fleet file, from discovery, or from
-telemetry's bounded tallies. The one place that imports prometheus_client.
+telemetry's bounded tallies.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from penstock.serve.core import Core
 from penstock.serve.histogram import Histogram
+from penstock.serve.io.metrics_flow import FlowCollector, Leanings
 from penstock.serve.platform import DiscoveryState, PlatformModel, StoreState
 from penstock.serve.routing.endpoints import EndpointTable, Health
 from penstock.serve.state import fresh_sample
@@ -54,6 +56,8 @@ class MetricsPage:
         connections: Callable[[], int],
         discovery: Callable[[], DiscoveryState | None] = lambda: None,
         store: Callable[[], StoreState | None] = lambda: None,
+        core: Core | None = None,
+        leanings: Leanings | None = None,
     ) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._registry)
@@ -61,6 +65,8 @@ class MetricsPage:
         self._registry.register(_FleetCollector(telemetry, table, now, connections))
         self._registry.register(_DiscoveryCollector(discovery, now))
         self._registry.register(_StoreCollector(store, now))
+        if core is not None:
+            self._registry.register(FlowCollector(core, leanings if leanings is not None else Leanings(), now))
 
     def render(self) -> bytes:
         """The page, in Prometheus' text format."""

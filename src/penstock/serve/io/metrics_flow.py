@@ -1,0 +1,115 @@
+"""Of `/metrics`: what waits and why, what limits and the ledger lean on, and what was heard of endpoints.
+
+Guarantees: names begin with `penstock_` and carry their unit; labels are models, classes, endpoints and reasons of the
+gateway's own, all bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from penstock.serve.core import Core
+from penstock.serve.flow.limits_state import LimitsState
+from penstock.serve.io.ledger import LedgerState
+from penstock.serve.routing.condition import CONDITIONS, condition_of
+
+__all__ = ["FlowCollector", "Leanings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leanings:
+    """What a gateway leans on besides its engines; each answers None where there is nothing of the kind."""
+
+    limits: Callable[[], LimitsState | None] = lambda: None
+    ledger: Callable[[], LedgerState | None] = lambda: None
+
+
+class FlowCollector(Collector):
+    """Queues, limits, ledger, health."""
+
+    def __init__(self, core: Core, leanings: Leanings, now: Callable[[], float]) -> None:
+        self._core = core
+        self._leanings = leanings
+        self._now = now
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: names are known only to `collect`."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._queues()
+        yield from self._health()
+        yield from _limits(self._leanings.limits())
+        yield from _ledger(self._leanings.ledger())
+
+    def _queues(self) -> Iterator[Metric]:
+        flow, labels = self._core.flow, ("model", "class")
+        waiting = GaugeMetricFamily("penstock_queue_requests", "Requests that wait in the gateway.", labels=labels)
+        held = GaugeMetricFamily("penstock_queue_bytes", "Bytes of bodies that wait in the gateway.", labels=labels)
+        for line in flow.snapshot():
+            waiting.add_metric((line.model, line.traffic_class), line.waiting)
+            held.add_metric((line.model, line.traffic_class), line.body_bytes)
+        shed = CounterMetricFamily(
+            "penstock_shed_total", "Requests that the queue turned away.", labels=(*labels, "reason")
+        )
+        for (model, traffic_class, reason), count in sorted(flow.shed_total.items()):
+            shed.add_metric((model, traffic_class, reason), count)
+        yield from (waiting, held, shed)
+        yield CounterMetricFamily("penstock_queued_total", "Requests that waited in the gateway.", flow.queued_total)
+        yield GaugeMetricFamily("penstock_gateways", "Gateways that share the engines.", flow.gateways)
+        refused = self._core.retries_refused_total
+        yield CounterMetricFamily("penstock_retries_refused_total", "Retries that the budget did not allow.", refused)
+        total = self._core.decisions.total
+        yield CounterMetricFamily("penstock_routing_decisions_total", "Requests sent to an endpoint.", total)
+
+    def _health(self) -> Iterator[Metric]:
+        labels = ("model", "endpoint")
+        condition = GaugeMetricFamily(
+            "penstock_endpoint_condition", "1 for the condition that the endpoint is in.", labels=(*labels, "condition")
+        )
+        ejected = CounterMetricFamily(
+            "penstock_endpoint_ejections_total", "Times that the endpoint was taken out of use.", labels=labels
+        )
+        now = self._now()
+        for endpoint in self._core.endpoints.all():
+            key, found = (endpoint.model, endpoint.id), condition_of(endpoint, now)
+            for name in CONDITIONS:
+                condition.add_metric((*key, name), float(name == found))
+            ejected.add_metric(key, endpoint.guard.ejections_total)
+        yield from (condition, ejected)
+
+
+def _limits(state: LimitsState | None) -> Iterator[Metric]:
+    if state is None:
+        return
+    connected = float(state.is_connected)
+    yield GaugeMetricFamily("penstock_limits_connected", "1 while the shared limits are there.", connected)
+    for name, words, value in (
+        ("asks", "Requests that the shared limits decided.", state.asks_total),
+        ("degraded", "Requests decided by this gateway's share, as the shared limits were away.", state.degraded_total),
+        ("failures", "Times that the shared limits could not be reached.", state.failures_total),
+        ("settles_dropped", "Requests whose reservation stayed charged.", state.settles_dropped_total),
+    ):
+        yield CounterMetricFamily(f"penstock_limits_{name}_total", words, value)
+
+
+def _ledger(state: LedgerState | None) -> Iterator[Metric]:
+    if state is None:
+        return
+    yield GaugeMetricFamily("penstock_ledger_connected", "1 while the store takes use.", float(state.is_connected))
+    journal = float(bool(state.journal_error))
+    yield GaugeMetricFamily("penstock_ledger_journal_failed", "1 while the journal is in memory only.", journal)
+    yield GaugeMetricFamily("penstock_ledger_waiting_requests", "Requests not in the store yet.", state.waiting)
+    yield GaugeMetricFamily("penstock_ledger_silence_seconds", "Time since the store was up to date.", state.silent_s)
+    yield GaugeMetricFamily("penstock_ledger_journal_bytes", "Bytes of the journal on disk.", state.journal_bytes)
+    for name, words, value in (
+        ("shipped", "Requests entered in the store.", state.shipped_total),
+        ("recovered", "Requests of journals left behind.", state.recovered_total),
+        ("dropped", "Requests for which there was no room anywhere.", state.dropped_total),
+        ("failures", "Batches that the store did not take.", state.failures_total),
+    ):
+        yield CounterMetricFamily(f"penstock_ledger_{name}_total", words, value)
