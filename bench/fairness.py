@@ -45,7 +45,7 @@ CHAT = (  # the `chat` workload of `penstock bench`: lengths as in Azure's publi
     ),
 )
 SEATS = 32
-"""Of each engine: sized so that its steps stay short at full load, as `penstock plan` does from an objective."""
+"""Of each engine: sized so that its steps stay short at full load."""
 
 
 def quantile(values: list[float], share: float) -> float:

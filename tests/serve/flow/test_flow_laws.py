@@ -231,4 +231,4 @@ class FlowLaws(RuleBasedStateMachine):
 
 
 def test_each_ticket_ends_once_bounds_hold_and_nobody_waits_while_there_is_room() -> None:
-    run_state_machine_as_test(FlowLaws, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(FlowLaws, settings=settings(max_examples=40, stateful_step_count=40, deadline=None))
