@@ -18,10 +18,12 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def engine(answer: Answer) -> AsyncIterator[int]:
-    """An engine's `/metrics` on a free port."""
+async def engine(answer: Answer, *, health: Answer | None = None) -> AsyncIterator[int]:
+    """An engine's `/metrics` on a free port, and its `/health`."""
     app = web.Application()
     app.router.add_get("/metrics", answer)
+    if health is not None:
+        app.router.add_get("/health", health)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -172,3 +174,25 @@ def test_it_follows_the_pool_and_keeps_one_connection_to_each_engine() -> None:
             assert running.cancelled()
 
     asyncio.run(main())
+
+
+def test_a_dead_engine_core_is_heard_of_by_its_health_though_its_metrics_answer() -> None:
+    async def main() -> Endpoint:
+        async def metrics(_: web.Request) -> web.StreamResponse:
+            return web.Response(text="vllm:num_requests_running 1\n")
+
+        async def health(_: web.Request) -> web.StreamResponse:
+            return web.Response(status=503)
+
+        async with engine(metrics, health=health) as port:
+            table, endpoint = table_of(port)
+            scraper = Scraper(table, clock=lambda: 50.0)
+            await scraper.ask_health(endpoint)  # without a connection there is nothing to ask on
+            assert endpoint.health == "unproven"
+            await scraper.read(endpoint)
+            assert endpoint.health == "ready"
+            await scraper.ask_health(endpoint)
+            return endpoint
+
+    endpoint = asyncio.run(main())
+    assert (endpoint.health, endpoint.guard.signal) == ("down", "unhealthy")

@@ -28,6 +28,7 @@ def test_real_vllm_s_text_is_read() -> None:
         generation_tokens_total=6429,
         prefix_queries_total=18822,
         prefix_hits_total=10112,
+        steps_total=3228,
         kv_tokens=131072,
     )
 
@@ -37,6 +38,7 @@ def test_data_parallel_engines_behind_one_port_are_summed() -> None:
     assert sample is not None
     assert (sample.prompt_tokens_total, sample.generation_tokens_total) == (8671, 2660)
     assert sample.prefix_hits_total == 4864
+    assert sample.steps_total == 975 + 842
 
 
 def test_kv_usage_of_several_engines_is_their_mean() -> None:

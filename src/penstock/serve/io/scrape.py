@@ -30,6 +30,8 @@ ANSWER_TIMEOUT_S = 5.0
 """Seconds for a whole answer: vLLM answers in milliseconds, and in seconds when its API server is saturated."""
 BODY_BYTES_MAX = 4 * 1024 * 1024
 """Bytes read of one answer; vLLM sends 75 KB, more with adapters."""
+HEALTH_S = 1.0
+"""Seconds between questions for `/health`: it says that the engine core died before the API server goes."""
 NO_METRICS_INTERVALS = 40
 """Intervals until an engine that has no `/metrics` is asked again, so as not to fill its log."""
 _GOLDEN = 0.618033988749895
@@ -39,8 +41,9 @@ class EngineConnection(asyncio.Protocol):
     """One connection for one GET after another: no pool, no redirects, no decompression, nothing per header."""
 
     def __init__(self, authority: str) -> None:
-        head = f"GET /metrics HTTP/1.1\r\nhost: {authority}\r\naccept: text/plain\r\nconnection: keep-alive\r\n\r\n"
-        self._request = head.encode("ascii", "replace")
+        head = f"host: {authority}\r\naccept: text/plain\r\nconnection: keep-alive\r\n\r\n".encode("ascii", "replace")
+        self._metrics = b"GET /metrics HTTP/1.1\r\n" + head
+        self._health = b"GET /health HTTP/1.1\r\n" + head
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[tuple[int, bytes | None]] | None = None
         self._parser = httptools.HttpResponseParser(self)
@@ -53,8 +56,8 @@ class EngineConnection(asyncio.Protocol):
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
-    async def get(self) -> tuple[int, bytes | None]:
-        """Status and body; None for a body that is larger than we read.
+    async def get(self, *, is_health: bool = False) -> tuple[int, bytes | None]:
+        """Status and body of the metrics, or of the engine's health; None for a body that is larger than we read.
 
         Raises:
             ConnectionError: the engine hung up, or spoke something that is not HTTP.
@@ -64,7 +67,7 @@ class EngineConnection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._parts, self._size = [], 0
         self._answer = asyncio.get_running_loop().create_future()
-        self._transport.write(self._request)
+        self._transport.write(self._health if is_health else self._metrics)
         try:
             return await self._answer
         finally:
@@ -153,9 +156,13 @@ class Scraper:
         self._turn += 1
         phase_s = self._interval_s * (self._turn * _GOLDEN % 1.0)
         due = self._clock() + phase_s
+        health_due = due
         try:
             while True:
                 has_metrics = await self.read(endpoint)
+                if self._clock() >= health_due:
+                    health_due = self._clock() + HEALTH_S
+                    await self.ask_health(endpoint)
                 due = max(due, self._clock())
                 await asyncio.sleep(due - self._clock())
                 due += self._interval_s * (1 if has_metrics else NO_METRICS_INTERVALS)
@@ -185,6 +192,20 @@ class Scraper:
         if self._table.get(endpoint.id) is not endpoint:
             return True
         return self._take(endpoint, status, body)
+
+    async def ask_health(self, endpoint: Endpoint, *, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
+        """Asks one engine how it is, on the connection of its metrics. No answer says nothing: the metrics will."""
+        connection = self._connections.get(id(endpoint))
+        if connection is None or not connection.is_open:
+            return
+        try:
+            async with asyncio.timeout(timeout_s):
+                status, _ = await connection.get(is_health=True)
+        except OSError:  # a time-out too: the answer that may still come must not be read as the next one's
+            self.forget(endpoint)
+            return
+        if self._table.get(endpoint.id) is endpoint:
+            self._table.health_answered(endpoint, status, self._clock())
 
     async def _get(self, endpoint: Endpoint) -> tuple[int, bytes | None]:
         """An answer on the connection that is open; once more on a fresh one where the engine had closed that."""
@@ -222,7 +243,7 @@ class Scraper:
         if is_good:
             sample = parse_engine_metrics(body or b"", self._clock(), endpoint.sample, places=places)
         if sample is None:
-            self._table.succeeded(endpoint)
+            self._table.heard(endpoint, "lives", self._clock())
             return False
         self._table.observe(endpoint.id, sample)
         return True

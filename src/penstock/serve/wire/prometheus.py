@@ -1,6 +1,6 @@
 """Reads the few lines that routing needs out of an engine's `/metrics` text.
 
-Guarantees: never raises on any bytes; the cost is ten searches, whatever else the text holds (real vLLM sends 75 KB).
+Guarantees: never raises on any bytes; the cost is eleven searches, whatever the text holds (real vLLM sends 75 KB).
 A value that is missing or not a finite number keeps what was known before. Several engines behind one port
 (data parallel) are summed; their KV usage is averaged.
 Leaves fetching to `io/scrape`.
@@ -26,6 +26,7 @@ _GENERATION_TOKENS = b"vllm:generation_tokens_total"
 _PREFIX_QUERIES = b"vllm:prefix_cache_queries_total"
 _PREFIX_HITS = b"vllm:prefix_cache_hits_total"
 _PREEMPTIONS = b"vllm:num_preemptions_total"
+_STEPS = b"vllm:iteration_tokens_total_count"
 _CACHE = b"vllm:cache_config_info"
 _ADAPTERS = b"vllm:lora_requests_info"
 """Names of vLLM 0.32's `/metrics`."""
@@ -61,6 +62,7 @@ def parse_engine_metrics(
         prefix_queries_total=_or(_sum(text, places, _PREFIX_QUERIES), old.prefix_queries_total),
         prefix_hits_total=_or(_sum(text, places, _PREFIX_HITS), old.prefix_hits_total),
         preemptions_total=_or(_sum(text, places, _PREEMPTIONS), old.preemptions_total),
+        steps_total=_or(_sum(text, places, _STEPS), old.steps_total),
         kv_tokens=old.kv_tokens or _kv_tokens(text),
         adapters=_adapters(text),
     )
