@@ -62,7 +62,7 @@ def parse_engine_metrics(
         prefix_queries_total=_or(_sum(text, places, _PREFIX_QUERIES), old.prefix_queries_total),
         prefix_hits_total=_or(_sum(text, places, _PREFIX_HITS), old.prefix_hits_total),
         preemptions_total=_or(_sum(text, places, _PREEMPTIONS), old.preemptions_total),
-        steps_total=_or(_sum(text, places, _STEPS), old.steps_total),
+        steps_total=_or(_sum_apart(text, _STEPS), old.steps_total),
         kv_tokens=old.kv_tokens or _kv_tokens(text),
         adapters=_adapters(text),
     )
@@ -128,6 +128,12 @@ def _or(value: float | None, known: int) -> int:
 
 def _sum(text: bytes, places: Places, name: bytes) -> float | None:
     values = list(_values(text, places, name))
+    return sum(values) if values else None
+
+
+def _sum_apart(text: bytes, name: bytes) -> float | None:
+    """Of a histogram's counts, which stand apart where several engines share a port, each behind its buckets."""
+    values = [value for labels in _labels(text, name) if (value := _value(labels)) is not None]
     return sum(values) if values else None
 
 
