@@ -145,19 +145,19 @@ class KeyWatch:
         self._state = replace(self._state, is_connected=True, error="", source="store", read_at=time.monotonic())
         if reading is None:
             return
+        changed = [r for r in reading.records if self._records.get(r.id) != r]
+        is_whole = is_first
         if reading.is_whole:
-            is_new = {r.id: r for r in reading.records} != self._records
-            self._records = {r.id: r for r in reading.records} if is_new else self._records
-            changed: Collection[KeyRecord] = reading.records
+            records = {record.id: record for record in reading.records}
+            is_whole = is_first or not self._records.keys() <= records.keys()  # an older copy was put back
+            self._records = records
         else:
-            changed = [r for r in reading.records if self._records.get(r.id) != r]
-            is_new = bool(changed)
             self._records.update((record.id, record) for record in changed)
-        if not is_new and not is_first:
+        if not changed and not is_whole:
             return
         self._has_keys = bool(self._records)
         self._state = replace(self._state, changes_total=self._state.changes_total + 1)
-        self._tell(changed, is_whole=reading.is_whole)
+        self._tell(reading.records if is_whole else changed, is_whole=is_whole)
         self._unsaved.set()
 
     def _lose(self, error: PenstockError) -> None:
