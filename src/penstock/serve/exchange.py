@@ -426,7 +426,7 @@ class Exchange(ClientSide):
             dialect=route.dialect,
             is_http_1_0=self.head.is_http_1_0,
             strips_usage=route.has_stream_options and not request.wants_usage,
-            has_last_event=route.has_stream_options or route.dialect == "anthropic",
+            has_last_event=route.has_stream_options or route.dialect != "openai",
             ends_in_choices=route.has_stream_options,
             before=before,
         )
