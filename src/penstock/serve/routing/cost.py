@@ -38,6 +38,8 @@ runs at the moment is gone before a long answer is through."""
 _TAKEN = 2.0
 """Seconds that a second of prefill takes from others besides those that run: the GPU's second, and the cache's room, as
 each token that is computed again evicts another one. Chosen on the recorded conversations: 1 to 4 do nearly as well."""
+_AGAIN = 2.0
+"""Requests that meet the work that an endpoint goes on to get: this one while it decodes, and its conversation's next."""
 _OTHERS_MAX = 8.0
 """Most requests that a prefill is taken to delay: past it their tokens come from large steps, and an endpoint that is
 crowded would look as if it had to stay so."""
@@ -122,8 +124,8 @@ class CostPolicy:
         fixed_s, token_s, pair_s, steps_s = timing.fixed_s, timing.token_s, timing.pair_s, timing.steps_s
         last_step, seqs_max = steps_s[-1], len(steps_s) - 1
         first_block = blocks[0] if blocks else None
-        others_s = (_TAKEN + pool.running) * token_s
-        again_fade = (output * steps_s[1] + pool.prefill_mean_s if seqs_max else pool.prefill_mean_s) * fade
+        others_s = (_TAKEN + pool.running) * token_s * pool.ratio
+        again_fade = _AGAIN * (output * steps_s[1] + pool.prefill_mean_s if seqs_max else pool.prefill_mean_s) * fade
         weighed_output = _DECODE_WEIGHT * output
         fresh, last_cached = float(prompt), 0.0
         plain_s = whole_s = fixed_s + fresh * (token_s + 0.5 * fresh * pair_s)
@@ -157,7 +159,7 @@ class CostPolicy:
             running = in_flight + learned.others + 1
             step_s = steps_s[running] if running <= seqs_max else last_step
             idle = 1.0 - learned.work * fade
-            rest_s = weighed_output * learned.step_ratio * (step_s + learned.context_s) + ratio * taken_s
+            rest_s = weighed_output * learned.step_ratio * (step_s + learned.context_s) + taken_s
             rest_s += again_fade * learned.work / (idle if idle > _IDLE_MIN else _IDLE_MIN)
             if running > seqs_max or fresh + output > learned.room_tokens:
                 before_s += self._room_s(learned, running, seqs_max, fresh + output)

@@ -32,9 +32,9 @@ one within a minute or two."""
 _POOL_FADES_S = 600.0
 _POOL_PRIOR_S = 0.5
 """Seconds of predicted work that the performance model's word counts for against what was seen of all endpoints."""
-_PRIOR_S, _STEP_PRIOR_S = 2.0, 30.0
-"""The same of one endpoint: what all its fellows showed counts like so many seconds of its own first tokens, and of its
-own decode: some ten answers of either. Fewer tell more of what came between than of the endpoint."""
+_PRIOR_REQUESTS, _STEP_PRIOR_S = 20.0, 30.0
+"""The same of one endpoint: what all its fellows showed counts like so many first tokens of its own, and so many seconds
+of its own decode. Fewer tell more of what came between than of the endpoint."""
 _RATIO_MIN, _RATIO_MAX = 0.02, 100.0
 _TRUST_PRIOR_TOKENS = 4096.0
 """Predicted tokens that trust in the index counts for before an endpoint has reported."""
@@ -348,7 +348,8 @@ class EndpointLearned:
 
     def _set_ratios(self) -> None:
         pool = self.pool
-        ratio = (self.seen_s + _PRIOR_S * pool.ratio) / (self.predicted_s + _PRIOR_S)
+        prior_s = _PRIOR_REQUESTS * pool.prefill_mean_s
+        ratio = (self.seen_s + prior_s * pool.ratio) / (self.predicted_s + prior_s)
         self.ratio = ratio if _RATIO_MIN < ratio < _RATIO_MAX else _RATIO_MIN if ratio < 1.0 else _RATIO_MAX
         step_ratio = (self.step_seen_s + _STEP_PRIOR_S * pool.step_ratio) / (self.step_predicted_s + _STEP_PRIOR_S)
         within = _RATIO_MIN < step_ratio < _RATIO_MAX
