@@ -39,7 +39,7 @@ _TAKEN = 2.0
 """Seconds that a second of prefill takes from others besides those that run: the GPU's second, and the cache's room, as
 each token that is computed again evicts another one. Chosen on the recorded conversations: 1 to 4 do nearly as well."""
 _AGAIN = 2.0
-"""Requests that meet the work that an endpoint goes on to get: this one while it decodes, and its conversation's next."""
+"""Requests that meet the work which an endpoint goes on to get: this one while it decodes, and the one that follows."""
 _OTHERS_MAX = 8.0
 """Most requests that a prefill is taken to delay: past it their tokens come from large steps, and an endpoint that is
 crowded would look as if it had to stay so."""
