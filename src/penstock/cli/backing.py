@@ -69,12 +69,13 @@ class Backing:
         """How well it is all there now."""
         return BackingState(limits=self._shared.state if self._shared is not None else None, ledger=self.ledger.state)
 
-    async def begin(self, fleet: Fleet) -> None:
-        """Makes it ready for the first request: limits as far as Redis answers within a second, this month's use."""
+    async def begin(self, fleet: Fleet, *, has_store: bool) -> None:
+        """Makes it ready for the first request: limits as far as Redis answers within a second, and this month's use,
+        where somebody may have a budget: a tenant of the file, or a key of a store (`has_store`)."""
         await self.ledger.start()
         if self._shared is not None:
             await self._shared.begin()
-        if self._local is not None and _has_budgets(fleet):
+        if self._local is not None and (has_store or _has_budgets(fleet)):
             now = monotonic()
             for scope, (tokens, cost_micros) in (await self.ledger.month_to_date()).items():
                 self._local.seed_month(scope, tokens, cost_micros, now)

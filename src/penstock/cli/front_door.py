@@ -30,7 +30,7 @@ from penstock.cli.key_store import (
 from penstock.cli.output import warn
 from penstock.dashboard import dashboard_routes
 from penstock.errors import PenstockError
-from penstock.serve.callers import with_store_keys
+from penstock.serve.callers import LiveCallers
 from penstock.serve.config import GatewayConfig, compile_gateway
 from penstock.serve.io.admin import AdminServer, TelemetrySource, admin_app
 from penstock.serve.io.gateway import Gateway
@@ -148,19 +148,25 @@ class FrontDoor:
         self._backing = Backing(self.gateway, loaded.fleet, loaded.store, folder, gateways=gateways)
         self.gateway.core.brings_endpoints = discovery is not None or is_platform
         self._is_open = False
+        self._callers: LiveCallers | None = None
         self._watch: KeyWatch | None = self._open_watch() if loaded.store.is_there else None
         self._source = TelemetrySource(
             self.gateway.telemetry,
             self.gateway.endpoints,
             listen=lambda: self.listen,
             connections=lambda: self.gateway.connections,
-            is_accepting=lambda: self._is_open and not self.gateway.core.is_draining,
+            is_accepting=lambda: self._is_open and not self.gateway.core.is_leaving,
             discovery=discovery,
             store=lambda: self.store,
             core=self.gateway.core,
             leanings=Leanings(limits=lambda: self.backing.limits, ledger=lambda: self.backing.ledger),
         )
-        keys = key_routes(self._desk, lambda: self.loaded.admin_token, lambda: self.loaded.fleet.spec.gateway.tenants)
+        keys = key_routes(
+            self._desk,
+            lambda: self.loaded.admin_token,
+            lambda: self.loaded.fleet.spec.gateway.tenants,
+            self._backing.ledger.month_to_date,
+        )
         usage = usage_routes(self._backing.ledger.usage, lambda: self.loaded.admin_token)
         app = admin_app(self._source, dashboard_routes(), [*keys, *usage])
         self._admin = AdminServer(app, loaded.config.admin_host, loaded.config.admin_port)
@@ -175,7 +181,7 @@ class FrontDoor:
         try:
             if self._watch is not None:
                 await self._watch.begin()
-            await self._backing.begin(self.loaded.fleet)
+            await self._backing.begin(self.loaded.fleet, has_store=self._watch is not None)
             await self.gateway.start()
         except BaseException:
             await self._admin.stop()
@@ -227,15 +233,21 @@ class FrontDoor:
     def _store_password(self) -> str | None:
         return store_password(self.loaded.fleet.spec.gateway)
 
-    def _take_keys(self, _: KnownKeys) -> None:
-        """New requests get a configuration with the keys that are valid now."""
-        self.gateway.core.config = self._with_keys(self.loaded.config)
+    def _take_keys(self, known: KnownKeys) -> None:
+        """New requests get a configuration with the keys that are valid now; a change costs what it changes."""
+        if known.changed is None or self._callers is None:
+            self.gateway.core.config = self._with_keys(self.loaded.config)
+        else:
+            changed = known.changed
+            self.gateway.core.config = self._callers.apply(changed, has_keys=known.has_keys, now=time.time())
 
     def _with_keys(self, config: GatewayConfig) -> GatewayConfig:
         if self._watch is None:
             return config
-        known = self._watch.known
-        return with_store_keys(config, known.records, has_keys=known.has_keys, now=time.time())
+        known, tenants = self._watch.known, self.loaded.fleet.spec.gateway.tenants
+        live = LiveCallers(config, tenants, known.records, has_keys=known.has_keys, now=time.time())
+        self._callers, self.gateway.core.ended_keys = live, live.ended
+        return live.config
 
     def tell_platform(self, models: Mapping[str, PlatformModel]) -> None:
         """Takes what the platform knows of the models, for the state record."""

@@ -58,6 +58,9 @@ class RequestRecord:
     """The rule that held; empty for none."""
     estimated_tokens: int = -1
     """Of the prompt, as it was admitted; -1 where that can't be told."""
+    reserved_tokens: int = 0
+    """What it may use at most, prompt and output, as far as that was known when it was admitted."""
+    reserved_micros: int = 0
     cost_micros: int = 0
     """What it cost by the model's price, in millionths of a dollar."""
     key_id: str = ""

@@ -154,7 +154,7 @@ class Admission:
         self.route = route = ROUTES.get(head.path)
         if route is not None or head.path in LOCAL_PATHS:
             record.route = head.path
-        caller, failure = examine(self._core, self._config, head, route)
+        caller, failure = examine(self._core, self._config, head, route, record.at)
         if caller is not None:
             self.caller = caller
             record.tenant, record.key, record.key_id = caller.tenant, caller.key, caller.key_id
@@ -254,20 +254,23 @@ class Admission:
 
     def _reserve(self, now: float, then: Then) -> Step:
         """Asks the limits of the tenant and the key."""
-        self._record.estimated_tokens = self.tokens
+        record, model = self._record, self.model
+        record.estimated_tokens = self.tokens
+        record.reserved_tokens = max(0, self.tokens) + self._output_tokens
+        if model is not None and any(model.prices):
+            record.reserved_micros = model.cost_micros(max(0, self.tokens), 0, self._output_tokens)
         if not self.caller.scopes or self._reservation is not None:
             return self._submit(now, then)
         verdict = self._core.limiter.reserve(self._ask(), now, then)
         return None if verdict is None else self._judged(verdict, now, then)
 
     def _ask(self) -> Ask:
-        prompt_tokens, model = max(0, self.tokens), self.model
         return Ask(
             request_id=self._record.request_id,
             scopes=self.caller.scopes,
-            input_tokens=prompt_tokens,
+            input_tokens=max(0, self.tokens),
             output_tokens=self._output_tokens,
-            cost_micros=model.cost_micros(prompt_tokens, 0, self._output_tokens) if model is not None else 0,
+            cost_micros=self._record.reserved_micros,
         )
 
     def _judged(self, verdict: Verdict, now: float, then: Then) -> Step:
