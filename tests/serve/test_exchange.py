@@ -301,7 +301,7 @@ class TestRefusals:
 
     def test_a_gateway_that_is_shutting_down_refuses_and_closes(self) -> None:
         gateway = core()
-        gateway.is_draining = True
+        gateway.is_leaving = gateway.is_draining = True
         call = Call(gateway).send().settled()
         assert (call.client.status, call.client.headers["connection"]) == (503, "close")
         assert call.outcome == ("shed", "shutting_down")

@@ -194,7 +194,7 @@ class FrontDoor:
 
     async def lean(self) -> None:
         """Keeps shared limits, the ledger and token counts going until cancelled."""
-        await self._backing.run(self.loaded.fleet)
+        await self._backing.run()
 
     @property
     def backing(self) -> BackingState:
@@ -217,6 +217,7 @@ class FrontDoor:
     def reload(self, loaded: LoadedFleet) -> list[str]:
         """Takes a changed fleet file; returns a sentence for each thing that needs a restart."""
         before, self.loaded = self.loaded, loaded
+        self._backing.follow(loaded.fleet)
         notes = self.gateway.reload(self._with_keys(loaded.config), profiles=loaded.profiles)
         if before.store.url != loaded.store.url:
             self.loaded = replace(loaded, store=before.store)

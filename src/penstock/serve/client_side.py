@@ -98,6 +98,12 @@ class ClientSide:
         self.record.status = 200
         return self._answer_head(200, b"text/event-stream", is_chunked=True, extra=STREAM_HEADERS) + _COMMENT
 
+    def leave_connection(self) -> None:
+        """The connection should end with this answer; says so in the answer's head, unless that has left already: then
+        the client may send one more request, and must not find the connection closed."""
+        if self.phase in ("receiving", "queued", "waiting", "collecting") and not self._is_open:
+            self.is_client_kept = False
+
     def refuse(self, failure: Failure, now: float) -> Reply:
         """Ends the exchange with an error answer. Only while nothing but comments has been sent."""
         extra = self._admission.headers

@@ -47,6 +47,7 @@ class Core:
         "flow",
         "in_flight",
         "is_draining",
+        "is_leaving",
         "limiter",
         "policy",
         "unix_offset_s",
@@ -73,7 +74,8 @@ class Core:
         self.created = int(unix_offset_s)  # of every model in the list: fixed, while clocks drift
         self.date = b"Thu, 01 Jan 1970 00:00:00 GMT"
         self.in_flight = 0
-        self.is_draining = False
+        self.is_leaving = False  # the gateway stops: each connection brings one more request at most
+        self.is_draining = False  # nothing new is served any more
         self._budgets: dict[str, RetryBudget] = {}
         self._estimators: dict[str, TokenEstimator] = {}
         self._random = random

@@ -54,7 +54,7 @@ class Exchange(ClientSide):
     def check_head(self, now: float) -> Reply | None:
         """The head is complete: refuses now what needs no body to be refused. None when the body should be read."""
         failure = self._admission.check_head()
-        self.is_client_kept = self.is_client_kept and not self._core.is_draining
+        self.is_client_kept = self.is_client_kept and not self._core.is_leaving
         return None if failure is None else self.refuse(failure, now)
 
     def request(self, body: bytes, now: float) -> Reply | Dispatch | None:

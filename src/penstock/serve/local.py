@@ -31,7 +31,7 @@ __all__ = [
 def local_answer(core: Core, path: str, caller: Caller) -> bytes | Failure:
     """The body for a path that the gateway answers by itself."""
     if path in ("/health", "/ping"):
-        return b""
+        return _health(core)
     if path == "/version":
         return orjson.dumps({"version": __version__})
     if path == "/v1/models":
@@ -41,6 +41,14 @@ def local_answer(core: Core, path: str, caller: Caller) -> bytes | Failure:
         if model["id"] == name:
             return orjson.dumps(model)
     return unknown_model(core, name, caller)
+
+
+def _health(core: Core) -> bytes | Failure:
+    """Who balances load by `/health` hears at once that this gateway leaves, while it still serves what comes."""
+    if core.is_leaving:
+        message = "This gateway is shutting down."
+        return Failure(status=503, code="shutting_down", message=message, outcome="shed", retry_after_s=1)
+    return b""
 
 
 def model_list(core: Core, caller: Caller) -> list[dict[str, object]]:

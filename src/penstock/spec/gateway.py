@@ -216,6 +216,9 @@ class TimeoutsSpec(SpecObject):
     """Longest time that a client may take none of the bytes that wait for it; past it the connection is cut."""
     drain_s: Annotated[float, Field(ge=0)] = 30.0
     """On shutdown: how long requests in flight may finish."""
+    close_delay_s: Annotated[float, Field(ge=0)] = 0.0
+    """On shutdown: how long new connections are still taken after readiness is off, before `drainS` begins: as long as
+    your load balancer takes to hear of it. In a cluster the pod waits 10 s before it is told to stop anyway."""
 
 
 class TlsSpec(SpecObject):

@@ -165,6 +165,29 @@ def get(path: str = "/health", *, method: str = "GET", key: str = KEY, version: 
     return f"{method} {path} HTTP/{version}\r\nhost: h\r\nauthorization: Bearer {key}\r\n{extra}\r\n".encode()
 
 
+@asynccontextmanager
+async def client_of(
+    port: int, host: str = "127.0.0.1", *, tls: ssl.SSLContext | None = None, takes_little: bool = False
+) -> AsyncIterator[Client]:
+    """A connection to whoever listens there; one that `takes_little` fills up soon when it is not read."""
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    if takes_little:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    sock.setblocking(False)
+    name = "localhost" if tls is not None else None
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, (host, port))
+        reader, writer = await asyncio.open_connection(sock=sock, ssl=tls, server_hostname=name, limit=1 << 16)
+    except OSError:
+        sock.close()
+        raise
+    try:
+        yield Client(reader, writer)
+    finally:
+        writer.transport.abort()
+        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+
 @dataclass
 class Rig:
     """A running gateway and its surroundings."""
@@ -191,22 +214,8 @@ class Rig:
     async def client(self, *, tls: ssl.SSLContext | None = None, takes_little: bool = False) -> AsyncIterator[Client]:
         """A connection to the gateway; one that `takes_little` fills up soon when it is not read."""
         host, port = self.gateway.listen_host, self.gateway.listen_port
-        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-        if takes_little:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
-        sock.setblocking(False)
-        name = "localhost" if tls is not None else None
-        try:
-            await asyncio.get_running_loop().sock_connect(sock, (host, port))
-            reader, writer = await asyncio.open_connection(sock=sock, ssl=tls, server_hostname=name, limit=1 << 16)
-        except OSError:
-            sock.close()
-            raise
-        try:
-            yield Client(reader, writer)
-        finally:
-            writer.transport.abort()
-            await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+        async with client_of(port, host, tls=tls, takes_little=takes_little) as client:
+            yield client
 
     async def ask(self, data: bytes) -> Answer:
         """One request on a connection of its own."""

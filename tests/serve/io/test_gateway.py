@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from penstock.serve.io.upstream import UpstreamConnection
 from penstock.serve.routing import EndpointAddress
 from serve.exchanges import ANSWER, DONE, END, SSE_HEAD, TOKEN, answer, chunk, head
 from serve.gateways import KEY, TENANTS, config
-from serve.io.rig import Run, get, post, rig
+from serve.io.rig import Run, client_of, get, post, rig
 
 OFF = "    accessLog: 'off'\n" + TENANTS
 
@@ -138,7 +139,7 @@ class TestStop:
                 await client.send(post(stream=True))
                 await client.until(chunk(TOKEN))
                 stopping = asyncio.gather(r.gateway.stop(drain_s=10))
-                await eventually(lambda: r.gateway.core.is_draining)
+                await eventually(lambda: r.gateway.core.is_leaving)
                 assert r.gateway.readiness() == (False, "shutting down")
                 may_end.set()
                 assert await client.rest() == chunk(DONE) + END
@@ -214,11 +215,176 @@ class TestStop:
 
         run(main)
 
+    def test_a_connection_that_lies_idle_may_bring_one_more_request(self, run: Run) -> None:
+        async def main() -> None:
+            async with rig(always(answer())) as r, r.client() as used, r.client() as fresh:
+                await used.send(post())
+                assert "connection" not in (await used.answer()).headers
+                stopping = asyncio.gather(r.gateway.stop(drain_s=30))
+                await eventually(lambda: r.gateway.core.is_leaving)
+                for client in (used, fresh):
+                    await client.send(post())
+                    got = await client.answer()
+                    assert (got.status, got.headers["connection"]) == (200, "close")
+                    assert await client.rest() == b""
+                await stopping
+
+        run(main)
+
+    def test_an_answer_that_said_keep_alive_is_followed_by_one_more(self, run: Run) -> None:
+        async def main() -> None:
+            may_end = asyncio.Event()
+
+            async def script(link: Link) -> None:
+                await link.request()
+                await link.send(SSE_HEAD + chunk(TOKEN))
+                await may_end.wait()
+                await link.send(chunk(DONE) + END)
+                await link.request()
+                await link.send(answer())
+
+            async with rig(script) as r, r.client() as client:
+                await client.send(post(stream=True))
+                assert b"connection: close" not in await client.until(chunk(TOKEN))
+                stopping = asyncio.gather(r.gateway.stop(drain_s=30))
+                await eventually(lambda: r.gateway.core.is_leaving)
+                may_end.set()
+                await client.until(END)
+                await client.send(post())
+                assert (await client.answer()).headers["connection"] == "close"
+                await stopping
+
+        run(main)
+
+    def test_a_request_that_waits_for_its_answer_is_told_that_the_connection_ends(self, run: Run) -> None:
+        async def main() -> None:
+            may_answer = asyncio.Event()
+
+            async def script(link: Link) -> None:
+                await link.request()
+                await may_answer.wait()
+                await link.send(answer())
+
+            async with rig(script) as r, r.client() as client:
+                await client.send(post())
+                await eventually(lambda: bool(r.upstream.requests))
+                stopping = asyncio.gather(r.gateway.stop(drain_s=30))
+                await eventually(lambda: r.gateway.core.is_leaving)
+                may_answer.set()
+                got = await client.answer()
+                assert (got.status, got.headers["connection"]) == (200, "close")
+                await stopping
+
+        run(main)
+
+    def test_until_proxies_have_heard_of_it_new_connections_are_served(self, run: Run) -> None:
+        async def main() -> None:
+            async with rig(always(answer()), gateway="    timeouts: {closeDelayS: 600}\n") as r:
+                stopping = asyncio.gather(r.gateway.stop(drain_s=30))
+                await eventually(lambda: r.gateway.core.is_leaving)
+                assert r.gateway.readiness() == (False, "shutting down")
+                assert (await r.ask(get("/health"))).status == 503
+                assert (await r.ask(post())).status == 200
+                stopping.cancel()  # hurried
+                await asyncio.gather(stopping, return_exceptions=True)
+
+        run(main)
+
+    def test_who_comes_last_is_waited_for_also_when_nobody_was_there_before(self, run: Run) -> None:
+        async def main() -> None:
+            may_end = asyncio.Event()
+
+            async def script(link: Link) -> None:
+                await link.request()
+                await link.send(SSE_HEAD + chunk(TOKEN))
+                await may_end.wait()
+                await link.send(chunk(DONE) + END)
+
+            async with rig(script) as r:
+                port, may_close = r.gateway._listener, asyncio.Event()
+                assert port is not None
+                close = port.close
+
+                async def closes_when_allowed(grace_s: float) -> None:
+                    await may_close.wait()
+                    await close(grace_s)
+
+                port.close = closes_when_allowed  # type: ignore[method-assign, assignment]
+                async with r.client() as first:
+                    await first.send(get())
+                    await first.answer()
+                    stopping = asyncio.gather(r.gateway.stop(drain_s=30))
+                    await eventually(lambda: r.gateway.core.is_leaving)
+                await r.settled()
+                async with r.client() as last:
+                    await last.send(post(stream=True))
+                    await last.until(chunk(TOKEN))
+                    may_close.set()
+                    await eventually(lambda: r.gateway._quiet.is_set() is False)
+                    assert not r.gateway.core.is_draining
+                    may_end.set()
+                    await last.until(END)
+                await stopping
+                assert [record.outcome for record in r.records] == ["ok", "ok"]
+
+        run(main)
+
     def test_stopping_twice_is_once(self, run: Run) -> None:
         async def main() -> None:
             async with rig(silent) as r:
                 await r.gateway.stop()
                 await r.gateway.stop()
+
+        run(main)
+
+
+class TestTakeover:
+    @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ports pass between processes on Linux")
+    def test_a_restart_beside_each_other_loses_no_request(self, run: Run) -> None:
+        async def main() -> None:
+            async with rig(always(answer())) as r:
+                old = Gateway(config(OFF), port_use="lends")
+                engine = [EndpointAddress(id="chat-0", host="127.0.0.1", port=r.upstream.port)]
+                old.endpoints.set_pool("chat", engine)
+                await old.start()
+                port, is_over, asked = old.listen_port, False, 0
+
+                async def keeps_asking(*, keeps_connection: bool) -> None:
+                    nonlocal asked
+                    while not is_over:
+                        async with client_of(port) as client:
+                            is_open = True
+                            while is_open and not is_over:
+                                await client.send(post())
+                                got = await client.answer()
+                                assert got.body == ANSWER
+                                asked += 1
+                                is_open = keeps_connection and got.headers.get("connection") != "close"
+
+                async with asyncio.TaskGroup() as clients:
+                    for n in range(8):
+                        clients.create_task(keeps_asking(keeps_connection=n % 2 == 0))
+                    for _ in range(5):
+                        seen = asked
+                        new = Gateway(config(OFF, file_listen=f"127.0.0.1:{port}"), port_use="takes_over")
+                        new.endpoints.set_pool("chat", engine)
+                        await new.start()
+                        await old.stop(drain_s=30)
+                        old = new
+                        await eventually(lambda seen=seen: asked > seen + 20)
+                    is_over = True
+                await old.stop(drain_s=0)
+
+        run(main)
+
+    def test_a_second_gateway_by_mistake_is_refused_and_told_of_takeover(self, run: Run) -> None:
+        async def main() -> None:
+            first = Gateway(config(OFF), port_use="lends")
+            await first.start()
+            second = Gateway(config(OFF, file_listen=f"127.0.0.1:{first.listen_port}"), port_use="lends")
+            with pytest.raises(StartError, match="--takeover"):
+                await second.start()
+            await first.stop(drain_s=0)
 
         run(main)
 

@@ -42,6 +42,8 @@ PROBE_DELAYS_S = (0.0, 0.02)
 """When a client that sent FIN is probed. One that is gone answers the first with RST, and the second then fails; one
 that only closed its sending half ignores both. Nothing else tells the two apart."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_REQUEST_S = 1.0
+"""Seconds that a connection of a stopping gateway may lie idle: a request may be on its way on it, also the first."""
 _NO_REQUESTS: deque[tuple[RequestHead, bytes | None]] = deque(maxlen=0)
 """The queue of a connection that never had one, which is nearly every connection."""
 _OUR_FAULT = Failure(
@@ -483,11 +485,12 @@ class ClientConnection(asyncio.Protocol):
             exchange.last_progress_at = now  # it is the client that is slow
 
     def _sweep_idle(self, now: float) -> None:
-        timeouts = self._gateway.core.config.timeouts
+        core = self._gateway.core
+        timeouts, idle_s = core.config.timeouts, LAST_REQUEST_S if core.is_leaving else core.config.timeouts.idle_s
         if self._reader.head_began_at:
             if now - self._reader.head_began_at > timeouts.header_s:
                 self._refuse_late("head", timeouts.header_s)
-        elif now - self._idle_since > timeouts.idle_s:
+        elif now - self._idle_since > idle_s:
             self._close()
 
     def _refuse_late(self, part: str, limit_s: float) -> None:
@@ -498,9 +501,21 @@ class ClientConnection(asyncio.Protocol):
         """What is read of the requests to come."""
         self._reader.limits, self._reader.kept = config.limits, config.headers_kept
 
-    def shut_down(self, *, is_final: bool) -> None:
-        """The gateway is stopping: an idle connection closes now, a busy one after its answer; `is_final` ends that
-        too, with an SSE error event where the answer is a stream."""
+    @property
+    def is_ending(self) -> bool:
+        """Whether nothing more is read or answered: the last bytes leave, and it closes."""
+        return self._is_ending
+
+    def leave(self, now: float) -> None:
+        """The gateway stops: the client hears with its answer, or the next, that this connection ends. One that lies
+        idle for long closes now."""
+        if self._exchange is not None:
+            self._exchange.leave_connection()
+        elif self._transport is not None and not (self._is_ending or self._paused_at):
+            self._sweep_idle(now)
+
+    def shut_down(self) -> None:
+        """The gateway's time is over: what is under way ends, with an SSE error event where the answer is a stream."""
         exchange, transport = self._exchange, self._transport
         if transport is None:
             return
@@ -508,11 +523,10 @@ class ClientConnection(asyncio.Protocol):
             self._close()
             return
         exchange.is_client_kept = False
-        if is_final:
-            if self._is_serving:
-                self._after(exchange, exchange.shut_down(monotonic()))
-            else:
-                transport.abort()
+        if self._is_serving:
+            self._after(exchange, exchange.shut_down(monotonic()))
+        else:
+            transport.abort()
 
     def abort(self) -> None:
         """Ends the connection now, whatever is unsent."""

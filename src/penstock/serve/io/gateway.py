@@ -26,6 +26,7 @@ from penstock.serve.core import Core
 from penstock.serve.io.access_log import AccessLog
 from penstock.serve.io.client import ClientConnection
 from penstock.serve.io.ledger import Ledger
+from penstock.serve.io.listening import HANDSHAKE_GRACE_S, Listener, PortUse
 from penstock.serve.io.tasks import Tasks
 from penstock.serve.io.upstream import Upstreams
 from penstock.serve.record import RequestRecord
@@ -36,7 +37,6 @@ __all__ = ["Gateway", "tune_process"]
 
 SWEEP_S = 0.25
 """Seconds between looks at deadlines: their resolution."""
-LISTEN_BACKLOG = 4096
 FLUSH_S = 1.0
 """Seconds that a stopping gateway waits for its last bytes to leave, before it cuts clients that do not read."""
 
@@ -44,7 +44,14 @@ FLUSH_S = 1.0
 class Gateway:
     """The data plane of one fleet."""
 
-    def __init__(self, config: GatewayConfig, *, profiles: dict[str, ModelProfile] | None = None) -> None:
+    def __init__(
+        self,
+        config: GatewayConfig,
+        *,
+        profiles: dict[str, ModelProfile] | None = None,
+        port_use: PortUse = "alone",
+    ) -> None:
+        """`port_use`: whether another gateway may listen beside this one, or this one beside another."""
         self.core = Core(config, random=Random(), unix_offset_s=time.time() - time.monotonic())
         self.telemetry = Telemetry(
             profiles if profiles is not None else _profiles(config), config.fleet, __version__, time.time()
@@ -56,8 +63,9 @@ class Gateway:
         self._access_log: AccessLog | None = None
         self._is_pump_due = False
         self._clients: set[ClientConnection] = set()
-        self._server: asyncio.Server | None = None
-        self._idle = asyncio.Event()
+        self._port_use: PortUse = port_use
+        self._listener: Listener | None = None
+        self._quiet = asyncio.Event()
         self._deserted = asyncio.Event()
         self._timers: list[asyncio.TimerHandle] = []
         self.listen_host = config.host
@@ -92,35 +100,43 @@ class Gateway:
         tls = _tls(config)
         self._access_log = AccessLog("stdout" if config.access_log == "auto" else config.access_log)
         try:
-            self._server = await loop.create_server(
+            self._listener = await Listener.open(
                 lambda: ClientConnection(self, loop),
                 config.host,
                 config.port,
-                ssl=tls,
-                ssl_handshake_timeout=config.timeouts.header_s if tls is not None else None,
-                backlog=LISTEN_BACKLOG,
+                use=self._port_use,
+                tls=tls,
+                handshake_s=config.timeouts.header_s,
             )
         except OSError as error:
             self._access_log.close()
             raise _listen_error(config, error) from error
-        self.listen_host, self.listen_port = self._server.sockets[0].getsockname()[:2]
+        self.listen_host, self.listen_port = self._listener.host, self._listener.port
         self._every(SWEEP_S, self._sweep)
         self._every(1.0, self._each_second)
         self._each_second()
 
     async def stop(self, drain_s: float | None = None) -> None:
-        """Stops accepting, lets requests in flight finish for `drain_s` seconds (default: the file's), then ends them
-        with an honest error."""
-        drain_s = self.config.timeouts.drain_s if drain_s is None else drain_s
+        """Leaves without losing a request: not ready any more at once; new connections for as long as proxies need to
+        hear of it (`closeDelayS`), then those whose handshake is under way, then none; what is in flight or comes on
+        open connections for `drain_s` seconds (default: the file's); the rest is ended with an honest error. With
+        `drain_s` 0 all of it at once."""
+        timeouts = self.config.timeouts
+        drain_s = timeouts.drain_s if drain_s is None else drain_s
+        self.core.is_leaving = True
+        for client in list(self._clients):
+            client.leave(monotonic())
+        if self._listener is not None:
+            if drain_s and timeouts.close_delay_s:
+                await asyncio.sleep(timeouts.close_delay_s)
+            await self._listener.close(min(drain_s, HANDSHAKE_GRACE_S))
+        if self._clients:
+            self._quiet.clear()  # nobody may have been here for a moment, and then somebody came
+            self._deserted.clear()
+            await _within(drain_s, self._quiet)
         self.core.is_draining = True
-        if self._server is not None:
-            self._server.close()
         for client in list(self._clients):
-            client.shut_down(is_final=False)
-        if self.core.in_flight:
-            await _within(drain_s, self._idle)
-        for client in list(self._clients):
-            client.shut_down(is_final=True)
+            client.shut_down()
         for _ in range(2):  # what was written last leaves before the sockets close; then who did not read is cut
             if self._clients:
                 await _within(FLUSH_S, self._deserted)
@@ -131,8 +147,7 @@ class Gateway:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
-        if self._server is not None:
-            self._server = None
+        self._listener = None
         if self._access_log is not None:
             self._access_log.close()
 
@@ -160,9 +175,9 @@ class Gateway:
 
     def readiness(self) -> tuple[bool, str]:
         """Whether the gateway should get traffic, and why not."""
-        if self.core.is_draining:
+        if self.core.is_leaving:
             return False, "shutting down"
-        if self._server is None:
+        if self._listener is None:
             return False, "not listening yet"
         empty = [m for m in self.config.models if not self._can_serve(m)]
         if len(empty) == len(self.config.models):
@@ -201,7 +216,8 @@ class Gateway:
     def client_disconnected(self, client: ClientConnection) -> None:
         """A client connection has ended."""
         self._clients.discard(client)
-        if not self._clients and self.core.is_draining:
+        if not self._clients and self.core.is_leaving:
+            self._quiet.set()
             self._deserted.set()
 
     def exchange_begun(self, record: RequestRecord, now: float) -> None:
@@ -222,8 +238,6 @@ class Gateway:
             self._pump_soon()
         if self._access_log is not None:
             self._access_log.add(record)
-        if self.core.is_draining and not self.core.in_flight:
-            self._idle.set()
 
     # ------------------------------------------------------------------ the queue
 
@@ -244,7 +258,7 @@ class Gateway:
         """Endpoints came, went, or were heard of."""
         flow = self.core.flow
         flow.endpoints_changed()
-        if flow.is_dirty and self._server is not None:
+        if flow.is_dirty and self._listener is not None:
             self._pump_soon()
 
     # ------------------------------------------------------------------ timers
@@ -264,6 +278,8 @@ class Gateway:
         self.endpoints.watch(now)
         for client in list(self._clients):
             client.sweep(now)
+        if self.core.is_leaving and not self.core.in_flight and all(client.is_ending for client in self._clients):
+            self._quiet.set()
         due = self.core.flow.next_due
         if self.core.flow.is_dirty or (due is not None and now >= due):
             self._pump()
@@ -324,7 +340,8 @@ def _listen_error(config: GatewayConfig, error: OSError) -> StartError:
     if error.errno == errno.EADDRINUSE:
         return StartError(
             f"The gateway can't listen on {where}: another program has that port.",
-            hint="stop it, or choose another with --listen HOST:PORT (port 0 takes any free one)",
+            hint="stop it, or choose another with --listen HOST:PORT (port 0 takes any free one); to take the place of "
+            "a running `penstock gateway` and lose no request: --takeover",
         )
     return StartError(
         f"The gateway can't listen on {where}: {error.strerror or error}.",
