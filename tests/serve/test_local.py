@@ -38,6 +38,23 @@ def test_models_are_listed_with_their_aliases_in_openais_shape() -> None:
     assert {m["object"] for m in listed["data"]} == {"model"}  # type: ignore[attr-defined]
 
 
+def test_the_list_of_models_is_one_page_of_anthropics_too() -> None:
+    listed = answer("/v1/models", caller(KEY))
+    assert (listed["has_more"], listed["first_id"], listed["last_id"]) == (False, "chat", "embed")
+    first = listed["data"][0]  # type: ignore[index]
+    assert (first["type"], first["display_name"]) == ("model", "chat")
+    assert first["created_at"] == "2026-01-01T00:00:00.000Z"
+
+
+def test_a_list_of_no_models_is_a_page_too() -> None:
+    listed = answer("/v1/models", Caller(tenant="t", key="", models=frozenset()))
+    assert (listed["data"], listed["first_id"], listed["last_id"]) == ([], None, None)
+
+
+def test_whoever_asks_the_bare_address_hears_where_the_api_is() -> None:
+    assert "/v1" in str(answer("/")["message"])
+
+
 def test_a_tenant_sees_the_models_that_it_may_use() -> None:
     assert [m["id"] for m in model_list(CORE, caller(OTHER_KEY))] == ["embed"]
 

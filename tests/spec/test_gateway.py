@@ -150,3 +150,10 @@ def test_two_providers_cannot_have_one_name() -> None:
     two = "providers: [{name: p, url: 'https://h/v1'}, {name: p, url: 'https://i/v1'}]"
 
     assert the_problem(fleet_text(gateway=two)).field == "spec.gateway.providers[1].name"
+
+
+@pytest.mark.parametrize("origin", ["https://app.example/", "app.example", "https://a b", "https://a\\r\\nx: y", "**"])
+def test_an_origin_is_a_scheme_and_a_host(origin: str) -> None:
+    problem = the_problem(fleet_text(gateway=f'cors: {{origins: ["{origin}"]}}'))
+
+    assert problem.field == "spec.gateway.cors.origins[0]"

@@ -15,6 +15,7 @@ from penstock.serve.core import Carrier, Core
 from penstock.serve.record import Outcome, RequestRecord
 from penstock.serve.routing import Endpoint
 from penstock.serve.routing.signals import Signal
+from penstock.serve.wire.cors import allowed_headers, preflight_headers
 from penstock.serve.wire.errors import Failure, error_body
 from penstock.serve.wire.heads import RequestHead, answer_head, clean_request_id
 from penstock.serve.wire.responses import ResponseHead
@@ -104,6 +105,10 @@ class ClientSide:
         if self.phase in ("receiving", "queued", "waiting", "collecting") and not self._is_open:
             self.is_client_kept = False
 
+    def preflight(self, now: float) -> Reply:
+        """What a browser is told that asks whether a page may call."""
+        return self._reply(204, b"", now, ("ok", "preflight"), preflight_headers(self.config.origins, self.head.origin))
+
     def refuse(self, failure: Failure, now: float) -> Reply:
         """Ends the exchange with an error answer. Only while nothing but comments has been sent."""
         extra = self._admission.headers
@@ -121,6 +126,8 @@ class ClientSide:
     def _answer_head(
         self, status: int, content_type: bytes, content_length: int = -1, *, is_chunked: bool = False, extra: bytes
     ) -> bytes:
+        if self.head.origin:
+            extra += allowed_headers(self.config.origins, self.head.origin)
         return answer_head(
             status,
             date=self._core.date,

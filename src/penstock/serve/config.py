@@ -27,6 +27,7 @@ from penstock.serve.flow.scopes import scopes_of
 from penstock.serve.flow.settings import UNKNOWN_CAPACITY, Capacity, QueueSettings
 from penstock.serve.flow.ticket import CLASSES
 from penstock.serve.sources import SecretReader, read_source
+from penstock.serve.wire.cors import ANY_ORIGIN
 from penstock.spec import (
     Fleet,
     GatewaySpec,
@@ -130,6 +131,8 @@ class GatewayConfig:
     is_anonymous_served: bool
     is_anonymous_meant: bool = False
     """Whether the file says outright that a call without a key is served."""
+    origins_named: tuple[str, ...] | None = None
+    """Origins of pages that may call, where the file names them."""
     tenant_models: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
     """Main names of the models that each tenant of the file may use; None for all."""
     limits: LimitsSpec = field(default_factory=LimitsSpec)
@@ -155,6 +158,13 @@ class GatewayConfig:
     """Header whose value holds requests together; empty where no policy asks."""
     headers_kept: frozenset[bytes] = frozenset()
     """Headers that are kept of a request for what is said here."""
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Origins of pages that may call; see `wire.cors`."""
+        if self.origins_named is not None:
+            return ANY_ORIGIN if "*" in self.origins_named else self.origins_named
+        return () if self.is_anonymous_served else ANY_ORIGIN
 
     def caller_of(self, key: bytes) -> Caller | None:
         """Who presents this key; None when nobody does. Only digests are held and compared."""
@@ -205,6 +215,7 @@ def compile_gateway(
         callers=_callers(spec, names, env, secret),
         is_anonymous_served=_is_anonymous_served(spec, host, has_store=has_store),
         is_anonymous_meant=bool(spec.auth.anonymous),
+        origins_named=None if spec.cors.origins is None else tuple(spec.cors.origins),
         tenant_models={tenant.name: _allowed(tenant, names) for tenant in spec.tenants},
         limits=spec.limits,
         timeouts=spec.timeouts if drain_s is None else spec.timeouts.model_copy(update={"drain_s": drain_s}),

@@ -5,6 +5,7 @@ One `Core` belongs to one gateway and is used only from its event loop.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from random import Random
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from penstock.serve.config import GatewayConfig
 from penstock.serve.flow import Limiter
 from penstock.serve.flow.flow import Flow
 from penstock.serve.flow.limits import LocalLimiter
+from penstock.serve.keys import KeyRecord
 from penstock.serve.routing import DecisionRing, EndpointTable, Policy, make_policy
 from penstock.serve.routing.retries import RetryBudget
 
@@ -43,6 +45,7 @@ class Core:
         "created",
         "date",
         "decisions",
+        "ended_keys",
         "endpoints",
         "flow",
         "in_flight",
@@ -68,6 +71,7 @@ class Core:
         self.flow = Flow(self.endpoints, self.policy)
         self.limiter: Limiter = LocalLimiter(unix_offset_s=unix_offset_s)
         self.counter: Counter | None = None  # nobody counts
+        self.ended_keys: Mapping[bytes, KeyRecord] = {}  # of the store, valid no more, by SHA-256
         self.brings_endpoints = False  # a platform starts endpoints, and says when they come
         self.decisions = DecisionRing(config.routing.decisions_kept)
         self.unix_offset_s = unix_offset_s

@@ -29,6 +29,7 @@ from penstock.serve.record import Outcome
 from penstock.serve.routing import Endpoint
 from penstock.serve.routing.signals import Signal
 from penstock.serve.stall import FLOOR_S, has_stalled, learned_itl_s
+from penstock.serve.wire.cors import is_preflight
 from penstock.serve.wire.errors import Failure, normalise_engine_error
 from penstock.serve.wire.requests import json_object
 from penstock.serve.wire.responses import EofBody, ResponseError, ResponseHead, parse_head
@@ -53,6 +54,8 @@ class Exchange(ClientSide):
 
     def check_head(self, now: float) -> Reply | None:
         """The head is complete: refuses now what needs no body to be refused. None when the body should be read."""
+        if is_preflight(self.head.method, self.head.origin):
+            return self.preflight(now)
         failure = self._admission.check_head()
         self.is_client_kept = self.is_client_kept and not self._core.is_leaving
         return None if failure is None else self.refuse(failure, now)

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+from penstock.serve.callers import refused_key
 from penstock.serve.config import ANONYMOUS, Caller, GatewayConfig
 from penstock.serve.core import Core
-from penstock.serve.local import bad_key, not_allowed, too_large, unknown_path
+from penstock.serve.local import foreign_page, missing_key, not_allowed, too_large, unknown_path
+from penstock.serve.wire.cors import allowed_headers
 from penstock.serve.wire.errors import Failure
 from penstock.serve.wire.heads import RequestHead
-from penstock.serve.wire.routes import LOCAL_PATHS, Route
+from penstock.serve.wire.routes import KEYLESS_PATHS, LOCAL_PATHS, Route
 
 __all__ = ["examine"]
 
 
 def examine(
-    core: Core, config: GatewayConfig, head: RequestHead, route: Route | None
+    core: Core, config: GatewayConfig, head: RequestHead, route: Route | None, at: float = 0.0
 ) -> tuple[Caller | None, Failure | None]:
-    """Who asks, where that was looked at; and why the request is refused, or None."""
+    """Who asks, where that was looked at; and why the request is refused, or None. `at`: Unix seconds."""
     is_local = route is None and (head.path in LOCAL_PATHS or head.path.startswith("/v1/models/"))
-    if is_local and head.path in ("/health", "/ping"):
+    if is_local and head.path in KEYLESS_PATHS:
         return None, _only_get(head)
     caller = config.caller_of(head.key) if head.key else None
     if caller is None:
         if not config.is_anonymous_served:
-            return None, bad_key(head.key)
+            return None, refused_key(head.key, core.ended_keys, at) if head.key else missing_key()
         caller = ANONYMOUS
+        if head.origin and not allowed_headers(config.origins, head.origin):
+            return caller, foreign_page(head.origin)
     if route is None:
         return caller, _only_get(head) if is_local else unknown_path(head.method, head.path)
     if head.method != "POST":

@@ -11,14 +11,16 @@ from penstock.serve.config import Caller, ServedModel
 from penstock.serve.core import Core
 from penstock.serve.record import RequestRecord
 from penstock.serve.routing import Decision, explained
+from penstock.serve.state import rfc3339
 from penstock.serve.wire.errors import Failure
 from penstock.serve.wire.routes import LOCAL_PATHS, ROUTES
 from penstock.spec.nearest import nearest
 
 __all__ = [
-    "bad_key",
     "explanation",
+    "foreign_page",
     "local_answer",
+    "missing_key",
     "model_list",
     "no_endpoint",
     "not_allowed",
@@ -32,10 +34,12 @@ def local_answer(core: Core, path: str, caller: Caller) -> bytes | Failure:
     """The body for a path that the gateway answers by itself."""
     if path in ("/health", "/ping"):
         return _health(core)
+    if path == "/":
+        return orjson.dumps({"message": "This is a Penstock gateway. The APIs that it serves are under /v1."})
     if path == "/version":
         return orjson.dumps({"version": __version__})
     if path == "/v1/models":
-        return orjson.dumps({"object": "list", "data": model_list(core, caller)})
+        return _model_page(model_list(core, caller))
     name = unquote(path.removeprefix("/v1/models/"))
     for model in model_list(core, caller):
         if model["id"] == name:
@@ -51,8 +55,15 @@ def _health(core: Core) -> bytes | Failure:
     return b""
 
 
+def _model_page(models: list[dict[str, object]]) -> bytes:
+    """The list in OpenAI's shape, with what Anthropic's clients read beside it."""
+    ids = [model["id"] for model in models] or [None]
+    page = {"object": "list", "data": models, "has_more": False, "first_id": ids[0], "last_id": ids[-1]}
+    return orjson.dumps(page)
+
+
 def model_list(core: Core, caller: Caller) -> list[dict[str, object]]:
-    """The models this caller may use, each under its name and its aliases, in OpenAI's shape."""
+    """The models this caller may use, each under its name and its aliases, in OpenAI's shape and Anthropic's."""
     return [_model_entry(m, name, core.created) for m in _callable(core, caller) for name in _names(m)]
 
 
@@ -64,7 +75,10 @@ def _model_entry(model: ServedModel, name: str, created: int) -> dict[str, objec
     return {
         "id": name,
         "object": "model",
+        "type": "model",
+        "display_name": name,
         "created": created,
+        "created_at": rfc3339(created),
         "owned_by": "penstock",
         "root": model.source,
         "parent": None if name == model.name else model.name,
@@ -88,13 +102,20 @@ def unknown_model(core: Core, name: str, caller: Caller) -> Failure:
     return Failure(status=404, code="model_not_found", message=message, param="model")
 
 
-def bad_key(key: bytes) -> Failure:
-    """401: no key, or one that nobody has."""
-    if not key:
-        message = "No API key was sent. Send it as 'Authorization: Bearer YOUR_KEY'."
-        return Failure(status=401, code="missing_api_key", message=message)
-    message = "Incorrect API key. Check the key and that it belongs to this gateway."
-    return Failure(status=401, code="invalid_api_key", message=message)
+def missing_key() -> Failure:
+    """401: no key. For one that nobody has see `callers.refused_key`."""
+    message = "No API key was sent. Send it as 'Authorization: Bearer YOUR_KEY'."
+    return Failure(status=401, code="missing_api_key", message=message)
+
+
+def foreign_page(origin: bytes) -> Failure:
+    """403: a page that somebody visits would use a gateway that asks nobody for a key."""
+    shown = origin[:200].decode("ascii", "replace")
+    message = (
+        f"Pages of '{shown}' may not call this gateway, as it serves calls without a key. Whoever runs it can name the "
+        "origin under spec.gateway.cors.origins."
+    )
+    return Failure(status=403, code="origin_not_allowed", message=message)
 
 
 def unknown_path(method: str, path: str) -> Failure:

@@ -20,6 +20,7 @@ from penstock.spec.traffic import ClassesSpec, ProviderSpec, QueueSpec, Requests
 
 __all__ = [
     "AuthSpec",
+    "CorsSpec",
     "GatewaySpec",
     "KeySpec",
     "LimitsSpec",
@@ -168,6 +169,21 @@ class AuthSpec(SpecObject):
     gateway listens on loopback."""
 
 
+Origin = Annotated[
+    str,
+    Field(pattern=r"^(\*|null|[a-z][a-z0-9+.-]*://[A-Za-z0-9.:_\[\]-]+)$", max_length=512),
+    Words("an origin such as `https://app.example`, without a path, or `*` for any"),
+]
+
+
+class CorsSpec(SpecObject):
+    """Which web pages may call from a browser."""
+
+    origins: Annotated[list[Origin], Field(max_length=100)] | None = None
+    """Origins of pages that may call, as in `https://app.example`; `*` stands for any. Default: any where calls need a
+    key, as a page can only use a key that it was given; none where calls are served without one."""
+
+
 class LimitsSpec(SpecObject):
     """Bounds on what one client can make the gateway hold, and where several gateways share tenants' limits."""
 
@@ -244,6 +260,8 @@ class GatewaySpec(SpecObject):
     Default: none, and then keys can't be changed there."""
     auth: AuthSpec = Field(default_factory=AuthSpec)
     """Who may call without a key."""
+    cors: CorsSpec = Field(default_factory=CorsSpec)
+    """Which web pages may call from a browser."""
     tenants: list[TenantSpec] = Field(default_factory=list)
     """Who may call, with which keys."""
     store: StoreSpec | None = None

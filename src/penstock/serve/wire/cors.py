@@ -53,14 +53,14 @@ def allowed_headers(origins: Sequence[str], origin: bytes) -> bytes:
 
 
 def preflight_headers(origins: Sequence[str], origin: bytes) -> bytes:
-    """Header lines of the 204 that answers a preflight; empty where the origin is not allowed.
+    """Header lines of the 204 that answers a preflight, beside those of `allowed_headers`; empty where the origin is
+    not allowed.
 
     `authorization` is named, as `*` does not stand for it (https://fetch.spec.whatwg.org/#http-access-control-allow-headers).
     """
-    allowed = allowed_headers(origins, origin)
-    if not allowed:
+    if not allowed_headers(origins, origin):
         return b""
-    return allowed + (
+    return (
         b"access-control-allow-methods: GET, HEAD, POST, DELETE, OPTIONS\r\n"
         b"access-control-allow-headers: authorization, *\r\n"
         b"access-control-max-age: %d\r\n" % MAX_AGE_S

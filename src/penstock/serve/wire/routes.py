@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
-__all__ = ["LOCAL_PATHS", "ROUTES", "Dialect", "Route", "StoredPath", "dialect_of", "stored_path"]
+__all__ = ["KEYLESS_PATHS", "LOCAL_PATHS", "ROUTES", "Dialect", "Route", "StoredPath", "dialect_of", "stored_path"]
 
 Dialect = Literal["openai", "responses", "anthropic"]
 """How errors are told. `responses` is OpenAI's, but for errors in the middle of a stream."""
@@ -67,8 +67,10 @@ def _table() -> dict[str, Route]:
 ROUTES: dict[str, Route] = _table()
 """Route by exact path."""
 
-LOCAL_PATHS = frozenset({"/v1/models", "/health", "/ping", "/version"})
+LOCAL_PATHS = frozenset({"/", "/v1/models", "/health", "/ping", "/version"})
 """Paths that the gateway answers by itself; GET and HEAD only. `/v1/models/NAME` too."""
+KEYLESS_PATHS = frozenset({"/", "/health", "/ping"})
+"""Those of them that anybody may ask: load balancers do, and Claude Code asks `/` whether anybody is there."""
 
 
 # ------------------------------------------------------------------ paths with an id in them
