@@ -17,11 +17,13 @@ from time import monotonic
 
 from penstock.cli.key_store import StorePlace, open_ledger, secret_reader, store_password
 from penstock.cli.output import warn
+from penstock.facts import find_model
 from penstock.serve.flow.limits_state import LimitsState
 from penstock.serve.io.gateway import Gateway
 from penstock.serve.io.ledger import Ledger, LedgerState
 from penstock.serve.io.limits import RedisLimiter, make_limiter
 from penstock.serve.io.tokenizing import TokenizerSource, Tokenizing
+from penstock.serve.routing import CostPolicy, Endpoint, ModelTiming
 from penstock.spec import Fleet
 
 __all__ = ["Backing", "BackingState"]
@@ -61,6 +63,8 @@ class Backing:
         self._shared = limiter if isinstance(limiter, RedisLimiter) else None
         self._local = None if isinstance(limiter, RedisLimiter) else limiter
         self._tokenizing = Tokenizing(base=folder)
+        self._fleet = fleet
+        self._has_changed = asyncio.Event()
         self.ledger: Ledger = open_ledger(store, fleet.metadata.name, lambda: store_password(spec))
         core.limiter, core.counter, gateway.ledger = limiter, self._tokenizing, self.ledger
 
@@ -80,13 +84,29 @@ class Backing:
             for scope, (tokens, cost_micros) in (await self.ledger.month_to_date()).items():
                 self._local.seed_month(scope, tokens, cost_micros, now)
 
-    async def run(self, fleet: Fleet) -> None:
+    async def run(self) -> None:
         """Keeps it going until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._load_tokenizers(fleet))
+            tasks.create_task(self._learn_models())
+            port = self._fleet.spec.gateway.routing.kv_events_port
+            if port is not None:
+                from penstock.serve.io.kv_events import KvFollower  # noqa: PLC0415 — start-up time
+
+                tasks.create_task(KvFollower(self._gateway.endpoints, port, self._take_cache).run())
             if self._shared is not None:
                 tasks.create_task(self._shared.run())
                 tasks.create_task(self._count_gateways(self._shared))
+
+    def _take_cache(self, endpoint: Endpoint, tokens: int, is_lost: bool) -> None:
+        """What an engine says that its prefix cache holds, for the policy that follows prompts."""
+        policy = self._gateway.core.policy
+        if isinstance(policy, CostPolicy):
+            policy.cache_seen(endpoint, tokens, is_lost)
+
+    def follow(self, fleet: Fleet) -> None:
+        """A changed fleet file was taken."""
+        self._fleet = fleet
+        self._has_changed.set()
 
     async def close(self) -> None:
         """The last request is over: ships what the ledger has and lets go of the rest."""
@@ -99,12 +119,31 @@ class Backing:
             self._gateway.core.flow.gateways = limiter.gateways
             await asyncio.sleep(BEAT_S)
 
-    async def _load_tokenizers(self, fleet: Fleet) -> None:
-        for model in fleet.spec.models:
-            source = TokenizerSource(model=model.name, source=model.source_or_name, revision=model.revision)
-            told = await self._tokenizing.load(source)
-            if "can't be used" in told or "took more" in told:
-                warn(told)
+    async def _learn_models(self) -> None:
+        """What takes a while to know of the file's models, again after each change: step times, and tokenizers."""
+        while True:
+            self._has_changed.clear()
+            fleet = self._fleet
+            if fleet.spec.gateway.routing.policy == "cost":
+                self._gateway.core.take_timing(await asyncio.to_thread(_timings, fleet))
+            for model in fleet.spec.models:
+                source = TokenizerSource(model=model.name, source=model.source_or_name, revision=model.revision)
+                told = await self._tokenizing.load(source)
+                if "can't be used" in told or "took more" in told:
+                    warn(told)
+            await self._has_changed.wait()
+
+
+def _timings(fleet: Fleet) -> dict[str, ModelTiming]:
+    """Step times of the models whose hardware is known, by the performance model that `plan` uses."""
+    from penstock.serve.routing.hardware import timing_of  # noqa: PLC0415 — start-up time
+
+    found = {}
+    for model in fleet.spec.models:
+        timing = timing_of(model, find_model(model.source_or_name))
+        if timing is not None:
+            found[model.name] = timing
+    return found
 
 
 def _has_budgets(fleet: Fleet) -> bool:

@@ -15,7 +15,7 @@ from penstock.serve.flow import Limiter
 from penstock.serve.flow.flow import Flow
 from penstock.serve.flow.limits import LocalLimiter
 from penstock.serve.keys import KeyRecord
-from penstock.serve.routing import DecisionRing, EndpointTable, Policy, make_policy
+from penstock.serve.routing import DecisionRing, EndpointTable, ModelTiming, Policy, make_policy
 from penstock.serve.routing.retries import RetryBudget
 
 __all__ = ["Carrier", "Core"]
@@ -39,6 +39,7 @@ class Core:
         "_budgets",
         "_estimators",
         "_random",
+        "_timing",
         "brings_endpoints",
         "config",
         "counter",
@@ -66,6 +67,7 @@ class Core:
         policy: Policy | None = None,
     ) -> None:
         self.config = config
+        self._timing: Mapping[str, ModelTiming] = {}
         self.endpoints = endpoints if endpoints is not None else EndpointTable()
         self.policy: Policy = policy if policy is not None else self._make_policy(config)
         self.flow = Flow(self.endpoints, self.policy)
@@ -93,9 +95,22 @@ class Core:
             self.decisions = DecisionRing(config.routing.decisions_kept)
         self._tell_flow()
 
-    @staticmethod
-    def _make_policy(config: GatewayConfig) -> Policy:
-        return make_policy(config.routing.policy, blocks_max=config.routing.prefix_blocks_max)
+    def take_timing(self, timing: Mapping[str, ModelTiming]) -> None:
+        """What the performance model says of the models' steps, where their hardware is known. A policy that had begun
+        without it begins anew."""
+        if timing != self._timing:
+            self._timing = timing
+            self.policy = self._make_policy(self.config)
+            self._tell_flow()
+
+    def _make_policy(self, config: GatewayConfig) -> Policy:
+        routing = config.routing
+        return make_policy(
+            routing.policy,
+            timing=self._timing,
+            blocks_max=routing.prefix_blocks_max,
+            weighs=routing.decisions_kept > 0,
+        )
 
     def _tell_flow(self) -> None:
         capacities = {name: target.capacity for name, target in self.config.targets.items()}

@@ -57,7 +57,7 @@ class KvFollower:
             async with asyncio.TaskGroup() as group:
                 tasks: dict[int, tuple[Endpoint, asyncio.Task[None]]] = {}
                 while True:
-                    present = {id(endpoint): endpoint for endpoint in self._table.all()}
+                    present = {id(e): e for e in self._table.all() if not e.is_external}
                     for key in tasks.keys() - present.keys():
                         tasks.pop(key)[1].cancel()
                     for key in present.keys() - tasks.keys():
