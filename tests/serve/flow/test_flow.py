@@ -52,6 +52,30 @@ class TestPassing:
         assert refused.shed is not None
         assert (refused.state, refused.shed.status, refused.shed.reason) == ("shed", 503, "no_endpoint")
 
+    def test_who_was_sent_while_the_queue_was_off_takes_no_room_from_those_after(self) -> None:
+        endpoints = table(1)
+        gate = flow(endpoints, is_on=False)
+        early = gate.submit(ticket(prompt=20), 1.0)
+        gate.configure(queue=QueueSettings(), capacities={MODEL: Capacity(requests_max=4, kv_tokens=1000)})
+        gate.submit(ticket(prompt=20), 2.0)
+        held = endpoint(endpoints).window.kv_held
+        gate.ended(early, 3.0)
+        assert endpoint(endpoints).window.kv_held == held > 0
+
+    @pytest.mark.parametrize("how", [{"is_on": False}, {"requests_max": 0}])
+    def test_nobody_waits_where_who_comes_is_turned_away(self, how: dict[str, Any]) -> None:
+        endpoints = table(0)
+        gate = flow(endpoints, **how)
+        first = gate.submit(ticket(), 1.0)
+        endpoints.set_pool(MODEL, addresses(1))
+        assert gate.submit(ticket(), 2.0).state == "granted"
+        endpoints.set_pool(MODEL, [])
+        last = gate.submit(ticket(), 1000.0)
+        assert gate.wakes == set()
+        assert first.shed is not None
+        assert last.shed is not None
+        assert last.shed.retry_after_s == first.shed.retry_after_s  # not since the first time
+
     def test_a_cache_with_room_for_it_is_preferred(self) -> None:
         endpoints = table(2)
         gate = flow(endpoints, seats=10, kv_tokens=1000)

@@ -63,7 +63,7 @@ class LineState:
 class _Grant:
     """What a granted ticket holds."""
 
-    __slots__ = ("account", "charged", "kv_tokens", "prefill_held", "queue", "sent_at")
+    __slots__ = ("account", "charged", "kv_tokens", "prefill_held", "queue", "sent_at", "window")
 
     def __init__(self, sent_at: float, kv_tokens: int) -> None:
         self.sent_at = sent_at
@@ -73,6 +73,8 @@ class _Grant:
         self.charged = 0
         self.queue: FairQueue | None = None
         self.account: Account | None = None
+        self.window: Window | None = None
+        """Whose room it holds; None where it was sent before anybody counted that, as the queue was off."""
 
 
 class Flow:
@@ -160,10 +162,12 @@ class Flow:
                 self._note_down(line, now)
         if not self._queue.is_on:
             self._shed(ticket, line, "no_endpoint", now)
+            self._note_left(line)
             return ticket
         evicted = line.enter(ticket, now)
         if evicted is None:
             self._shed(ticket, line, "queue_full" if line.down_since is None else "no_endpoint", now)
+            self._note_left(line)
             return ticket
         ticket.state = "queued"
         self.queued_total += 1
@@ -280,7 +284,8 @@ class Flow:
                 due.append(ends_at)
             pool = self._endpoints.pools.get(model)
             if pool is not None:
-                again = [e.retry_at for e in pool.endpoints if e.health == "down"]
+                out = [e for e in pool.endpoints if e.health == "down"]
+                again = [e.retry_at for e in out] + [e.guard.trial_until for e in out if e.guard.trial]
                 again += [e.window.next_due or 0.0 for e in pool.endpoints if e.window is not None]
                 due += [at for at in again if at > self._pumped_at]
         return min(due, default=None)
@@ -400,10 +405,11 @@ class Flow:
             decision = policy.choose(room, need, now=now, explains=ticket.explains)
         endpoint = decision.endpoint
         ticket.trial = self._endpoints.sent(endpoint, now)
-        if endpoint.window is not None:
-            endpoint.window.take(grant.kv_tokens)
+        grant.window = window = endpoint.window
+        if window is not None:
+            window.take(grant.kv_tokens)
             if need.prompt_tokens:
-                held = endpoint.window.begin(need.prompt_tokens, now, is_heard=ticket.is_stream)
+                held = window.begin(need.prompt_tokens, now, is_heard=ticket.is_stream)
                 grant.prefill_held = held if ticket.is_stream else 0
         grant.sent_at = now
         ticket.endpoint, ticket.decision = endpoint, decision
@@ -418,11 +424,11 @@ class Flow:
     def _release(self, ticket: Ticket, endpoint: Endpoint, outcome: Ended) -> None:
         """Gives back the room that a ticket had at its endpoint."""
         self._endpoints.left(endpoint)
-        if endpoint.window is not None:
-            grant: _Grant = ticket.token
-            endpoint.window.give(grant.kv_tokens)
+        grant: _Grant = ticket.token
+        if grant.window is not None:
+            grant.window.give(grant.kv_tokens)
             if grant.prefill_held:
-                endpoint.window.unbegun(ticket.need.prompt_tokens)
+                grant.window.unbegun(ticket.need.prompt_tokens)
                 grant.prefill_held = 0
         ticket.endpoint = None
         if self._busy:
