@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from penstock.serve.routing import Endpoint
+from penstock.serve.routing import Endpoint, Need
 
-__all__ = ["Dispatch", "Reply"]
+__all__ = ["Copy", "Dispatch", "Reply"]
 
 
 @dataclass(slots=True)
@@ -14,6 +14,16 @@ class Reply:
     """Send this whole answer to the client; the exchange is over."""
 
     data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A request as another model gets it too, whose answer nobody gets."""
+
+    model: str
+    path: str
+    body: bytes
+    need: Need
 
 
 @dataclass(slots=True)
@@ -28,3 +38,5 @@ class Dispatch:
     """For the client, before anything else."""
     tls_host: str = ""
     """Name that the endpoint's certificate must have; empty for plain HTTP."""
+    copy: Copy | None = None
+    """What goes to another model beside it."""

@@ -245,7 +245,10 @@ class Exchange(ClientSide):
         self.record.queue_ms = (now - ticket.arrived_at) * 1e3 if ticket is not None else 0.0
         self._answer = self._held = None
         self.phase = "waiting"
-        return self._sent(endpoint, now)
+        dispatch = self._sent(endpoint, now)
+        if self._admission.copy is not None:
+            dispatch.copy, self._admission.copy = self._admission.copy, None
+        return dispatch
 
     def _sent(self, endpoint: Endpoint, now: float, *, is_fresh: bool = False) -> Dispatch:
         self.endpoint = endpoint

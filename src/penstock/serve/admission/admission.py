@@ -20,6 +20,7 @@ from penstock.serve.admission.fallbacks import Needs, ProviderCall, Why, call_pr
 from penstock.serve.admission.prompt import Prompt, read_prompt
 from penstock.serve.admission.rules import Asked, wants_json
 from penstock.serve.admission.tokens import NARROW_PRIOR
+from penstock.serve.commands import Copy
 from penstock.serve.config import ANONYMOUS, Caller, GatewayConfig, ServedModel
 from penstock.serve.core import Core
 from penstock.serve.deadline import DEADLINE_HEADERS, NO_DEADLINE, deadline_of
@@ -86,6 +87,7 @@ class Admission:
         "_waits",
         "body",
         "caller",
+        "copy",
         "deadline",
         "model",
         "request",
@@ -122,6 +124,7 @@ class Admission:
         self.model: ServedModel | None = None
         self.request: ApiRequest | None = None
         self.route: Route | None = None
+        self.copy: Copy | None = None
         self.shadow = ""
         self.ticket: Ticket | None = None
         self.tokens = -1
@@ -296,6 +299,8 @@ class Admission:
             edits = {**edits, **self._provider_call.edits}
             name = edits["model"]
         self.body = upstream_body(route, request, self._client_body, name, seed, edits=edits)
+        if self.shadow and request.fields is not None:
+            self.copy = self._shadow_copy(self._config.models[self.shadow], route, request)
         if not self._config.fallbacks:
             self._client_body = b""  # nobody asks for it again
         request.fields = None  # the parsed body is not needed again; a stream may live for minutes
@@ -314,6 +319,12 @@ class Admission:
         )
         core.flow.submit(ticket, now)
         return self._placed(ticket, now)
+
+    def _shadow_copy(self, model: ServedModel, route: Route, request: ApiRequest) -> Copy:
+        body = upstream_body(route, request, self._client_body, model.engine_name(self._asked_model), edits=self._edits)
+        need = Need(prompt_tokens=max(0, self.tokens), output_tokens=self._expected_output)
+        self.shadow = ""  # one copy, whatever becomes of the request
+        return Copy(model=model.name, path=route.upstream_path, body=body, need=need)
 
     def _need(self, model: ServedModel, name: str) -> Need:
         need = Need(

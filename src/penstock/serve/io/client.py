@@ -20,6 +20,7 @@ from penstock.serve.config import GatewayConfig
 from penstock.serve.core import Core
 from penstock.serve.exchange import Dispatch, Exchange, Reply
 from penstock.serve.io.request_reader import RequestReader
+from penstock.serve.io.shadow import Shadows
 from penstock.serve.io.upstream import UpstreamConnection, Upstreams
 from penstock.serve.local import too_large
 from penstock.serve.record import RequestRecord
@@ -60,6 +61,7 @@ class ClientHost(Protocol):
     core: Core
     telemetry: Telemetry
     upstreams: Upstreams
+    shadows: Shadows
 
     def client_connected(self, client: ClientConnection) -> bool:
         """A client connected; False when there is no room for it."""
@@ -361,6 +363,8 @@ class ClientConnection(asyncio.Protocol):
                 self._leave_upstream(now, is_kept=False)
             if command.first and self._transport is not None:
                 self._transport.write(command.first)
+            if command.copy is not None:
+                self._gateway.shadows.send(command.copy, now)
             self._connect_task = self._gateway.upstreams.send(command, self, exchange.config.timeouts.connect_s, now)
             return
         if self._transport is not None:

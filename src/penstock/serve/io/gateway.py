@@ -27,6 +27,7 @@ from penstock.serve.io.access_log import AccessLog
 from penstock.serve.io.client import ClientConnection
 from penstock.serve.io.ledger import Ledger
 from penstock.serve.io.listening import HANDSHAKE_GRACE_S, Listener, PortUse
+from penstock.serve.io.shadow import Shadows
 from penstock.serve.io.tasks import Tasks
 from penstock.serve.io.upstream import Upstreams
 from penstock.serve.record import RequestRecord
@@ -58,6 +59,7 @@ class Gateway:
         )
         self.tasks = Tasks()
         self.upstreams = Upstreams(self.tasks)
+        self.shadows = Shadows(self.core, self.upstreams)
         self.ledger: Ledger | None = None
         """Who writes down what was used; None while nobody does."""
         self._access_log: AccessLog | None = None
@@ -142,6 +144,7 @@ class Gateway:
                 await _within(FLUSH_S, self._deserted)
             for client in list(self._clients):
                 client.abort()
+        self.shadows.close()
         self.upstreams.close()
         await self.tasks.close()
         for timer in self._timers:
@@ -224,7 +227,9 @@ class Gateway:
         """A request was admitted: it waits, or goes to an endpoint."""
         self.telemetry.begin(record.model, now)
         if self.ledger is not None:
-            self.ledger.begin(record, max(0, record.estimated_tokens), key_id=record.key_id)
+            self.ledger.begin(
+                record, record.reserved_tokens, key_id=record.key_id, reserved_micros=record.reserved_micros
+            )
 
     def exchange_over(self, record: RequestRecord, *, has_begun: bool) -> None:
         """A request is over: it is counted and logged."""
@@ -291,6 +296,7 @@ class Gateway:
         self.core.date = formatdate(time.time(), usegmt=True).encode()
         self.core.unix_offset_s = time.time() - now
         self.upstreams.sweep(now)
+        self.shadows.sweep(now)
         if self._access_log is not None:
             self.telemetry.log_lines_dropped = self._access_log.lines_dropped
         self.telemetry.sample_endpoints(self.endpoints, now)
