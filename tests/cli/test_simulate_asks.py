@@ -33,7 +33,7 @@ def test_the_file_is_what_runs_where_no_option_is_given(tmp_path: Path) -> None:
     asked = read_asks(_options(tmp_path, CHAT))
 
     (one,) = asked.scenarios
-    assert (one.replicas, one.engine.gpu.name, one.engine.max_model_len, one.policy) == (3, "H100", 8192, "least-load")
+    assert (one.replicas, one.engine.gpu.name, one.engine.max_model_len, one.policy) == (3, "H100", 8192, "cost")
     assert (one.objectives.ttft_ms, one.objectives.itl_ms, one.objectives.e2e_ms) == (500, 50, None)
     assert (one.in_flight_max, one.first_byte_s) == (16384, 600)
     assert one.usd_micro_per_gpu_hour == 6_880_000

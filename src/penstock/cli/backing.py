@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from penstock.cli.key_store import StorePlace, open_ledger, secret_reader, store_password
 from penstock.cli.output import warn
@@ -25,6 +27,9 @@ from penstock.serve.io.limits import RedisLimiter, make_limiter
 from penstock.serve.io.tokenizing import TokenizerSource, Tokenizing
 from penstock.serve.routing import CostPolicy, Endpoint, ModelTiming
 from penstock.spec import Fleet
+
+if TYPE_CHECKING:  # the performance model is imported where a calibration is given
+    from penstock.perf import Calibration
 
 __all__ = ["Backing", "BackingState"]
 
@@ -44,8 +49,17 @@ class BackingState:
 class Backing:
     """Belongs to one gateway and its event loop. `folder` is where the fleet file's relative paths begin."""
 
-    def __init__(self, gateway: Gateway, fleet: Fleet, store: StorePlace, folder: Path, *, gateways: int = 1) -> None:
-        """`gateways`: how many there are, until they have counted each other.
+    def __init__(
+        self,
+        gateway: Gateway,
+        fleet: Fleet,
+        store: StorePlace,
+        folder: Path,
+        *,
+        gateways: int = 1,
+        calibrations: Mapping[str, Calibration] | None = None,
+    ) -> None:
+        """`gateways`: how many there are, until they have counted each other. `calibrations`: measured times by GPU.
 
         Raises:
             UsageError: the password of Redis can't be read.
@@ -64,6 +78,7 @@ class Backing:
         self._local = None if isinstance(limiter, RedisLimiter) else limiter
         self._tokenizing = Tokenizing(base=folder)
         self._fleet = fleet
+        self._calibrations = calibrations or {}
         self._has_changed = asyncio.Event()
         self.ledger: Ledger = open_ledger(store, fleet.metadata.name, lambda: store_password(spec))
         core.limiter, core.counter, gateway.ledger = limiter, self._tokenizing, self.ledger
@@ -103,9 +118,9 @@ class Backing:
         if isinstance(policy, CostPolicy):
             policy.cache_seen(endpoint, tokens, is_lost)
 
-    def follow(self, fleet: Fleet) -> None:
+    def follow(self, fleet: Fleet, calibrations: Mapping[str, Calibration]) -> None:
         """A changed fleet file was taken."""
-        self._fleet = fleet
+        self._fleet, self._calibrations = fleet, calibrations
         self._has_changed.set()
 
     async def close(self) -> None:
@@ -125,7 +140,7 @@ class Backing:
             self._has_changed.clear()
             fleet = self._fleet
             if fleet.spec.gateway.routing.policy == "cost":
-                self._gateway.core.take_timing(await asyncio.to_thread(_timings, fleet))
+                self._gateway.core.take_timing(await asyncio.to_thread(_timings, fleet, self._calibrations))
             for model in fleet.spec.models:
                 source = TokenizerSource(model=model.name, source=model.source_or_name, revision=model.revision)
                 told = await self._tokenizing.load(source)
@@ -134,13 +149,13 @@ class Backing:
             await self._has_changed.wait()
 
 
-def _timings(fleet: Fleet) -> dict[str, ModelTiming]:
+def _timings(fleet: Fleet, calibrations: Mapping[str, Calibration]) -> dict[str, ModelTiming]:
     """Step times of the models whose hardware is known, by the performance model that `plan` uses."""
     from penstock.serve.routing.hardware import timing_of  # noqa: PLC0415 — start-up time
 
     found = {}
     for model in fleet.spec.models:
-        timing = timing_of(model, find_model(model.source_or_name))
+        timing = timing_of(model, find_model(model.source_or_name), calibrations)
         if timing is not None:
             found[model.name] = timing
     return found

@@ -11,11 +11,12 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.cli.backing import Backing, BackingState
+from penstock.cli.calibrations import calibrations_of
 from penstock.cli.files import read_text
 from penstock.cli.key_store import (
     SECRETS_VARIABLE,
@@ -42,7 +43,8 @@ from penstock.serve.platform import DiscoveryState, ModelProfile, PlatformModel,
 from penstock.spec import Fleet, ValueSource
 from penstock.spec.loader import load_fleet
 
-if TYPE_CHECKING:  # databases are imported where there is a store
+if TYPE_CHECKING:  # the performance model is imported where a calibration is given, databases where there is a store
+    from penstock.perf import Calibration
     from penstock.serve.io.stores import KeyWatch
     from penstock.serve.io.stores.snapshot import KnownKeys
 
@@ -61,6 +63,8 @@ class Listeners:
     admin: str | None
     drain_s: float | None = None
     """How long requests in flight may finish at the end."""
+    calibrations: tuple[str, ...] = ()
+    """`GPU=FILE`: times that were measured, for routing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +77,8 @@ class LoadedFleet:
     config: GatewayConfig
     """With the keys of the file alone."""
     store: StorePlace
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
+    """By GPU: times that were measured."""
     admin_token: bytes | None
     """SHA-256 of the token that the admin port wants of who changes keys."""
 
@@ -124,8 +130,15 @@ def load(path: str, listeners: Listeners) -> LoadedFleet:
         has_store=store.is_there,
     )
     store_password(fleet.spec.gateway)  # one that can't be read is told now
-    token = admin_token(fleet.spec.gateway)
-    return LoadedFleet(path=path, text=text, fleet=fleet, config=config, store=store, admin_token=token)
+    return LoadedFleet(
+        path=path,
+        text=text,
+        fleet=fleet,
+        config=config,
+        store=store,
+        calibrations=calibrations_of(listeners.calibrations),
+        admin_token=admin_token(fleet.spec.gateway),
+    )
 
 
 class FrontDoor:
@@ -145,7 +158,14 @@ class FrontDoor:
         spec = loaded.fleet.spec.gateway
         gateways = spec.scale.min_replicas if discovery is not None else 1
         folder = Path.cwd() if loaded.path == "-" else Path(loaded.path).absolute().parent
-        self._backing = Backing(self.gateway, loaded.fleet, loaded.store, folder, gateways=gateways)
+        self._backing = Backing(
+            self.gateway,
+            loaded.fleet,
+            loaded.store,
+            folder,
+            gateways=gateways,
+            calibrations=loaded.calibrations,
+        )
         self.gateway.core.brings_endpoints = discovery is not None or is_platform
         self._is_open = False
         self._callers: LiveCallers | None = None
@@ -217,7 +237,7 @@ class FrontDoor:
     def reload(self, loaded: LoadedFleet) -> list[str]:
         """Takes a changed fleet file; returns a sentence for each thing that needs a restart."""
         before, self.loaded = self.loaded, loaded
-        self._backing.follow(loaded.fleet)
+        self._backing.follow(loaded.fleet, loaded.calibrations)
         notes = self.gateway.reload(self._with_keys(loaded.config), profiles=loaded.profiles)
         if before.store.url != loaded.store.url:
             self.loaded = replace(loaded, store=before.store)

@@ -40,6 +40,10 @@ def gateway(
             "around it, if any), or an API server's address, as `kubectl proxy` gives one.",
         ),
     ] = "auto",
+    calibration: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GPU=FILE", help="Times of this GPU as `penstock calibrate` measured them, for routing."),
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Run the gateway alone, in front of `endpoints` that the file names or its cluster tells. Starts no engine.
@@ -50,5 +54,5 @@ def gateway(
     from penstock.cli.front_door import Listeners  # noqa: PLC0415 — start-up time
     from penstock.cli.gateway_run import run_gateway  # noqa: PLC0415 — start-up time
 
-    listeners = Listeners(listen=listen, admin=admin, drain_s=drain)
+    listeners = Listeners(listen=listen, admin=admin, drain_s=drain, calibrations=tuple(calibration or ()))
     run_gateway(file, listeners, discover=discover, is_watching=watch, is_json=output is Output.JSON)

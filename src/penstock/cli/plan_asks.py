@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from penstock.cli.calibrations import calibrations_of
 from penstock.cli.files import architecture_of, read_text
 from penstock.cli.output import print_error, say
 from penstock.errors import Problem, SpecError, UsageError
 from penstock.facts import Gpu, find_gpu
-from penstock.perf import Calibration
 from penstock.plan import (
     PRICE_WORDS,
     Ask,
@@ -202,7 +202,7 @@ def _asked(
         gpus=market.gpus,
         prices=market.prices,
         price_words=market.words,
-        calibrations=_calibrations(options.calibrations, options.gpus),
+        calibrations=calibrations_of(options.calibrations, options.gpus),
     )
     if isinstance(found, list):
         empty = Ask(name=model.name, source=model.source_or_name, model=architecture, demand=plain_demand(0.0), gpus=())
@@ -329,17 +329,3 @@ def _price_words(stated: Mapping[str, float], options: PlanOptions) -> str:
         {*(find_gpu(name).name for name in stated), *(find_gpu(t.partition("=")[0]).name for t in options.prices)}
     )
     return f"{', '.join(own)}: as you say; others {PRICE_WORDS}" if own else PRICE_WORDS
-
-
-def _calibrations(given: Sequence[str], gpus: Sequence[str]) -> dict[str, Calibration]:
-    """`H100=FILE`; the GPU may be left out where `--gpu` names one."""
-    found: dict[str, Calibration] = {}
-    for text in given:
-        name, is_named, path = text.partition("=")
-        if not is_named:
-            path = text
-            if len(gpus) != 1:
-                raise UsageError(f"--calibration {text}: for which GPU?", hint=f"as in --calibration H100={text}")
-            name = gpus[0]
-        found[find_gpu(name).name] = Calibration.from_json(read_text(path))
-    return found

@@ -6,17 +6,17 @@ runs. Reads files (fleet, config.json, trace, calibrations); simulates nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from random import Random
 
 from penstock.cli.bench_workload import Workload, WorkloadOptions, build_workload
+from penstock.cli.calibrations import calibrations_of
 from penstock.cli.files import architecture_of, read_text
 from penstock.errors import SpecError, UsageError
 from penstock.facts import Gpu, find_gpu
-from penstock.perf import Calibration
 from penstock.plan import PRICE_WORDS, Ask, Refusal, ask_of_model, list_prices, plain_demand, unknown_model
 from penstock.plan.checks import check
 from penstock.simulate.fleet import DEFAULT_POLICY, Scenario, engine_of, make_policy
@@ -213,7 +213,7 @@ class _Reader:
             demand=plain_demand(0.0, 1, 1),  # a trace may hold anything; what is too long is counted
             gpus=given or (find_gpu(HardwareSpec().gpu),),
             prices=list_prices(fleet.spec.hardware.usd_per_gpu_hour),
-            calibrations=_calibrations(options),
+            calibrations=calibrations_of(options.calibrations, options.gpus),
         )
         if isinstance(found, list):
             raise self._refused(*found)
@@ -285,20 +285,3 @@ def _count(text: str) -> int:
         what = "no replica answers anything" if text == "0" else f"a whole number from 1 to {_REPLICAS_MAX} is needed"
         raise UsageError(f"--replicas {text}: {what}", hint="as in --replicas 8, or --replicas 6,8 to compare")
     return int(text)
-
-
-def _calibrations(options: SimulateOptions) -> dict[str, Calibration]:
-    """`H100=FILE`; the GPU may be left out where one is named by `--gpu`."""
-    found: dict[str, Calibration] = {}
-    for text in options.calibrations:
-        name, is_named, path = text.partition("=")
-        if not is_named:
-            name, path = _only(options.gpus, text), text
-        found[find_gpu(name).name] = Calibration.from_json(read_text(path))
-    return found
-
-
-def _only(gpus: Sequence[str], text: str) -> str:
-    if len(gpus) != 1:
-        raise UsageError(f"--calibration {text}: for which GPU?", hint=f"as in --calibration H100={text}")
-    return gpus[0]

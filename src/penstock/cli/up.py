@@ -33,6 +33,10 @@ def up(
         typer.Option(metavar="FOLDER", help="Where logs are kept. Default: .penstock/FLEET beside the file."),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Take changes of the file while it runs.")] = True,
+    calibration: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GPU=FILE", help="Times of this GPU as `penstock calibrate` measured them, for routing."),
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Run a fleet on this machine: start its engines, put the gateway in front, restart what dies, roll what changes.
@@ -43,7 +47,6 @@ def up(
     from penstock.cli.screens import JsonScreen, PeopleScreen  # noqa: PLC0415 — start-up time
     from penstock.cli.up_run import UpOptions, run_up  # noqa: PLC0415 — start-up time
 
-    options = UpOptions(
-        file=file, listeners=Listeners(listen=listen, admin=admin), state_dir=state_dir, is_watching=watch
-    )
+    listeners = Listeners(listen=listen, admin=admin, calibrations=tuple(calibration or ()))
+    options = UpOptions(file=file, listeners=listeners, state_dir=state_dir, is_watching=watch)
     run_up(options, JsonScreen() if output is Output.JSON else PeopleScreen())
