@@ -95,7 +95,7 @@ def test_replicas_and_policies_are_compared(fleet: str, trace: list[str], capsys
     assert record["cheapest_that_holds"] == 0
 
     assert main(["simulate", fleet, *trace, *args]) == 0
-    assert "The cheapest that holds its objectives: 1 × H100, cost." in capsys.readouterr().out
+    assert "The cheapest that holds its objectives: 1 × H100, least-load." in capsys.readouterr().out
 
 
 def test_missed_objectives_are_exit_code_1_with_the_whole_report(

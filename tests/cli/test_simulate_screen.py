@@ -58,7 +58,7 @@ def test_runs_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
     out = _printed(capsys, {"replicas": 1}, {"replicas": 2, "policy": "random"})
 
     lines = out.splitlines()
-    assert lines[3].startswith("1 × H200, least-load")
+    assert lines[3].startswith("1 × H200, cost")
     assert lines[4].startswith("2 × H200, random")
     assert "cheapest" not in out  # nothing is promised, so nothing is held
 
