@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.serve.admission.admission import RETRIES_MAX
+from penstock.serve.admission.admission import RETRIES_MAX, WAITS_MAX
 from penstock.serve.failover import RESUMES_MAX
 from penstock.serve.record import OUTCOMES
 from penstock.serve.routing import EndpointAddress
@@ -115,7 +115,7 @@ def check(call: Call) -> None:
     """What holds after every event. The client's parser asserts that its bytes are one answer with valid framing."""
     record = call.record
     assert record.outcome in OUTCOMES
-    assert record.retries <= RETRIES_MAX
+    assert record.retries <= (RETRIES_MAX + 1) * (WAITS_MAX + 1)
     assert record.resumes <= RESUMES_MAX
     assert len({d.endpoint.id for d in call.dispatches}) <= (RETRIES_MAX + 1) * (1 + record.resumes)
     if not call.is_over:

@@ -41,6 +41,8 @@ ERROR_BYTES_MAX = 262_144
 HELD_BYTES_MAX = 1 << 20
 """Length of a plain answer up to which it is held until it is whole, and asked for again where it breaks off."""
 _RETRIED_STATUSES = frozenset({502, 503, 504})
+_LOSSES: frozenset[Signal | None] = frozenset({"connect_failed", "reset"})
+"""What of an endpoint means that nothing goes on there for the request."""
 _LACKS: dict[str, Why] = {"queue_full": "saturation", "queue_timeout": "saturation", "evicted": "saturation"}
 """By the code of a refusal: what a fallback must be for. Whatever else is an error."""
 
@@ -152,7 +154,7 @@ class Exchange(ClientSide):
             if was_reused and not self._collected:
                 return self._sent(endpoint, now, is_fresh=True)
             self._heard(signal, now, reason)
-            return self._retry(reason, now) if self.phase == "waiting" else self._resume(reason, now)
+            return self._retry(reason, now, signal) if self.phase == "waiting" else self._resume(reason, now, signal)
         if answer is not None and answer.is_whole(is_end=is_end):
             out = answer.end()
             self._finish_relay(answer, now)
@@ -264,17 +266,17 @@ class Exchange(ClientSide):
         request = admission.upstream_request(endpoint)
         return Dispatch(endpoint, request, is_fresh=is_fresh, tls_host=admission.tls_host)
 
-    def _retry(self, reason: str, now: float) -> Reply | Dispatch | None:
+    def _retry(self, reason: str, now: float, signal: Signal | None = None) -> Reply | Dispatch | None:
         """An endpoint has failed the request before its answer: another one, or another model, or an honest error."""
         lost_id = self.record.endpoint
         self.endpoint = None
-        endpoint = self._admission.elsewhere(now)
+        endpoint = self._admission.elsewhere(now, is_resume=signal in _LOSSES)
         if endpoint is not None:
             self.record.retries += 1
             return self._dispatch(endpoint, now)
         step = self._admission.fall_back("error", now, self.woken)
         if step is False:
-            step = self._admission.wait_again(now)
+            step = self._admission.wait_again(now, is_blameless=signal == "connect_failed")
         if step is False:
             return self.refuse(no_endpoint(self.record.model, f"{lost_id} {reason}", 2), now)
         self.record.retries += 1
@@ -297,13 +299,14 @@ class Exchange(ClientSide):
         if signal is not None:
             self._heard(signal, now, reason)
         if self._held is not None:
-            return self._retry(reason, now)
+            return self._retry(reason, now, signal)
         if answer is None:
             return None
         if self.phase == "resuming":
             return self._resume(reason, now)
         admission = self._admission
-        if self._course(answer) == "replay" and (admission.has_elsewhere(now, is_new_round=True) or admission.can_wait):
+        can_go_on = admission.has_elsewhere(now, is_new_round=True) or admission.can_wait(now)
+        if can_go_on and self._course(answer) == "replay":
             admission.begin_round()
             self.record.resumes += 1
             resumed = self._resume(reason, now)
@@ -334,13 +337,13 @@ class Exchange(ClientSide):
         )
         return choose(loss).course
 
-    def _resume(self, reason: str, now: float) -> bytes | Dispatch | None:
+    def _resume(self, reason: str, now: float, signal: Signal | None = None) -> bytes | Dispatch | None:
         """Sends the request of a stream under way to an endpoint that has not failed it since its last word, or waits
         for one."""
         answer, self.endpoint = self._answer, None
         step: Step | Literal[False] = self._admission.elsewhere(now, is_resume=True)
         if step is None:
-            step = self._admission.wait_again(now)
+            step = self._admission.wait_again(now, is_blameless=signal == "connect_failed")
         if answer is None or step is False:
             return self._cut(reason, now)
         self.phase = "resuming"

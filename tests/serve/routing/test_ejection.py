@@ -88,6 +88,20 @@ def test_metrics_that_answer_while_no_request_gets_through_are_not_believed_for_
     assert fit(table, endpoint.retry_at) == ["chat-0", "chat-1"]
 
 
+def test_an_engine_that_starts_slowly_is_back_as_soon_as_it_lives_however_often_it_was_tried_meanwhile() -> None:
+    table = ready_table(2)
+    endpoint = table.all()[0]
+    now = 10.0
+    for _ in range(3):  # restarts
+        for _ in range(LIVES_TRUSTED + 2):
+            hear(table, endpoint, "connect_failed", now)
+            now = endpoint.retry_at
+        assert endpoint.health == "down"
+        table.heard(endpoint, "lives", now - 0.1)
+        assert endpoint.health == "ready"
+        hear(table, endpoint, "ok", now)
+
+
 def test_when_all_fail_alike_it_is_nobodys_fault() -> None:
     table = ready_table(4)
     for _ in range(50):

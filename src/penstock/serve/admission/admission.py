@@ -12,7 +12,7 @@ request ends; a fallback is never silent (`headers` says which model answers), a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import ceil
+from math import ceil, inf
 from typing import Any, Literal
 
 from penstock.serve.admission.bounds import needs_count, shape_request
@@ -85,6 +85,7 @@ class Admission:
         "_reservation",
         "_tried_models",
         "_waits",
+        "_waits_until",
         "body",
         "caller",
         "copy",
@@ -118,6 +119,7 @@ class Admission:
         self._reservation: Reservation | None = None
         self._tried_models: tuple[str, ...] = ()
         self._waits = 0
+        self._waits_until = inf  # when waiting once more is no use
         self.body = b""
         self.caller: Caller = ANONYMOUS
         self.deadline = NO_DEADLINE
@@ -411,7 +413,8 @@ class Admission:
     # ------------------------------------------------------------------ endpoints
 
     def elsewhere(self, now: float, *, is_resume: bool = False) -> Endpoint | None:
-        """Another endpoint, as the one that it has failed the request; None when there is none."""
+        """Another endpoint, as the one that it has failed the request; None when there is none. `is_resume`: what was
+        done there is lost, so that the retry adds nothing to the load."""
         ticket = self.ticket
         if ticket is None:
             return None
@@ -421,20 +424,28 @@ class Admission:
             return None
         return self._core.flow.redirect(ticket, now)
 
-    @property
-    def can_wait(self) -> bool:
-        """Whether the request may wait once more for an endpoint, as somebody brings them."""
+    def can_wait(self, now: float) -> bool:
+        """Whether the request may wait once more for an endpoint: somebody brings them, or several are down together
+        and one may come back."""
         ticket = self.ticket
-        is_open = ticket is not None and ticket.state == "granted" and self._waits < WAITS_MAX
-        return is_open and self._core.brings_endpoints
-
-    def wait_again(self, now: float) -> Step | Literal[False]:
-        """Back into the queue, as no endpoint is left that did not fail the request: one may come, or come back. False
-        where that is no use."""
-        ticket = self.ticket
-        if ticket is None or not self.can_wait:
+        if ticket is None or ticket.state != "granted" or self._waits >= WAITS_MAX or now >= self._waits_until:
             return False
-        self._waits += 1
+        if self._core.brings_endpoints:
+            return True
+        pool = self._core.endpoints.pools.get(ticket.model)
+        return pool is not None and len(pool.endpoints) > 1 and not self.has_elsewhere(now, is_new_round=True)
+
+    def wait_again(self, now: float, *, is_blameless: bool = False) -> Step | Literal[False]:
+        """Back into the queue, as no endpoint is left that did not fail the request: one may come, or come back. False
+        where that is no use. `is_blameless`: the request never reached the endpoint, so it can't have killed it. All
+        waits together last no longer than one."""
+        ticket = self.ticket
+        if ticket is None or not self.can_wait(now):
+            return False
+        if self._waits_until == inf:
+            self._waits_until = now + ticket.wait_s
+        self._waits += not is_blameless
+        ticket.wait_s = self._waits_until - now
         ticket.tried_ids = ()
         self._core.flow.submit(ticket, now)
         return self._placed(ticket, now)

@@ -27,7 +27,7 @@ WORSE_SHARE = 0.1
 """An outlier's share of errors is over this many times the others' and this much more."""
 LIVES_TRUSTED = 3
 """Times in a row that an answer of `/metrics` ends a failure to connect. One whose requests still fail each time then
-waits for a trial."""
+waits for a trial. Tries that failed before anything answered do not count: it was still starting."""
 _GRAVITY: dict[Fault, int] = {"": 0, "bad": 1, "hung": 2, "gone": 3}
 
 
@@ -60,7 +60,8 @@ def prove(endpoint: Endpoint, signal: Signal, now: float) -> None:
     elif endpoint.health == "down":
         why = guard.signal
         is_ended = why is None or signal in SIGNALS[why].until
-        if is_ended and not (why == "connect_failed" and guard.streak > LIVES_TRUSTED):
+        if is_ended and not (why == "connect_failed" and guard.revivals >= LIVES_TRUSTED):
+            guard.revivals += 1
             close(endpoint, now)
 
 

@@ -127,7 +127,7 @@ class EndpointTable:
         endpoint.progress_at = max(endpoint.progress_at, now)
         if signal == "ok":
             guard.count(now, good=1)
-            endpoint.consecutive_failures = 0
+            endpoint.consecutive_failures = guard.revivals = 0
         if endpoint.health == "unproven":
             endpoint.health, guard.since = "ready", now
         elif endpoint.health == "down" and (is_trial or guard.fault in ("hung", "")):

@@ -71,6 +71,8 @@ class Guard:
     """Monotonic seconds since which it is in or out."""
     streak: int = 0
     """Times in a row that it went out."""
+    revivals: int = 0
+    """Times that a sign of life took it in since a request last succeeded there."""
     ejections_total: int = 0
     trials_total: int = 0
     trial: int = 0

@@ -1,0 +1,79 @@
+"""When every endpoint of a model is down at once: requests wait for one to come back, and no longer than they may."""
+
+from __future__ import annotations
+
+from penstock.serve.core import Core
+from penstock.serve.routing.signals import Signal
+from serve.exchanges import DONE, END, SSE_HEAD, TOKEN, Call, answer, chunk, core
+
+
+def back(gateway: Core, call: Call) -> None:
+    """Its first endpoint answers its metrics again."""
+    gateway.endpoints.heard(gateway.endpoints.all()[0], "lives", call.now)
+
+
+def lose_all(call: Call, count: int, signal: Signal = "connect_failed") -> Call:
+    for _ in range(count):
+        call.take(call.exchange.upstream_lost("refused the connection", call.tick(), signal=signal))
+    return call
+
+
+def test_a_request_whose_endpoints_all_refuse_waits_for_one() -> None:
+    gateway = core(2)
+    call = lose_all(Call(gateway).send(), 2)
+    assert not call.is_over
+    call.pump()
+    assert len(call.dispatches) == 2
+    back(gateway, call)
+    call.pump().engine(answer()).settled()
+    assert (call.client.status, call.tried[-1]) == (200, "chat-0")
+
+
+def test_a_stream_under_way_waits_for_one() -> None:
+    gateway = core(2)
+    call = Call(gateway, stream=True, temperature=0).send().engine(SSE_HEAD, chunk(TOKEN))
+    lose_all(call, 1, "reset")
+    lose_all(call, 1)
+    for endpoint in gateway.endpoints.all():
+        gateway.endpoints.heard(endpoint, "connect_failed", call.now)
+    back(gateway, call)
+    call.pump().engine(SSE_HEAD, chunk(TOKEN), chunk(DONE) + END).settled()
+    assert call.client.events == [TOKEN, DONE]
+    assert call.record.outcome == "ok"
+
+
+def test_tries_that_never_reach_an_engine_may_be_many() -> None:
+    gateway = core(2)
+    call = lose_all(Call(gateway).send(), 2)
+    for _ in range(6):
+        back(gateway, call)
+        lose_all(call.pump(), 1)
+        assert not call.is_over
+    back(gateway, call)
+    for _ in range(40):  # its signs of life are no longer believed, so it is tried when its back-off is over
+        call.pump(0.5)
+    call.engine(answer()).settled()
+    assert call.client.status == 200
+
+
+def test_a_request_that_breaks_every_engine_it_reaches_does_not_go_on() -> None:
+    gateway = core(2)
+    call = Call(gateway).send()
+    for _ in range(20):
+        if not call.is_over:
+            lose_all(call, 1, "reset")
+            call.pump(60.0 if not call.exchange.endpoint else 0.0)
+    assert call.client.status == 502
+    assert len(call.dispatches) <= 6
+
+
+def test_all_waits_together_are_no_longer_than_one() -> None:
+    gateway = core(2)
+    call = lose_all(Call(gateway).send(), 2)
+    began, wait_s = call.now, gateway.config.wait_s["interactive"]
+    while not call.is_over:
+        assert call.now < began + wait_s + 10
+        call.pump(1.0)
+        if call.exchange.endpoint is not None:
+            lose_all(call, 1)
+    assert call.client.status in (502, 503)
