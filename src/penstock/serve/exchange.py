@@ -104,7 +104,7 @@ class Exchange(ClientSide):
 
     def _refuse_or_fall_back(self, failure: Failure, now: float) -> Reply | Dispatch | None:
         """Another model answers, where the file says so; else this failure."""
-        if failure.status >= 500 or failure.code in _LACKS:
+        if failure.code != "deadline" and (failure.status >= 500 or failure.code in _LACKS):
             step = self._admission.fall_back(_LACKS.get(failure.code, "error"), now, self.woken)
             if step is not False:
                 return self._stepped(step, now)

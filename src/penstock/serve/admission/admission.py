@@ -286,6 +286,16 @@ class Admission:
         return self._submit(now, then)
 
     def _submit(self, now: float, then: Then) -> Step:
+        """Takes a place in the queue of the model, or of another where waiting would miss the objective."""
+        model, config = self.model, self._config
+        if model is not None and model.ttft_objective_s is not None and config.fallbacks:
+            wait_s = self._core.flow.expected_wait_s(model.name, self.traffic_class, now)
+            step = self.fall_back("objective", now, then) if wait_s > model.ttft_objective_s else False
+            if step is not False:
+                return step
+        return self._queue(now)
+
+    def _queue(self, now: float) -> Step:
         """Takes a place in the queue of the model."""
         request, route, model, caller, core = self.request, self.route, self.model, self.caller, self._core
         assert request is not None
@@ -520,9 +530,9 @@ class Admission:
         record = self._record
         if record.prompt_tokens >= 0:
             prompt, output, cached = record.prompt_tokens, max(0, record.output_tokens), max(0, record.cached_tokens)
-        elif not record.endpoint or (record.ttft_ms < 0 and record.outcome == "upstream_error"):
+        elif not record.endpoint or (record.ttft_ms < 0 and record.outcome in ("upstream_error", "shed")):
             return _NOTHING_RAN
-        elif record.outcome == "client_error":
+        elif record.outcome in ("client_error", "limited"):
             return Usage()  # the engine refused it: a request, and no tokens
         else:  # ended before the answer said its usage: the prompt was read, and what the client has was generated
             prompt, cached = max(0, self.tokens), 0
