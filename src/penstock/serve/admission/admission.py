@@ -270,13 +270,9 @@ class Admission:
         return None if verdict is None else self._judged(verdict, now, then)
 
     def _ask(self) -> Ask:
-        return Ask(
-            request_id=self._record.request_id,
-            scopes=self.caller.scopes,
-            input_tokens=max(0, self.tokens),
-            output_tokens=self._output_tokens,
-            cost_micros=self._record.reserved_micros,
-        )
+        record, tokens = self._record, self.tokens
+        tokens = tokens if tokens > 0 else 0
+        return Ask(record.request_id, self.caller.scopes, tokens, self._output_tokens, record.reserved_micros)
 
     def _judged(self, verdict: Verdict, now: float, then: Then) -> Step:
         self._reservation = verdict.reservation
@@ -317,18 +313,17 @@ class Admission:
             self._client_body = b""  # nobody asks for it again
         request.fields = None  # the parsed body is not needed again; a stream may live for minutes
         self.ticket = ticket = Ticket(
-            model=model.name,
-            tenant=caller.tenant,
-            weight=caller.weight,
-            traffic_class=self.traffic_class,
-            need=self._need(model, name),
-            body_bytes=len(self.body),
-            arrived_at=now,
-            deadline_at=self._set_deadline(is_stream=request.is_stream),
-            wait_s=self._config.wait_s[self.traffic_class],
-            is_stream=request.is_stream,
-            explains=self._head.wants_explanation,
+            model.name,
+            caller.tenant,
+            self._need(model, name),
+            caller.weight,
+            self.traffic_class,
+            len(self.body),
+            now,
+            self._set_deadline(is_stream=request.is_stream),
+            self._config.wait_s[self.traffic_class],
         )
+        ticket.is_stream, ticket.explains = request.is_stream, self._head.wants_explanation
         core.flow.submit(ticket, now)
         return self._placed(ticket, now)
 

@@ -24,7 +24,7 @@ __all__ = ["Shaped", "needs_count", "shape_request"]
 _NOTHING: Mapping[str, Any] = {}
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)  # not keyword-only: one is made for each request, and keywords cost time
 class Shaped:
     """A request that may go on."""
 
@@ -120,15 +120,8 @@ def shape_request(
     if bounds.context is not None:
         least = longest if is_exact else int(longest * (1.0 - estimator.margin))
         room = max(bounds.context - least, 1)
-    return Shaped(
-        edits=edits or _NOTHING,
-        prompt_tokens=tokens,
-        is_counted=is_exact,
-        output_tokens=reserved_tokens(most, room, output.choices, estimator.expected_output),
-        output_limit=most,
-        stripped=stripped,
-        clamped=clamped,
-    )
+    reserved = reserved_tokens(most, room, output.choices, estimator.expected_output)
+    return Shaped(edits or _NOTHING, tokens, is_exact, reserved, most, stripped, clamped)
 
 
 def _least(one: int | None, two: int | None) -> int | None:

@@ -18,7 +18,7 @@ __all__ = ["Prompt", "read_prompt"]
 Fields = Mapping[str, Any]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)  # not keyword-only: one is made for each request, and keywords cost time
 class Prompt:
     """A prompt as the gateway looks at it once."""
 
@@ -52,7 +52,7 @@ _NESTING_MAX = 64
 
 def read_prompt(schema: str, fields: Fields) -> Prompt:
     """The prompt of a body; `schema` is a name of `wire.fields.SCHEMAS`."""
-    prompt = Prompt(pieces=[])
+    prompt = Prompt([])
     reader = _READERS.get(schema)
     if reader is not None:
         reader(fields, prompt)

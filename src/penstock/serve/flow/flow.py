@@ -234,15 +234,7 @@ class Flow:
             return
         grant: _Grant = ticket.token
         if ticket.endpoint is not None:
-            outcome = Ended(
-                now=now,
-                is_ok=is_ok,
-                sent_at=grant.sent_at,
-                ttft_s=ttft_s,
-                prompt_tokens=prompt_tokens,
-                cached_tokens=cached_tokens,
-                output_tokens=output_tokens,
-            )
+            outcome = Ended(now, is_ok, grant.sent_at, ttft_s, prompt_tokens, cached_tokens, output_tokens)
             self._release(ticket, ticket.endpoint, outcome)
         ticket.state, ticket.token = "over", None
         if grant.queue is None or grant.account is None:

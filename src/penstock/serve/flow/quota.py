@@ -53,7 +53,7 @@ class Scope:
     quota: Quota
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)  # not keyword-only: made for each request, keywords cost time
 class Ask:
     """What one request wants. Tokens are estimates before it runs: the prompt's size, and a bound of the output."""
 
@@ -65,7 +65,7 @@ class Ask:
     cost_micros: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)  # not keyword-only: made for each request, keywords cost time; nor frozen
 class Usage:
     """What a request used in the end. All zero, with `has_run` false: it never reached an engine."""
 

@@ -27,15 +27,15 @@ class Shed:
     message: str
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, eq=False)  # not keyword-only: one is made for each request, and keywords cost time
 class Ticket:
     """One request in the flow. Owned by its exchange; the flow alone changes `state` and what stands below it."""
 
     model: str
     tenant: str
+    need: Need
     weight: float = 1.0
     traffic_class: TrafficClass = "interactive"
-    need: Need
     body_bytes: int = 0
     arrived_at: float = 0.0
     deadline_at: float | None = None

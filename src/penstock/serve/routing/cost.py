@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import exp, inf
-from typing import NamedTuple
 
 from penstock.serve.routing.endpoints import Endpoint
 from penstock.serve.routing.learned import WORK_FADES_S, EndpointLearned, PoolLearned, Sent
@@ -49,21 +48,13 @@ _IDLE_MIN = 0.05
 """Least share of time that an endpoint is taken to be free."""
 _UNKNOWN_PRIOR_S = 0.02
 """Seconds that an invented timing counts for against what is seen."""
+NOTED_S = 0.01
+"""Seconds between two decisions whose numbers are noted, as each candidate's cost a third of the choice itself: on a
+quiet gateway every decision, on a busy one a hundred a second."""
 
-
-class _Ask(NamedTuple):
-    """A request, as all candidates are asked for it."""
-
-    now: float
-    blocks: Sequence[int]
-    prompt: int
-    block_tokens: float
-    own_tokens: float
-    """Of the prompt behind what is common to many."""
-    home: Endpoint | None
-    output: float
-    adapter: str
-    fade: float
+_Ask = tuple[float, Sequence[int], int, float, float, Endpoint | None, float, str, float]
+"""A request, as all candidates are asked for it: now, blocks, prompt tokens, tokens of a block, tokens behind what is
+common to many, home, output tokens, adapter, fade. Plain, as one is made for each request."""
 
 
 class CostPolicy:
@@ -79,13 +70,15 @@ class CostPolicy:
         kv_tokens: Mapping[str, int] | None = None,
         weighs: bool = True,
     ) -> None:
-        """`timing`, `kv_tokens`: by model, where its hardware is known. `weighs`: decisions carry their numbers."""
+        """`timing`, `kv_tokens`: by model, where its hardware is known. `weighs`: decisions carry their numbers,
+        at most one each `NOTED_S`."""
         self._timing = dict(timing or {})
         self._kv_tokens = dict(kv_tokens or {})
         self._weighs = weighs
         self._pools: dict[str, PoolLearned] = {}
         self.index = PrefixIndex(blocks_max)
         self._turn = 0
+        self._noted_at = -inf
         self._epoch = 0.0
         """When a second of work counted one; it counts more since, so that what was before fades."""
 
@@ -93,13 +86,32 @@ class CostPolicy:
 
     def choose(self, candidates: Sequence[Endpoint], need: Need, *, now: float, explains: bool = False) -> Decision:
         """The candidate of the fewest seconds; equal ones in turn."""
-        self._turn = turn = (self._turn + 1) % len(candidates)
-        pool = self._met(candidates[turn]).pool
-        ask = self._asked(pool, candidates, need, now)
-        weighed: list[Weighed] | None = [] if self._weighs or explains else None
-        best = self._weigh((*candidates[turn:], *candidates[:turn]), pool, ask, weighed)
-        scores = tuple((one[0], one[1]) for one in weighed) if explains and weighed else ()
-        return Decision(endpoint=best, policy=self.name, scores=scores, weighed=weighed or (), basis=pool.timing.name)
+        count = len(candidates)
+        self._turn = turn = (self._turn + 1) % count
+        first = candidates[turn]
+        pool = (first.learned or self._met(first)).pool
+        if explains or (self._weighs and not 0.0 <= now - self._noted_at < NOTED_S):
+            return self._noted(candidates, need, pool, now, explains=explains)
+        if count == 1:
+            if need is not UNKNOWN_NEED:
+                need.memo = first if need.blocks else None
+            if first.learned.sample is not first.sample:
+                self._look(first, first.learned, now)
+        else:
+            turned = [*candidates[turn:], *candidates[:turn]] if turn else candidates
+            first = self._weigh(turned, pool, self._asked(pool, candidates, need, now), None)
+        return Decision(first, self.name, (), (), pool.timing.name, False)
+
+    def _noted(
+        self, candidates: Sequence[Endpoint], need: Need, pool: PoolLearned, now: float, *, explains: bool
+    ) -> Decision:
+        """A choice with its numbers."""
+        self._noted_at = now
+        weighed: list[Weighed] = []
+        turned, ask = (*candidates[self._turn :], *candidates[: self._turn]), self._asked(pool, candidates, need, now)
+        best = self._weigh(turned, pool, ask, weighed)
+        scores = tuple((one[0], one[1]) for one in weighed) if explains else ()
+        return Decision(best, self.name, scores, weighed, pool.timing.name)
 
     def _asked(self, pool: PoolLearned, candidates: Sequence[Endpoint], need: Need, now: float) -> _Ask:
         """What is the same for all candidates."""
@@ -113,7 +125,7 @@ class CostPolicy:
         if need is not UNKNOWN_NEED:
             need.memo = home
         output = need.output_tokens or pool.output_tokens
-        return _Ask(now, blocks, prompt, block_tokens, own_tokens, home, output, need.adapter, self._fade(now))
+        return now, blocks, prompt, block_tokens, own_tokens, home, output, need.adapter, self._fade(now)
 
     def _weigh(
         self, candidates: Sequence[Endpoint], pool: PoolLearned, ask: _Ask, weighed: list[Weighed] | None
@@ -137,7 +149,7 @@ class CostPolicy:
                 learned = self._met(endpoint)
             if learned.sample is not endpoint.sample:
                 self._look(endpoint, learned, now)
-            if (first_block is not None and first_block in learned.held) or endpoint is home:
+            if (first_block is not None and first_block in learned.held.blocks) or endpoint is home:
                 cached = learned.held.match(blocks) * block_tokens * learned.trust
                 cached = min(cached, prompt - 1.0)
                 if cached != last_cached or endpoint is home:  # else as the one before
@@ -183,7 +195,8 @@ class CostPolicy:
             matched = learned.held.match(blocks)
             block_tokens = need.block_tokens or prompt / (len(blocks) + 0.5)
             pool.block_tokens += (block_tokens - pool.block_tokens) * 0.01
-            cached = max(0.0, min(matched * block_tokens * learned.trust, prompt - 1))
+            if matched:
+                cached = max(0.0, min(matched * block_tokens * learned.trust, prompt - 1))
             if matched < len(blocks):
                 self.index.shared.note(blocks, matched)
             learned.held.put(blocks)
@@ -191,7 +204,8 @@ class CostPolicy:
         output = need.output_tokens or pool.output_tokens
         plain_s = timing.fixed_s + fresh * (timing.token_s + (cached + 0.5 * fresh) * timing.pair_s)
         prefill_s = plain_s * learned.ratio
-        before_s = max(0.0, learned.busy_until - now)
+        before_s = learned.busy_until - now
+        before_s = max(before_s, 0.0)
         learned.busy_until = now + before_s + prefill_s
         learned.room_tokens -= fresh + output
         work_s = plain_s + output * (pool.output_s + prompt * timing.context_s)
@@ -201,18 +215,8 @@ class CostPolicy:
         if need.adapter:
             learned.loaded(need.adapter)
         if need is not UNKNOWN_NEED:
-            need.memo = Sent(
-                endpoint.id,
-                is_home=need.memo is endpoint,
-                matched=matched,
-                cached=cached,
-                fresh=fresh,
-                output=output,
-                prefill_s=prefill_s,
-                ttft_s=before_s / learned.ratio + plain_s,
-                work_s=work_s,
-                unit=unit,
-            )
+            is_home, ttft_s = need.memo is endpoint, before_s / learned.ratio + plain_s
+            need.memo = Sent(endpoint.id, is_home, matched, cached, fresh, output, prefill_s, ttft_s, work_s, unit)
 
     def ended(self, endpoint: Endpoint, need: Need, outcome: Ended) -> None:
         """Compares what came with what was predicted."""
@@ -308,8 +312,12 @@ class CostPolicy:
 
     def _home(self, own: int, candidates: Sequence[Endpoint]) -> Endpoint:
         """Where every gateway would send this conversation that knows nothing of it."""
-        lots = [lot(own, (e.learned or self._met(e)).seed) for e in candidates]
-        return candidates[lots.index(max(lots))]
+        best, most = candidates[0], -1
+        for endpoint in candidates:
+            drawn = lot(own, (endpoint.learned or self._met(endpoint)).seed)
+            if drawn > most:
+                best, most = endpoint, drawn
+        return best
 
     def _fade(self, now: float) -> float:
         """What a unit of work is in utilisation now."""

@@ -32,7 +32,8 @@ class DecisionRing:
     def add(self, at: float, request_id: str, model: str, decision: Decision, need: Need) -> None:
         """A request was sent. `at`: seconds since 1970, or of whatever clock the reader knows."""
         self.total += 1
-        self._kept.append((at, request_id, model, decision, need.prompt_tokens, len(need.blocks)))
+        if decision.is_kept:
+            self._kept.append((at, request_id, model, decision, need.prompt_tokens, len(need.blocks)))
 
     def __len__(self) -> int:
         return len(self._kept)

@@ -11,6 +11,7 @@ ratio only by its share of the seconds.
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from itertools import count
 from math import inf
 from weakref import WeakValueDictionary
@@ -65,51 +66,25 @@ def _fade(seconds: float, constant_s: float) -> float:
     return constant_s / (constant_s + seconds) if seconds > 0.0 else 1.0
 
 
+@dataclass(slots=True)  # not keyword-only: one is made for each request, and keywords cost time
 class Sent:
     """One request on its way, from `sent` to `ended`."""
 
-    __slots__ = (
-        "cached",
-        "endpoint_id",
-        "fresh",
-        "is_home",
-        "matched",
-        "output",
-        "prefill_s",
-        "ttft_s",
-        "unit",
-        "work_s",
-    )
-
-    def __init__(
-        self,
-        endpoint_id: str,
-        *,
-        is_home: bool,
-        matched: int,
-        cached: float,
-        fresh: float,
-        output: float,
-        prefill_s: float,
-        ttft_s: float,
-        work_s: float,
-        unit: float,
-    ) -> None:
-        self.endpoint_id = endpoint_id
-        self.is_home = is_home
-        self.matched = matched
-        """Blocks that were held."""
-        self.cached = cached
-        """Tokens that were believed to be cached."""
-        self.fresh = fresh
-        """Tokens that were to be computed."""
-        self.output = output
-        self.prefill_s = prefill_s
-        self.ttft_s = ttft_s
-        """As the timing says it, without the endpoint's ratio."""
-        self.work_s = work_s
-        self.unit = unit
-        """What a second of work counted when it was sent."""
+    endpoint_id: str
+    is_home: bool
+    matched: int
+    """Blocks that were held."""
+    cached: float
+    """Tokens that were believed to be cached."""
+    fresh: float
+    """Tokens that were to be computed."""
+    output: float
+    prefill_s: float
+    ttft_s: float
+    """As the timing says it, without the endpoint's ratio."""
+    work_s: float
+    unit: float
+    """What a second of work counted when it was sent."""
 
 
 class PoolLearned:

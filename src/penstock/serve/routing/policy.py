@@ -20,7 +20,7 @@ tokens of the prompt that it is believed to have; requests in flight there. Plai
 each request."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)  # not keyword-only: one is made for each request, and keywords cost time
 class Need:
     """What a request will ask of an endpoint, as far as it is known before it runs."""
 
@@ -43,7 +43,7 @@ class Need:
 UNKNOWN_NEED = Need()
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)  # not keyword-only: one is made for each request, and keywords cost time
 class Decision:
     """One routing decision. `scores` is filled only when somebody asked why: (endpoint id, score), lower is better."""
 
@@ -54,9 +54,11 @@ class Decision:
     """Each candidate with its predicted seconds, where the policy predicts them."""
     basis: str = ""
     """Whose step times the seconds come from."""
+    is_kept: bool = True
+    """To be remembered for who asks why. False where its numbers were not noted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)  # not keyword-only: one is made for each request, and keywords cost time; nor frozen
 class Ended:
     """What came of a request at an endpoint. Seconds; -1 where the moment never came; tokens -1 where not reported."""
 

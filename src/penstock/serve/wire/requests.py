@@ -26,7 +26,7 @@ _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _INCLUDE_USAGE = b'"stream_options":{"include_usage":true},'
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)  # not keyword-only: one is made for each request, and keywords cost time
 class ApiRequest:
     """What the gateway knows of a request after one look at its body."""
 
@@ -59,7 +59,7 @@ def read_json(route: Route, body: bytes) -> ApiRequest | Failure:
     is_stream = fields.get("stream") is True
     options = fields.get("stream_options") if is_stream else None
     wants_usage = type(options) is dict and bool(options.get("include_usage"))
-    return ApiRequest(model=model, is_stream=is_stream, wants_usage=wants_usage, fields=fields)
+    return ApiRequest(model, is_stream, wants_usage, fields)
 
 
 def json_object(body: bytes) -> dict[str, Any]:

@@ -182,7 +182,7 @@ class ChunkedBody:
 Body = CountedBody | EofBody | ChunkedBody
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)  # not keyword-only: one is made for each answer, and keywords cost time
 class ResponseHead:
     """What the gateway reads of a response head."""
 
@@ -260,15 +260,8 @@ def _read_fields(data: bytes, match: re.Match[bytes], status: int, end: int) -> 
     if status in (204, 304):
         length, is_chunked = 0, False
     body: Body = ChunkedBody() if is_chunked else CountedBody(length) if length >= 0 else EofBody()
-    return ResponseHead(
-        status=status,
-        content_type=content_type,
-        body=body,
-        content_length=length,
-        is_keep_alive=is_keep_alive and not isinstance(body, EofBody),
-        passed=passed,
-        size=end + 4,
-    )
+    is_keep_alive = is_keep_alive and type(body) is not EofBody
+    return ResponseHead(status, content_type, body, length, is_keep_alive, passed, end + 4)
 
 
 def _length(value: bytes, known: int) -> int:
