@@ -269,7 +269,7 @@ class TestTargets:
             ("/v1/models?x=1&y", 200),
             ("/v1/models/", 200),
             ("http://example.org:80/v1/models?x", 200),
-            ("http://example.org", 404),
+            ("http://example.org", 200),
             ("*", 404),
             ("//v1/models", 404),
             ("/v1//models", 404),

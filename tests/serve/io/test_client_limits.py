@@ -10,7 +10,7 @@ import pytest
 
 from fakes.upstream import Link, always, eventually, silent
 from penstock.serve.io.client import BACKLOG_BYTES_MAX, TURN_BYTES, ClientConnection
-from penstock.serve.routing import Decision
+from penstock.serve.routing import Decision, Policy
 from serve.exchanges import answer
 from serve.gateways import KEY
 from serve.io.rig import Answer, Rig, Run, get, post, rig
@@ -269,9 +269,20 @@ class Broken:
     """A policy with a bug."""
 
     name = "broken"
+    follows_prompts = False
 
-    def choose(self, candidates: object, *, now: float, explains: bool = False) -> Decision:
+    def choose(self, candidates: object, need: object, *, now: float, explains: bool = False) -> Decision:
         raise ZeroDivisionError("broken on purpose")
+
+    def sent(self, *_: object) -> None:
+        raise AssertionError("nothing was chosen")
+
+    def ended(self, *_: object) -> None:
+        """Of requests that another policy sent."""
+
+
+def route_by(r: Rig, policy: Policy) -> None:
+    r.gateway.core.flow.configure(queue=r.gateway.config.queue, policy=policy)
 
 
 @pytest.mark.parametrize("is_behind", [False, True])
@@ -285,7 +296,7 @@ def test_a_bug_of_ours_is_500_and_harms_nobody_else(
                 await client.send(post())
                 await r.ended()
                 await client.answer()
-            r.gateway.core.policy = Broken()
+            route_by(r, Broken())
             await client.send(get() + post() + get() if is_behind else post())
             if is_behind:
                 assert (await client.answer()).status == 200
@@ -293,7 +304,7 @@ def test_a_bug_of_ours_is_500_and_harms_nobody_else(
             assert (got.status, got.code) == (500, "internal_error")
             assert "broken on purpose" not in got.body.decode()
             assert await client.rest() == b""
-            r.gateway.core.policy = policy
+            route_by(r, policy)
             assert (await r.ask(post())).status == 200
 
     run(main)
@@ -314,7 +325,7 @@ def test_a_bug_of_ours_in_a_request_that_waited_is_500_too(run: Run, caplog: pyt
         async with rig(script) as r, r.client() as client:
             await client.send(post() + post())
             await eventually(lambda: bool(r.upstream.requests))
-            r.gateway.core.policy = Broken()
+            route_by(r, Broken())
             may_answer.set()
             assert (await client.answer()).status == 200
             assert (await client.answer()).code == "internal_error"

@@ -346,13 +346,18 @@ class ClientConnection(asyncio.Protocol):
         if self._exchange is exchange:
             self._after(exchange, out)
 
+    def broke(self, exchange: Exchange) -> None:
+        """Something was raised while an exchange that waited was woken."""
+        if self._exchange is exchange:
+            self._our_fault()
+
     def _perform(self, command: Reply | Dispatch | None) -> None:
         exchange = self._exchange
         if exchange is None:
             return
         if not isinstance(command, Reply):
             now = monotonic()
-            if not self._has_begun:
+            if not self._has_begun and exchange.is_admitted:
                 self._has_begun = True
                 self._gateway.exchange_begun(exchange.record, now)
             if command is None:

@@ -256,8 +256,13 @@ class Gateway:
         self._is_pump_due = False
         now = monotonic()
         for ticket in self.core.flow.pump(now):
-            if ticket.owner is not None:
-                ticket.owner.woken(ticket, now)
+            exchange = ticket.owner
+            if exchange is None:
+                continue
+            try:
+                exchange.woken(ticket, now)
+            except Exception:
+                exchange.carrier.broke(exchange)  # logs it; the others' turns go on
 
     def endpoints_changed(self) -> None:
         """Endpoints came, went, or were heard of."""
