@@ -86,6 +86,11 @@ class ClientSide:
         self._told = 0  # characters that the client had at the last one
         core.in_flight += 1
 
+    @property
+    def is_admitted(self) -> bool:
+        """Whether bounds and limits have let the request in: it waits for an endpoint, or is at one."""
+        return self._admission.ticket is not None
+
     def keep_alive(self, now: float) -> bytes:
         """What a client gets whose request has waited long: the head of its stream, then a comment now and then. Who
         wanted no stream waits in silence, as anything that is sent would be the answer."""
