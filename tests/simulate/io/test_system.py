@@ -1,0 +1,79 @@
+"""Real gateways in virtual worlds: a broken one is found, and the clock of the edge is given back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from penstock.serve.admission.admission import Admission
+from penstock.serve.answer import Answer
+from penstock.serve.delivered import Replay
+from penstock.serve.exchange import Exchange
+from penstock.serve.flow.limits import LocalLimiter
+from penstock.serve.flow.line import Line
+from penstock.serve.flow.window import Window
+from penstock.serve.io import client, gateway
+from penstock.serve.io.upstream import Upstreams
+from penstock.serve.routing.endpoints import EndpointTable
+from penstock.simulate.io.system import simulate_seed
+
+SEEDS = range(60)
+
+
+def nothing(*args: Any, **more: Any) -> None:
+    """Does not do what it should."""
+
+
+def never_late(self: Exchange, now: float) -> str:
+    return ""
+
+
+def all_of_it(self: Replay, key: object, piece: Any) -> Any:
+    return piece
+
+
+def room_for_all(self: Line, ticket: object, now: float) -> list[Any]:
+    return []
+
+
+def always_kept(self: Upstreams, connection: Any, *, is_kept: bool, now: float) -> None:
+    REAL_RELEASE(self, connection, is_kept=True, now=now)
+
+
+def usage_stays(self: Answer, *args: Any, **more: Any) -> None:
+    REAL_ANSWER(self, *args, **{**more, "strips_usage": False})
+
+
+REAL_RELEASE = Upstreams.release
+REAL_ANSWER = Answer.__init__
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "broken", "words"),
+    [
+        (Admission, "_leave_queue", nothing, "waits|requests there|over its bounds"),
+        (EndpointTable, "left", staticmethod(nothing), "in_flight is"),
+        (LocalLimiter, "settle", nothing, "running by the limits"),
+        (Line, "_make_room", room_for_all, "over its bounds"),
+        (Window, "give", nothing, "still holds"),
+        (Replay, "text", all_of_it, "a text that no engine said"),
+        (Answer, "__init__", usage_stays, "was told"),
+        (Exchange, "is_late", never_late, "not over 60 s after"),
+        (Upstreams, "release", always_kept, "busy|still runs something"),
+        (gateway.Gateway, "_pump", nothing, "not over 60 s after"),
+    ],
+)
+def test_a_gateway_that_is_broken_is_found(
+    monkeypatch: pytest.MonkeyPatch, owner: type, name: str, broken: Callable[..., Any], words: str
+) -> None:
+    monkeypatch.setattr(owner, name, broken)
+    found = next((v.failure for seed in SEEDS if (v := simulate_seed(seed)).failure), "")
+    assert any(word in found for word in words.split("|")), found
+
+
+def test_the_edge_gets_its_clock_back() -> None:
+    simulate_seed(1)
+    assert client.monotonic is gateway.monotonic is monotonic
