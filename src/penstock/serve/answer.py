@@ -12,7 +12,7 @@ from typing import Literal
 from penstock.serve.delivered import Delivered, Replay
 from penstock.serve.record import Outcome
 from penstock.serve.wire.errors import Failure, error_event
-from penstock.serve.wire.responses import CHUNK_SIZES, ChunkedBody, EofBody, ResponseHead
+from penstock.serve.wire.responses import CHUNK_SIZES, ChunkedBody, CountedBody, EofBody, ResponseHead
 from penstock.serve.wire.routes import Dialect
 from penstock.serve.wire.sse import ABORT_MARK, ERROR_MARK, PLAIN_ENDS, USAGE_MARK, EventRelay, Usage, find_usage
 
@@ -21,6 +21,7 @@ __all__ = ["Answer"]
 _SEAM_BYTES = 600
 """Bytes kept of a piece of a plain answer, so that a usage object cut in two by a read is found."""
 _LAST_CHUNK = b"0\r\n\r\n"
+_RAW_BODIES = frozenset({ChunkedBody, CountedBody, EofBody})
 _PLAIN_ENDS = tuple(end + b"\r\n" for end in PLAIN_ENDS)
 
 
@@ -93,6 +94,8 @@ class Answer:
         self._is_complete = False
         self._is_openai = ends_in_choices
         self._plain_end: bytes | tuple[bytes, ...] = _PLAIN_ENDS if ends_in_choices else b"}\n\n\r\n"
+        if type(head.body) not in _RAW_BODIES:
+            self._plain_end = ()  # what is translated is never passed on unread
         self._plain_mark = ABORT_MARK if ends_in_choices else USAGE_MARK
         self._plain_from = 0  # index of the first kept piece that went on without `feed`
         self._replay: Replay | None = None
@@ -273,6 +276,11 @@ class Answer:
         if events is None or self.framing != "chunked" or not self._seen(events).is_between_events:
             return b""
         return b"3\r\n:\n\n\r\n" if _is_between_chunks(self._body) else b""
+
+    @property
+    def last_events(self) -> bytes:
+        """The last events that went on; empty where it is no stream."""
+        return self._seen(self._events).last if self._events is not None else b""
 
     @property
     def usage(self) -> Usage | None:

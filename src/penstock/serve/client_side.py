@@ -19,6 +19,7 @@ from penstock.serve.wire.cors import allowed_headers, preflight_headers
 from penstock.serve.wire.errors import Failure, error_body
 from penstock.serve.wire.heads import RequestHead, answer_head, clean_request_id
 from penstock.serve.wire.responses import ResponseHead
+from penstock.serve.wire.sse import Usage
 
 __all__ = ["STREAM_HEADERS", "ClientSide", "Phase"]
 
@@ -153,10 +154,28 @@ class ClientSide:
                 self._is_told = True
 
     def _note_answer(self, answer: Answer) -> None:
-        record, usage = self.record, answer.usage
-        record.bytes_out = answer.payload_bytes
+        self.record.bytes_out = answer.payload_bytes
+        self._note_usage(answer.usage)
+
+    def _note_usage(self, usage: Usage | None) -> None:
         if usage is not None:
+            record = self.record
             record.prompt_tokens, record.output_tokens, record.cached_tokens = usage
+
+    @property
+    def _wants_whole(self) -> bool:
+        """Whether an answer that is no stream must be there whole before it goes on."""
+        way = self._admission.way
+        return way is not None and way.wants_whole and not self._is_open
+
+    def _say(self, answer: bytes | Failure | None, now: float) -> Reply | None:
+        """What the gateway answers by itself; None: it is known later."""
+        if answer is None:
+            self.phase = "queued"
+            return None
+        if isinstance(answer, Failure):
+            return self.refuse(answer, now)
+        return self._reply(200, answer, now, ("ok", ""))
 
     def _reply(self, status: int, body: bytes, now: float, ended: tuple[Outcome, str], extra: bytes = b"") -> Reply:
         if self._is_open:

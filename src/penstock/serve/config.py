@@ -98,6 +98,8 @@ class ServedModel:
     provider: Provider | None = None
     """The service outside the fleet that it is at; None for a model of the fleet."""
     ttft_objective_s: float | None = None
+    has_reasoning: bool = False
+    """Whether its engines are known to have a reasoning parser."""
     prices: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Millionths of a dollar for a prompt token, a cached one, an output token."""
     capacity: Capacity = UNKNOWN_CAPACITY
@@ -305,6 +307,7 @@ def _served(model: ModelSpec, gateway: GatewaySpec) -> ServedModel:
             gateway.requests, model.requests, context=context_of(model), version=model.engine.version
         ),
         ttft_objective_s=None if model.objectives.ttft_ms is None else model.objectives.ttft_ms / 1e3,
+        has_reasoning=any(name.replace("_", "-") == "reasoning-parser" for name in model.engine.args),
         prices=_prices(model.price),
         capacity=Capacity(requests_max=model.concurrency),
     )

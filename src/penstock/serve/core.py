@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any, Protocol
 
+from penstock.serve.admission.dialects import Lacking
 from penstock.serve.admission.tokens import Counter, TokenEstimator
 from penstock.serve.config import GatewayConfig
 from penstock.serve.flow import Limiter
@@ -17,6 +18,7 @@ from penstock.serve.flow.limits import LocalLimiter
 from penstock.serve.keys import KeyRecord
 from penstock.serve.routing import DecisionRing, EndpointTable, ModelTiming, Policy, make_policy
 from penstock.serve.routing.retries import RetryBudget
+from penstock.serve.shelf import LocalShelf, Shelf
 
 __all__ = ["Carrier", "Core"]
 
@@ -32,7 +34,7 @@ class Core:
     """Shared state of a gateway's exchanges.
 
     `unix_offset_s` is Unix time less monotonic time; `date` is the HTTP date, kept current by the edge once a second.
-    `limiter` and `counter` are replaced by the edge where something outside answers for them.
+    `limiter`, `counter` and `shelf` are replaced by the edge where something outside answers for them.
     """
 
     __slots__ = (
@@ -52,8 +54,10 @@ class Core:
         "in_flight",
         "is_draining",
         "is_leaving",
+        "lacking",
         "limiter",
         "policy",
+        "shelf",
         "unix_offset_s",
     )
 
@@ -74,6 +78,8 @@ class Core:
         self.limiter: Limiter = LocalLimiter(unix_offset_s=unix_offset_s)
         self.counter: Counter | None = None  # nobody counts
         self.ended_keys: Mapping[bytes, KeyRecord] = {}  # of the store, valid no more, by SHA-256
+        self.lacking = Lacking()
+        self.shelf: Shelf = LocalShelf()
         self.brings_endpoints = False  # a platform starts endpoints, and says when they come
         self.decisions = DecisionRing(config.routing.decisions_kept)
         self.unix_offset_s = unix_offset_s

@@ -33,11 +33,14 @@ from penstock.serve.wire.cors import is_preflight
 from penstock.serve.wire.errors import Failure, normalise_engine_error
 from penstock.serve.wire.requests import json_object
 from penstock.serve.wire.responses import EofBody, ResponseError, ResponseHead, parse_head
+from penstock.serve.wire.sse import find_usage
 
 __all__ = ["Dispatch", "Exchange", "Phase", "Reply"]
 
 ERROR_BYTES_MAX = 262_144
 """Bytes of an engine's error body that are kept."""
+WHOLE_BYTES_MAX = 8 << 20
+"""Bytes of an answer that must be there whole before it goes on; twice what is kept of one response."""
 HELD_BYTES_MAX = 1 << 20
 """Length of a plain answer up to which it is held until it is whole, and asked for again where it breaks off."""
 _RETRIED_STATUSES = frozenset({502, 503, 504})
@@ -69,10 +72,9 @@ class Exchange(ClientSide):
         admission = self._admission
         if admission.route is not None:
             return self._stepped(admission.begin(body, now, self.woken), now)
-        answer = local_answer(self._core, self.head.path, admission.caller)
-        if isinstance(answer, Failure):
-            return self.refuse(answer, now)
-        return self._reply(200, answer, now, ("ok", ""))
+        if (wanted := admission.asks_for_kept) is not None:
+            return self._say(admission.look_up(wanted, now, self.woken), now)
+        return self._say(local_answer(self._core, self.head.path, admission.caller), now)
 
     def woken(self, came: Any, now: float) -> None:
         """What the request waited for has come: goes on, by way of the connection that carries it."""
@@ -82,8 +84,12 @@ class Exchange(ClientSide):
             return
         if admission.ticket is not None:
             admission.ticket.owner = None
-        step = admission.proceed(came, now, self.woken)
-        out = self._resumed(step, "was lost", now) if self.phase == "resuming" else self._stepped(step, now)
+        out: bytes | Reply | Dispatch | None
+        if (wanted := admission.asks_for_kept) is not None:
+            out = self._say(admission.said_of(wanted, came), now)
+        else:
+            step = admission.proceed(came, now, self.woken)
+            out = self._resumed(step, "was lost", now) if self.phase == "resuming" else self._stepped(step, now)
         if self.carrier is not None:
             self.carrier.go_on(self, out)
 
@@ -160,9 +166,11 @@ class Exchange(ClientSide):
             self._finish_relay(answer, now)
             return out
         if error_head is not None and is_end and isinstance(error_head.body, EofBody):
-            return self._finish_collect(error_head, now)
+            return (self._finish_whole if error_head.status < 400 else self._finish_collect)(error_head, now)
         if error_head is not None:
             self._heard(signal, now, reason)
+            if error_head.status < 400:
+                return self._retry(reason, now)
             return self.refuse(no_endpoint(self.record.model, f"{endpoint.id} {reason}", 1), now)
         return self._go_elsewhere(reason, now, signal=signal)
 
@@ -393,7 +401,8 @@ class Exchange(ClientSide):
             words = f"answered {head.status}"
             self._heard(_signal_of(head.status), now, words)
             return self._retry(words, now)
-        if head.status >= 400:
+        is_stream = head.content_type.startswith(b"text/event-stream")
+        if head.status >= 400 or (self._wants_whole and not is_stream):
             self.phase = "collecting"
             return self._collect(head, rest, now)
         self.phase = "relaying"
@@ -430,6 +439,8 @@ class Exchange(ClientSide):
         request, route = self._admission.request, self._admission.route
         if request is None or route is None:
             raise AssertionError("an answer belongs to a request that was dispatched")
+        if (way := self._admission.way) is not None:
+            head.body = way.read_through(head.body)
         return Answer(
             head,
             dialect=route.dialect,
@@ -443,6 +454,8 @@ class Exchange(ClientSide):
     def _relay(self, answer: Answer, data: bytes, now: float, first: bytes = b"") -> bytes | Reply | Dispatch | None:
         """A read that `Answer.takes` did not settle. `first` goes to the client before what comes of it."""
         out = first + answer.feed(data)
+        if (way := self._admission.way) is not None and way.ends_with(out):
+            self._admission.keep(answer.last_events, now, is_stream=True)
         if answer.is_progress:
             self.last_progress_at = now
         if not self._has_begun and answer.has_begun:
@@ -480,8 +493,29 @@ class Exchange(ClientSide):
         self._error_head = head
         if data:
             self._collected += head.body.feed(data)
+        if head.status < 400:
+            if not self._has_begun:
+                self._begun(now)
+            if len(self._collected) > WHOLE_BYTES_MAX:
+                raise ResponseError(f"answered with more than {WHOLE_BYTES_MAX} bytes")
+            return self._finish_whole(head, now) if head.body.is_done else None
         is_enough = head.body.is_done or len(self._collected) > ERROR_BYTES_MAX
         return self._finish_collect(head, now) if is_enough else None
+
+    def _finish_whole(self, head: ResponseHead, now: float) -> Reply:
+        """An answer that was to be there whole is: as its API tells it, and kept."""
+        admission, body = self._admission, self._collected
+        self.is_upstream_kept = head.is_keep_alive and head.body.is_done and not head.body.is_overrun
+        self._heard("ok", now)
+        self._note_usage(find_usage(body))
+        told = admission.way.whole(body) if admission.way is not None else body
+        if isinstance(told, Failure):
+            return self.refuse(told, now)
+        admission.keep(body, now, is_stream=False)
+        extra = head.passed + admission.headers
+        if self.head.wants_explanation:
+            extra += explanation(admission.decision, self.record)
+        return self._reply(head.status, told, now, ("ok", ""), extra)
 
     def _finish_collect(self, head: ResponseHead, now: float) -> Reply | Dispatch | None:
         """The engine's error answer is whole: sends it on in the one shape, unless it is the engine that is at its end
@@ -491,6 +525,9 @@ class Exchange(ClientSide):
             words = f"answered {head.status}"
             self._heard("engine_died", now, words)
             return self._retry(words, now)
+        if endpoint is not None and self._admission.translate(head.status, self._collected, now):
+            self.phase = "waiting"
+            return self._sent(endpoint, now)
         self.record.status = head.status
         self.is_upstream_kept = head.is_keep_alive and head.body.is_done and not head.body.is_overrun
         self._heard(_signal_of(head.status), now, f"answered {head.status}")

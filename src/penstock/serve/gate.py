@@ -9,7 +9,7 @@ from penstock.serve.local import foreign_page, missing_key, not_allowed, too_lar
 from penstock.serve.wire.cors import allowed_headers
 from penstock.serve.wire.errors import Failure
 from penstock.serve.wire.heads import RequestHead
-from penstock.serve.wire.routes import KEYLESS_PATHS, LOCAL_PATHS, Route
+from penstock.serve.wire.routes import KEYLESS_PATHS, LOCAL_PATHS, Route, stored_path
 
 __all__ = ["examine"]
 
@@ -19,6 +19,7 @@ def examine(
 ) -> tuple[Caller | None, Failure | None]:
     """Who asks, where that was looked at; and why the request is refused, or None. `at`: Unix seconds."""
     is_local = route is None and (head.path in LOCAL_PATHS or head.path.startswith("/v1/models/"))
+    kept = stored_path(head.path) if route is None else None
     if is_local and head.path in KEYLESS_PATHS:
         return None, _only_get(head)
     caller = config.caller_of(head.key) if head.key else None
@@ -28,6 +29,9 @@ def examine(
         caller = ANONYMOUS
         if head.origin and not allowed_headers(config.origins, head.origin):
             return caller, foreign_page(head.origin)
+    if kept is not None:
+        is_taken = head.method in kept.allow.split(", ")
+        return caller, None if is_taken else not_allowed(head.method, kept.pattern, kept.allow)
     if route is None:
         return caller, _only_get(head) if is_local else unknown_path(head.method, head.path)
     if head.method != "POST":

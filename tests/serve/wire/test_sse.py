@@ -184,7 +184,7 @@ class TestFindUsage:
         [
             ({"usage": {"prompt_tokens": 5, "total_tokens": 5}}, (5, -1, -1)),
             ({"usage": {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}, "x": [1, 2]}, (5, 7, -1)),
-            ({"usage": {"input_tokens": 13, "output_tokens": 6, "cache_read_input_tokens": 4}}, (13, 6, 4)),
+            ({"usage": {"input_tokens": 13, "output_tokens": 6, "cache_read_input_tokens": 4}}, (17, 6, 4)),
             (
                 {"usage": {"input_tokens": 9, "input_tokens_details": {"cached_tokens": 8}, "output_tokens": 3}},
                 (9, 3, 8),

@@ -11,17 +11,19 @@ request ends; a fallback is never silent (`headers` says which model answers), a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import ceil, inf
 from typing import Any, Literal
 
 from penstock.serve.admission.bounds import needs_count, shape_request
+from penstock.serve.admission.dialects import OWN_WAYS
 from penstock.serve.admission.fallbacks import Needs, ProviderCall, Why, call_provider, next_fallback
 from penstock.serve.admission.prompt import Prompt, read_prompt
 from penstock.serve.admission.rules import Asked, wants_json
+from penstock.serve.admission.taking import Step, Taking, Then
 from penstock.serve.admission.tokens import NARROW_PRIOR
 from penstock.serve.commands import Copy
-from penstock.serve.config import ANONYMOUS, Caller, GatewayConfig, ServedModel
+from penstock.serve.config import GatewayConfig, ServedModel
 from penstock.serve.core import Core
 from penstock.serve.deadline import DEADLINE_HEADERS, NO_DEADLINE, deadline_of
 from penstock.serve.failover import needs_seed
@@ -32,18 +34,16 @@ from penstock.serve.local import no_endpoint, unknown_model
 from penstock.serve.record import RequestRecord
 from penstock.serve.routing import Decision, Endpoint, Need
 from penstock.serve.routing.blocks import block_tokens_of, blocks_of
+from penstock.serve.shelf import Found
 from penstock.serve.wire.errors import Failure
 from penstock.serve.wire.heads import RequestHead, request_head
+from penstock.serve.wire.messages import CHAT_PATHS, to_chat
 from penstock.serve.wire.requests import ApiRequest, json_object, read_json, read_multipart, upstream_body
-from penstock.serve.wire.routes import LOCAL_PATHS, ROUTES, Dialect, Route, dialect_of
+from penstock.serve.wire.routes import LOCAL_PATHS, ROUTES, Route
 from penstock.spec import TrafficClass
 
 __all__ = ["Admission", "Step", "Then"]
 
-Step = Failure | Endpoint | None
-"""Refuse with this; send it there; or wait."""
-Then = Callable[[Any, float], None]
-"""Called once with what was waited for, and the time."""
 RETRIES_MAX = 2
 """Further endpoints that are tried when one fails before its first byte."""
 LATER_S = 60
@@ -57,10 +57,12 @@ _NO_EDITS: Mapping[str, Any] = {}
 _COUNTS = frozenset({"/v1/messages/count_tokens", "/tokenize", "/v1/tokenize", "/detokenize", "/v1/detokenize"})
 """Paths that ask how long a prompt is: it may be of any length, and nothing is written."""
 _NO_HEADERS: Mapping[bytes, bytes] = {}
+_NEEDS = {"/v1/messages": "chat", "/v1/messages/count_tokens": "tokenize"}
+"""What a fallback must serve instead, as these can be translated to it."""
 _SHED_OUTCOMES = {"no_endpoint": "upstream_error", "deadline": "timeout"}
 
 
-class Admission:
+class Admission(Taking):
     """The way of one request to its endpoint. Owned by its exchange.
 
     Attributes:
@@ -69,30 +71,19 @@ class Admission:
 
     __slots__ = (
         "_arrived_at",
-        "_asked_model",
-        "_client_body",
-        "_config",
-        "_core",
         "_edits",
         "_expected_output",
-        "_head",
         "_limit_lines",
         "_notes",
         "_output_tokens",
         "_prompt",
         "_provider_call",
-        "_record",
         "_reservation",
         "_tried_models",
         "_waits",
         "_waits_until",
-        "body",
-        "caller",
         "copy",
         "deadline",
-        "model",
-        "request",
-        "route",
         "shadow",
         "ticket",
         "tokens",
@@ -102,13 +93,8 @@ class Admission:
     def __init__(
         self, core: Core, config: GatewayConfig, head: RequestHead, record: RequestRecord, arrived_at: float
     ) -> None:
-        self._core = core
-        self._config = config
-        self._head = head
-        self._record = record
+        super().__init__(core, config, head, record)
         self._arrived_at = arrived_at
-        self._asked_model = ""
-        self._client_body = b""
         self._edits = _NO_EDITS
         self._expected_output = 0
         self._limit_lines = b""
@@ -120,12 +106,7 @@ class Admission:
         self._tried_models: tuple[str, ...] = ()
         self._waits = 0
         self._waits_until = inf  # when waiting once more is no use
-        self.body = b""
-        self.caller: Caller = ANONYMOUS
         self.deadline = NO_DEADLINE
-        self.model: ServedModel | None = None
-        self.request: ApiRequest | None = None
-        self.route: Route | None = None
         self.copy: Copy | None = None
         self.shadow = ""
         self.ticket: Ticket | None = None
@@ -133,18 +114,15 @@ class Admission:
         self.traffic_class: TrafficClass = "interactive"
 
     @property
-    def dialect(self) -> Dialect:
-        return self.route.dialect if self.route is not None else dialect_of(self._head.path)
-
-    @property
     def headers(self) -> bytes:
         """Header lines for the answer: what was changed, what limits are left, and which model answers where that is
         not the one that was asked for."""
-        model = self.model
+        model, way = self.model, self.way
+        lines = self._notes + self._limit_lines + (way.lines if way is not None else b"")
         asked = self._config.names.get(self._asked_model)
         if model is None or asked is None or model.name == asked.name or self._head.wants_explanation:
-            return self._notes + self._limit_lines
-        return b"%b%bx-penstock-model: %b\r\n" % (self._notes, self._limit_lines, model.name.encode())
+            return lines
+        return b"%bx-penstock-model: %b\r\n" % (lines, model.name.encode())
 
     @property
     def decision(self) -> Decision | None:
@@ -159,6 +137,8 @@ class Admission:
         self.route = route = ROUTES.get(head.path)
         if route is not None or head.path in LOCAL_PATHS:
             record.route = head.path
+        elif (kept := self.asks_for_kept) is not None:
+            record.route = kept.pattern
         caller, failure = examine(self._core, self._config, head, route, record.at)
         if caller is not None:
             self.caller = caller
@@ -184,7 +164,16 @@ class Admission:
         if model is None or not self.caller.may_call(model.name):
             return unknown_model(self._core, name, self.caller)
         self.request, self._asked_model, self._client_body = request, name, body
-        fields = request.fields
+        if request.fields is None or route.schema not in OWN_WAYS:
+            return self._enter(now, then)
+        return self._go_own_way(request.fields, route, model, now, then)
+
+    def _enter(self, now: float, then: Then) -> Step:
+        """The body is such as an engine takes it: which model it is for."""
+        request, route, config, name = self.request, self.route, self._config, self._asked_model
+        assert request is not None
+        assert route is not None
+        model, fields = config.names[name], request.fields
         if fields is not None:
             self._prompt = read_prompt(route.schema, fields)
             if config.rules.rules:
@@ -302,11 +291,7 @@ class Admission:
         if not core.brings_endpoints and (pool is None or not pool.endpoints):
             return no_endpoint(model.name, "", LATER_S)  # nobody would bring one
         seed = core.new_seed() if has_others and needs_seed(route, request) else None
-        name, edits = model.engine_name(self._asked_model), self._edits
-        if self._provider_call is not None:
-            edits = {**edits, **self._provider_call.edits}
-            name = edits["model"]
-        self.body = upstream_body(route, request, self._client_body, name, seed, edits=edits)
+        name = self._make_body(route, request, model, seed, now)
         if self.shadow and request.fields is not None:
             self.copy = self._shadow_copy(self._config.models[self.shadow], route, request)
         if not self._config.fallbacks:
@@ -332,6 +317,22 @@ class Admission:
         need = Need(prompt_tokens=max(0, self.tokens), output_tokens=self._expected_output)
         self.shadow = ""  # one copy, whatever becomes of the request
         return Copy(model=model.name, path=route.upstream_path, body=body, need=need)
+
+    def _make_body(self, route: Route, request: ApiRequest, model: ServedModel, seed: int | None, now: float) -> str:
+        """Makes the body that goes to an endpoint of that model; what the model is called there."""
+        name, edits, call, way = model.engine_name(self._asked_model), self._edits, self._provider_call, self.way
+        if call is not None:
+            name = call.edits["model"]
+            if way is None or way.path not in CHAT_PATHS:
+                edits = {**edits, **call.edits}
+        self.body = upstream_body(route, request, self._client_body, name, seed, edits=edits)
+        if way is not None:
+            way.is_translated = False
+            if call is not None and way.path in CHAT_PATHS:
+                self.body = way.translate(self.body, call.edits)
+            elif self._core.lacking(model.name, way.path, now):
+                self.body = way.translate(self.body)
+        return name
 
     def _need(self, model: ServedModel, name: str) -> Need:
         need = Need(
@@ -382,6 +383,8 @@ class Admission:
             return self._judged(came, now, then)
         if isinstance(came, Ticket):
             return self._placed(came, now)
+        if isinstance(came, Found):
+            return self._go_on_from(came, now, then)
         return self._shape(came, now, then)
 
     def came_late(self, came: Any, now: float) -> None:
@@ -395,7 +398,7 @@ class Admission:
         config = self._config
         if model is None or request is None or route is None or not config.fallbacks:
             return False
-        needs = Needs(schema=route.schema, prompt_tokens=max(0, self.tokens))
+        needs = Needs(schema=_NEEDS.get(self._head.path, route.schema), prompt_tokens=max(0, self.tokens))
         if prompt is not None:
             needs.images, needs.audios, needs.tools = prompt.images, prompt.audios, prompt.tools
         if self._asked_model in model.adapters:
@@ -410,9 +413,10 @@ class Admission:
         if request.model_span is None:
             request.fields = json_object(self._client_body)
             self._prompt = read_prompt(route.schema, request.fields)
-        self._provider_call = call_provider(
-            fallback, route.schema, self._head.path, request.fields or {}, self._asked_model
-        )
+        path, fields = CHAT_PATHS.get(self._head.path, self._head.path), request.fields or {}
+        if path != self._head.path and fallback.provider is not None:
+            fields = to_chat(fields, is_vllm=False)
+        self._provider_call = call_provider(fallback, needs.schema, path, fields, self._asked_model)
         return self._aim(config.targets[fallback.id], now, then)
 
     # ------------------------------------------------------------------ endpoints
@@ -493,8 +497,9 @@ class Admission:
         call, forwarded = self._provider_call, self._head.forwarded
         if call is not None:
             forwarded = call.headers  # nothing of the client's but its body leaves the fleet
+        path = route.upstream_path if self.way is None or not self.way.is_translated else CHAT_PATHS[self.way.path]
         head = request_head(
-            route.upstream_path if call is None else call.path,
+            path if call is None else call.path,
             endpoint.authority,
             content_type=b"application/json" if route.body == "json" else self._head.content_type,
             content_length=len(self.body),

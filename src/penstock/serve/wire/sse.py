@@ -32,8 +32,8 @@ text may be this word."""
 PLAIN_ENDS = (b"}]}\n\n", b":null}\n\n")
 """How pieces end that hold neither usage nor an error, where choices come last: after a token, and after the role."""
 _TOKENS = re.compile(
-    rb'"(prompt_tokens|input_tokens|completion_tokens|output_tokens|cached_tokens|cache_read_input_tokens)"'
-    rb"\s*:\s*(\d{1,12})"
+    rb'"(prompt_tokens|input_tokens|completion_tokens|output_tokens|cached_tokens|cache_read_input_tokens|'
+    rb'cache_creation_input_tokens)"\s*:\s*(\d{1,12})'
 )
 _FIELD = {
     b"prompt_tokens": 0,
@@ -41,7 +41,8 @@ _FIELD = {
     b"completion_tokens": 1,
     b"output_tokens": 1,
     b"cached_tokens": 2,
-    b"cache_read_input_tokens": 2,
+    b"cache_read_input_tokens": 3,
+    b"cache_creation_input_tokens": 4,
 }
 
 _LAST_TYPES = rb"message_stop|response\.(?:completed|incomplete|failed)"
@@ -65,15 +66,22 @@ def find_usage(payload: bytes) -> Usage | None:
     """
     at = payload.rfind(USAGE_MARK)
     while at >= 0:
-        found = [-1, -1, -1]
+        found = [-1, -1, -1, -1, -1]
         for name, value in _TOKENS.findall(payload, at, at + 600):
             index = _FIELD[name]
             if found[index] < 0:
                 found[index] = int(value)
         if found[0] >= 0 or found[1] >= 0:
-            return found[0], found[1], found[2]
+            return _told(*found)
         at = payload.rfind(USAGE_MARK, 0, at)
     return None
+
+
+def _told(prompt: int, output: int, cached: int, read: int, created: int) -> Usage:
+    """Anthropic's API counts what was read from a cache, or into one, beside the input tokens, and OpenAI's within."""
+    if read < 0 and created < 0:
+        return prompt, output, cached
+    return prompt + max(0, read) + max(0, created) if prompt >= 0 else -1, output, read
 
 
 class EventRelay:
@@ -217,6 +225,11 @@ class EventRelay:
     def has_error(self) -> bool:
         """Whether one of the last events is an error."""
         return _ERROR_EVENT.search(self._previous + self._tail) is not None
+
+    @property
+    def last(self) -> bytes:
+        """The last pieces that went on: the end of the stream, once it is there."""
+        return self._previous + self._tail
 
     @property
     def is_between_events(self) -> bool:

@@ -1,0 +1,148 @@
+"""How a request is taken: what it is known to be from its head and its body, and what APIs of their own want of it.
+
+Requests of the Messages API are mended, or translated where the engine does not know the API; requests for responses go
+on from what was said before, and what answers them is kept; what was kept is looked up and deleted. The rest of a
+request's way is `admission`'s.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from penstock.serve.admission.dialects import Way, way_of
+from penstock.serve.config import ANONYMOUS, Caller, GatewayConfig, ServedModel
+from penstock.serve.core import Core
+from penstock.serve.record import RequestRecord
+from penstock.serve.routing import Endpoint
+from penstock.serve.shelf import Found
+from penstock.serve.stored import answer_about, expand
+from penstock.serve.wire.errors import Failure
+from penstock.serve.wire.heads import RequestHead
+from penstock.serve.wire.requests import ApiRequest
+from penstock.serve.wire.routes import Dialect, Route, StoredPath, dialect_of, stored_path
+
+__all__ = ["Step", "Taking", "Then"]
+
+Step = Failure | Endpoint | None
+"""Refuse with this; send it there; or wait."""
+Then = Callable[[Any, float], None]
+"""Called once with what was waited for, and the time."""
+
+
+class Taking(ABC):
+    """One request as it was taken. Owned by its admission, which it is a part of."""
+
+    __slots__ = (
+        "_asked_model",
+        "_client_body",
+        "_config",
+        "_core",
+        "_head",
+        "_record",
+        "body",
+        "caller",
+        "model",
+        "request",
+        "route",
+        "way",
+    )
+
+    def __init__(self, core: Core, config: GatewayConfig, head: RequestHead, record: RequestRecord) -> None:
+        self._core = core
+        self._config = config
+        self._head = head
+        self._record = record
+        self._asked_model = ""
+        self._client_body = b""
+        self.body = b""
+        self.caller: Caller = ANONYMOUS
+        self.model: ServedModel | None = None
+        self.request: ApiRequest | None = None
+        self.route: Route | None = None
+        self.way: Way | None = None
+
+    @property
+    def dialect(self) -> Dialect:
+        """How errors are told."""
+        return self.route.dialect if self.route is not None else dialect_of(self._head.path)
+
+    # ------------------------------------------------------------------ before an engine has it
+
+    @abstractmethod
+    @abstractmethod
+    def _enter(self, now: float, then: Then) -> Step:
+        """The body is such as an engine takes it: on it goes."""
+
+    def _go_own_way(self, fields: dict[str, Any], route: Route, model: ServedModel, now: float, then: Then) -> Step:
+        """Makes of the request what an engine takes, which may want what was said before."""
+        path, core = self._head.path, self._core
+        found = way_of(route.schema, path, fields, asked=self._asked_model, has_reasoning=model.has_reasoning)
+        if isinstance(found, Failure):
+            return found
+        self.way, taken = found
+        self._take(taken)
+        if not self.way.previous:
+            return self._enter(now, then)
+        self._record.model = model.name  # which it is counted under while it waits
+        before = core.shelf.find(self.caller.tenant, self.way.previous, now + core.unix_offset_s, then)
+        return None if before is None else self._go_on_from(before, now, then)
+
+    def _go_on_from(self, before: Found, now: float, then: Then) -> Step:
+        """The conversation before the request was found, or was not."""
+        request = self.request
+        assert request is not None
+        assert request.fields is not None
+        taken = before.failure or expand(request.fields, before.stored)
+        if isinstance(taken, Failure):
+            return taken
+        self._take(taken)
+        return self._enter(now, then)
+
+    def _take(self, fields: dict[str, Any]) -> None:
+        """The request says this from here on."""
+        request = self.request
+        if request is not None and fields is not request.fields:
+            request.fields, self._client_body = fields, orjson.dumps(fields)
+
+    # ------------------------------------------------------------------ at an engine
+
+    def translate(self, status: int, body: bytes, now: float) -> bool:
+        """Whether that answer says that the model's engines must be asked in another way; they are, from here on."""
+        way, model = self.way, self.model
+        if way is None or model is None or not way.can_be_translated(status, body):
+            return False
+        self._core.lacking.note(model.name, way.path, now)
+        self.body = way.translate(self.body)
+        return True
+
+    def keep(self, answer: bytes, now: float, *, is_stream: bool) -> None:
+        """The answer is there, whole or as the end of a stream: it is kept where the client wants that."""
+        way, unix = self.way, now + self._core.unix_offset_s
+        if way is not None:
+            kept = way.kept_of if is_stream else way.kept
+            stored = kept(answer, self.body, tenant=self.caller.tenant, now=unix)
+            if stored is not None:
+                self._core.shelf.put(stored, unix)
+
+    # ------------------------------------------------------------------ what was kept
+
+    @property
+    def asks_for_kept(self) -> StoredPath | None:
+        """What the request wants of a response that was kept; None where it is about none."""
+        return stored_path(self._head.path) if self.route is None else None
+
+    def look_up(self, wanted: StoredPath, now: float, then: Then) -> bytes | Failure | None:
+        """What is said of a kept response; None: it is told later, see `said_of`."""
+        shelf, tenant = self._core.shelf, self.caller.tenant
+        look = shelf.take_away if self._head.method == "DELETE" else shelf.find
+        found = look(tenant, wanted.response_id, now + self._core.unix_offset_s, then)
+        return None if found is None else self.said_of(wanted, found)
+
+    def said_of(self, wanted: StoredPath, found: Found) -> bytes | Failure:
+        """What is said once the look is over."""
+        return found.failure or answer_about(wanted, self._head.method, found.stored)
