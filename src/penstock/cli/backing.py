@@ -1,9 +1,9 @@
-"""What a gateway leans on besides its engines: shared limits, the usage ledger, exact prompt lengths.
+"""What a gateway leans on besides its engines: shared limits, the usage ledger, exact prompt lengths, kept responses.
 
     begin ─▶ run (until cancelled) ─▶ close
 
 Guarantees: none of it keeps the gateway from starting or from serving; what is away is told (`state`, the log) and
-tried again by whoever it is. `close` ships what the ledger still has.
+tried again by whoever it is. `close` ships what the ledger and the shelf still have.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from penstock.cli.key_store import StorePlace, open_ledger, secret_reader, store_password
+from penstock.cli.key_store import StorePlace, open_ledger, open_shelf, secret_reader, store_password
 from penstock.cli.output import warn
 from penstock.facts import find_model
 from penstock.serve.flow.limits_state import LimitsState
@@ -82,6 +82,9 @@ class Backing:
         self._has_changed = asyncio.Event()
         self.ledger: Ledger = open_ledger(store, fleet.metadata.name, lambda: store_password(spec))
         core.limiter, core.counter, gateway.ledger = limiter, self._tokenizing, self.ledger
+        self._shelf = open_shelf(store, fleet.metadata.name, lambda: store_password(spec))
+        if self._shelf is not None:
+            core.shelf = self._shelf
 
     @property
     def state(self) -> BackingState:
@@ -108,6 +111,8 @@ class Backing:
                 from penstock.serve.io.kv_events import KvFollower  # noqa: PLC0415 — start-up time
 
                 tasks.create_task(KvFollower(self._gateway.endpoints, port, self._take_cache).run())
+            if self._shelf is not None:
+                tasks.create_task(self._shelf.run())
             if self._shared is not None:
                 tasks.create_task(self._shared.run())
                 tasks.create_task(self._count_gateways(self._shared))
@@ -126,6 +131,8 @@ class Backing:
     async def close(self) -> None:
         """The last request is over: ships what the ledger has and lets go of the rest."""
         await self.ledger.stop()
+        if self._shelf is not None:
+            await self._shelf.close()
         self._tokenizing.close()
 
     async def _count_gateways(self, limiter: RedisLimiter) -> None:

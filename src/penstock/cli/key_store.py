@@ -20,6 +20,7 @@ from penstock.spec import Fleet, GatewaySpec, sqlite_path
 if TYPE_CHECKING:  # SQLAlchemy costs 0.2 s to import, and a fleet without a store needs none
     from penstock.serve.io.ledger import Ledger
     from penstock.serve.io.stores import KeyDesk, KeyStore, KeyWatch, Snapshot
+    from penstock.serve.io.stores.shelf import SharedShelf
     from penstock.serve.io.stores.snapshot import KnownKeys
     from penstock.serve.io.stores.usage import UsageStore
 
@@ -30,6 +31,7 @@ __all__ = [
     "admin_token",
     "open_desk",
     "open_ledger",
+    "open_shelf",
     "open_usage",
     "open_watch",
     "secret_reader",
@@ -164,6 +166,28 @@ def open_ledger(place: StorePlace, fleet: str, password: Callable[[], str | None
 
     where = place.usage_url.partition("?")[0].removeprefix("sqlite:")
     return Ledger(place.state, fleet, lambda: open_usage(place, fleet, password), where=where)
+
+
+def open_shelf(place: StorePlace, fleet: str, password: Callable[[], str | None]) -> SharedShelf | None:
+    """Where the gateways of a fleet share the responses that they keep; None where the file names no store: they hold
+    what was asked and answered, which nobody finds on a disk unasked.
+
+    Raises:
+        PenstockError: what speaks to databases is not installed.
+    """
+    if not place.is_asked:
+        return None
+    try:
+        from penstock.serve.io.stores import StoreAddress  # noqa: PLC0415 — start-up time
+        from penstock.serve.io.stores.responses import ResponseShelf, ResponseStore  # noqa: PLC0415 — start-up time
+        from penstock.serve.io.stores.shelf import SharedShelf  # noqa: PLC0415 — start-up time
+    except ImportError as error:
+        raise PenstockError(
+            f"Responses in a store need what is not installed here ({error.name}).",
+            hint="pip install 'penstock[postgres]'",
+        ) from error
+    address = StoreAddress(url=place.url, folder=place.folder, is_asked=True, password=password)
+    return SharedShelf(ResponseShelf(ResponseStore(address, fleet)))
 
 
 def _store(place: StorePlace, fleet: str, password: Callable[[], str | None]) -> tuple[KeyStore, Snapshot]:
