@@ -46,6 +46,8 @@ HELD_BYTES_MAX = 1 << 20
 _RETRIED_STATUSES = frozenset({502, 503, 504})
 _LOSSES: frozenset[Signal | None] = frozenset({"connect_failed", "reset"})
 """What of an endpoint means that nothing goes on there for the request."""
+_PROVIDERS_OWN = frozenset({401, 402, 403, 404, 407})
+"""What a provider answers that is about our key, account or address there, and not about the client's request."""
 _LACKS: dict[str, Why] = {"queue_full": "saturation", "queue_timeout": "saturation", "evicted": "saturation"}
 """By the code of a refusal: what a fallback must be for. Whatever else is an error."""
 
@@ -531,11 +533,19 @@ class Exchange(ClientSide):
         self.record.status = head.status
         self.is_upstream_kept = head.is_keep_alive and head.body.is_done and not head.body.is_overrun
         self._heard(_signal_of(head.status), now, f"answered {head.status}")
+        if head.status in _PROVIDERS_OWN and self._admission.is_outside:
+            self.endpoint = None
+            return self._refuse_or_fall_back(no_endpoint(self.record.model, f"it answered {head.status}", 1), now)
+        step = self._admission.fall_back("error", now, self.woken) if head.status >= 500 else False
+        if step is not False:
+            self.endpoint = None
+            return self._stepped(step, now)
         body = normalise_engine_error(head.status, self._collected, self._admission.dialect)
         outcome: Outcome = "client_error" if head.status < 500 else "upstream_error"
         if head.status == 429:
             outcome = "limited"
-        return self._reply(head.status, body, now, (outcome, f"engine_{head.status}"), head.passed)
+        extra = head.passed + self._admission.headers
+        return self._reply(head.status, body, now, (outcome, f"engine_{head.status}"), extra)
 
     def _cut(
         self,

@@ -384,6 +384,15 @@ class TestFallbacks:
         assert (call.client.status, call.tried) == (502, ["chat-0"])
         assert "small" not in call.client.raw.decode()
 
+    @pytest.mark.parametrize("status", ["500 Internal Server Error", "503 Service Unavailable"])
+    def test_an_engine_that_answers_that_it_can_not_is_an_error_too(self, status: str) -> None:
+        gateway, limiter = watched(config(tenants("requestsPerMinute: 9"), models(TO_SMALL)))
+        call = Call(gateway).send().engine(answer(b"{}", status=status))
+        assert call.tried == ["chat-0", "small-0"]
+        call.engine(answer()).settled()
+        assert (call.client.status, call.client.headers["x-penstock-model"]) == (200, "small")
+        assert len(limiter.settled) == 1
+
     def test_a_request_that_is_wrong_is_wrong_everywhere(self) -> None:
         gateway, _ = watched(config(tenants(), models(TO_SMALL)))
         call = Call(gateway).send().engine(answer(b"{}", status="400 Bad Request")).settled()
@@ -437,6 +446,18 @@ class TestProviders:
     def test_its_certificate_must_have_its_name(self) -> None:
         call = self.outside()
         assert [d.tls_host for d in call.dispatches] == ["", "api.example.com"]
+
+    @pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "404 Not Found"])
+    def test_its_no_to_our_key_is_no_word_about_the_clients(self, status: str) -> None:
+        call = self.outside().engine(answer(b'{"error": {"message": "your key is bad"}}', status=status)).settled()
+        assert (call.client.status, call.client.json["error"]["code"]) == (502, "upstream_error")
+        assert "your key" not in call.client.json["error"]["message"]
+        assert call.client.headers["x-penstock-model"] == ELSEWHERE
+
+    def test_its_no_to_the_request_is_told_and_whose_it_is(self) -> None:
+        call = self.outside().engine(answer(b'{"error": {"message": "bad n"}}', status="400 Bad Request")).settled()
+        assert (call.client.status, call.client.json["error"]["message"]) == (400, "bad n")
+        assert call.client.headers["x-penstock-model"] == ELSEWHERE
 
     def test_the_answer_says_where_it_came_from_and_never_shows_the_key(self) -> None:
         call = self.outside().engine(answer()).settled()

@@ -484,6 +484,11 @@ class Admission(Taking):
             self.ticket.tried_ids = ()
 
     @property
+    def is_outside(self) -> bool:
+        """Whether a provider answers."""
+        return self.model is not None and self.model.provider is not None
+
+    @property
     def tls_host(self) -> str:
         """Name that the endpoint's certificate must have; empty for plain HTTP."""
         provider = self.model.provider if self.model is not None else None
