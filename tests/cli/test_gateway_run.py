@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
+import sys
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cli.fleet_command import KEY, ended, running
+from cli.fleet_command import KEY, PATIENCE_S, Command, ended, running
 from fakes.engine import FakeEngine, serving
 
 
@@ -145,3 +149,56 @@ def test_a_wrong_file_is_told_with_its_place(tmp_path: Path) -> None:
     assert result.returncode == 2
     assert "fleet.yaml:1:" in result.stderr
     assert "replicas" in result.stderr
+
+
+TOKEN = "a-token-of-the-admin-port"
+
+
+def ask_to_reload(gateway: Command) -> tuple[int, Any]:
+    with closing(HTTPConnection(gateway.announced["admin"], timeout=PATIENCE_S)) as client:
+        client.request("POST", "/api/v1/reload", headers={"authorization": f"Bearer {TOKEN}"})
+        answer = client.getresponse()
+        return answer.status, json.load(answer)
+
+
+def test_a_reload_over_the_admin_port_says_what_changed_or_which_line_is_wrong(
+    tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADMIN_TOKEN", TOKEN)
+    reads_token = {"adminTokenFrom": {"env": "ADMIN_TOKEN"}}
+    file = write_fleet(tmp_path, {"name": "chat", "endpoints": [engine.origin]}, **reads_token)
+    with running("gateway", file, "--no-watch") as gateway:
+        assert gateway.ask() == " word" * 16
+        assert ask_to_reload(gateway) == (200, {"is_taken": True, "changed": [], "needs_restart": []})
+        file.write_text("kind: Fleet\nspec: [")
+        status, answer = ask_to_reload(gateway)
+        assert status == 400
+        assert re.search(r"fleet\.yaml:\d+:\d+: ", answer["error"]["message"])
+        assert gateway.ask() == " word" * 16
+        write_fleet(tmp_path, {"name": "chat", "endpoints": [engine.origin], "aliases": ["c"]}, **reads_token)
+        assert ask_to_reload(gateway)[1]["changed"] == ["spec.models[chat].aliases"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a port passes between processes on Linux")
+def test_a_second_gateway_takes_over_on_request_only_and_the_first_one_leaves(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
+    file = write_fleet(tmp_path, {"name": "chat", "endpoints": [engine.origin]})
+    with running("gateway", file) as old:
+        ports = ["--listen", old.announced["listen"], "--admin", old.announced["admin"]]
+        by_mistake = ended("gateway", file, *ports, "--admin", "127.0.0.1:0")
+        assert by_mistake.returncode == 1
+        assert "another program has that port" in by_mistake.stderr
+        assert "--takeover" in by_mistake.stderr
+        with running("gateway", file, *ports, "--takeover") as new:
+            assert new.announced["listen"] == old.announced["listen"]
+            assert old.ask() == " word" * 16
+            old.process.send_signal(signal.SIGTERM)
+            assert old.end() == 0
+            assert new.ask() == " word" * 16
+            assert new.process.stderr is not None
+            while "admin     http" not in (line := new.process.stderr.readline()):
+                assert line
+            assert new.state()["gateway"]["requests_total"] == 2  # it had all that began after its start
+            new.process.send_signal(signal.SIGTERM)
+            assert new.end() == 0

@@ -30,13 +30,15 @@ from penstock.cli.key_store import (
 )
 from penstock.cli.output import warn
 from penstock.dashboard import dashboard_routes
-from penstock.errors import PenstockError
+from penstock.errors import PenstockError, StartError
 from penstock.serve.callers import LiveCallers
 from penstock.serve.config import GatewayConfig, compile_gateway
-from penstock.serve.io.admin import AdminServer, TelemetrySource, admin_app
+from penstock.serve.io.admin import AdminServer, TelemetrySource, admin_app, is_in_use
 from penstock.serve.io.gateway import Gateway
 from penstock.serve.io.key_routes import Desk, key_routes
+from penstock.serve.io.listening import PortUse
 from penstock.serve.io.metrics_flow import Leanings
+from penstock.serve.io.reload_route import Reloaded, reload_route
 from penstock.serve.io.scrape import Scraper
 from penstock.serve.io.usage_routes import usage_routes
 from penstock.serve.platform import DiscoveryState, ModelProfile, PlatformModel, StoreState
@@ -52,7 +54,7 @@ __all__ = ["SECRETS_VARIABLE", "FrontDoor", "Listeners", "LoadedFleet", "load"]
 
 
 _LOOK_S = 0.5
-"""Seconds between looks for a store that nobody has made yet."""
+"""Seconds between looks for a store that nobody has made yet, or a port that somebody still has: neither wakes us."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,11 +152,17 @@ class FrontDoor:
         *,
         discovery: Callable[[], DiscoveryState | None] | None = None,
         is_platform: bool = False,
+        port_use: PortUse = "alone",
+        reload: Callable[[], Reloaded] | None = None,
     ) -> None:
         """`discovery`: what is known of who tells the endpoints, where a cluster does. `is_platform`: this process
-        starts engines itself."""
+        starts engines itself. `port_use`: whether another gateway may have the client port too. `reload`: reads the
+        file again when somebody asks for it on the admin port."""
         self.loaded = loaded
-        self.gateway = Gateway(loaded.config, profiles=loaded.profiles)
+        self.gateway = Gateway(loaded.config, profiles=loaded.profiles, port_use=port_use)
+        self._waits_for_admin = port_use == "takes_over"
+        self.is_admin_open = False
+        """Whether the admin port listens."""
         spec = loaded.fleet.spec.gateway
         gateways = spec.scale.min_replicas if discovery is not None else 1
         folder = Path.cwd() if loaded.path == "-" else Path(loaded.path).absolute().parent
@@ -188,16 +196,23 @@ class FrontDoor:
             self._backing.ledger.month_to_date,
         )
         usage = usage_routes(self._backing.ledger.usage, lambda: self.loaded.admin_token)
-        app = admin_app(self._source, dashboard_routes(), [*keys, *usage])
+        again = [] if reload is None else [reload_route(reload, lambda: self.loaded.admin_token)]
+        app = admin_app(self._source, dashboard_routes(), [*keys, *usage, *again])
         self._admin = AdminServer(app, loaded.config.admin_host, loaded.config.admin_port)
 
     async def start(self) -> None:
-        """Listens on both ports; for clients once the store's keys are known.
+        """Listens on both ports; for clients once the store's keys are known. Beside another gateway the admin port may
+        be taken still: then `open_admin` waits for it.
 
         Raises:
             StartError: a port is in use, or neither the store nor a snapshot of it can be read; then no port is taken.
         """
-        await self._admin.start()
+        try:
+            await self._admin.start()
+            self.is_admin_open = True
+        except StartError as error:
+            if not (self._waits_for_admin and is_in_use(error)):
+                raise
         try:
             if self._watch is not None:
                 await self._watch.begin()
@@ -207,6 +222,21 @@ class FrontDoor:
             await self._admin.stop()
             raise
         self._is_open = True
+
+    async def open_admin(self) -> None:
+        """Waits until the gateway before this one has left the admin port, and listens there.
+
+        Raises:
+            StartError: the address is not of this machine.
+        """
+        while not self.is_admin_open:
+            await asyncio.sleep(_LOOK_S)
+            try:
+                await self._admin.start()
+                self.is_admin_open = True
+            except StartError as error:
+                if not is_in_use(error):
+                    raise
 
     async def scrape(self) -> None:
         """Reads the engines' metrics until cancelled."""

@@ -44,15 +44,28 @@ def gateway(
         list[str] | None,
         typer.Option(metavar="GPU=FILE", help="Times of this GPU as `penstock calibrate` measured them, for routing."),
     ] = None,
+    takeover: Annotated[
+        bool,
+        typer.Option(
+            "--takeover",
+            help="Start beside the gateway that has the port and take all connections that begin from now on; then "
+            "tell the other one SIGTERM, and no request is lost. Same user, Linux. The admin port is taken when the "
+            "other one is gone.",
+        ),
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Run the gateway alone, in front of `endpoints` that the file names or its cluster tells. Starts no engine.
 
-    SIGHUP or a change of the file reloads it; SIGTERM drains and stops, a second one stops at once. The access log
+    SIGHUP, a change of the file or `POST /api/v1/reload` reloads it; SIGTERM drains and stops, a second one stops at
+    once. The access log
     goes to stdout, after the line that `--output json` prints, unless the file says otherwise.
     """
     from penstock.cli.front_door import Listeners  # noqa: PLC0415 — start-up time
-    from penstock.cli.gateway_run import run_gateway  # noqa: PLC0415 — start-up time
+    from penstock.cli.gateway_run import GatewayOptions, run_gateway  # noqa: PLC0415 — start-up time
 
     listeners = Listeners(listen=listen, admin=admin, drain_s=drain, calibrations=tuple(calibration or ()))
-    run_gateway(file, listeners, discover=discover, is_watching=watch, is_json=output is Output.JSON)
+    options = GatewayOptions(
+        file=file, listeners=listeners, is_watching=watch, takes_over=takeover, is_json=output is Output.JSON
+    )
+    run_gateway(options, discover=discover)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+from dataclasses import dataclass
 
 import orjson
 import uvloop
@@ -12,47 +14,64 @@ from penstock.cli.discovering import ClusterWatch, choose_access
 from penstock.cli.front_door import FrontDoor, Listeners, LoadedFleet, load
 from penstock.cli.output import print_text, say, warn
 from penstock.cli.watch import Signals, heed_signals, watch_files
-from penstock.errors import PenstockError
+from penstock.errors import PenstockError, UsageError
 from penstock.serve.io.gateway import tune_process
+from penstock.serve.io.reload_route import Reloaded
 from penstock.serve.platform import PlatformModel
+from penstock.spec.changes import changed_fields
 
-__all__ = ["run_gateway"]
+__all__ = ["GatewayOptions", "run_gateway"]
 
 
-def run_gateway(file: str, listeners: Listeners, *, discover: str, is_watching: bool, is_json: bool) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayOptions:
+    """The command line of `gateway`."""
+
+    file: str
+    listeners: Listeners
+    is_watching: bool = True
+    takes_over: bool = False
+    """Starts beside the gateway that has the port."""
+    is_json: bool = False
+
+
+def run_gateway(options: GatewayOptions, *, discover: str) -> None:
     """Serves until told to stop.
 
     Raises:
         UsageError: the file or the command line is wrong.
         StartError: a port is in use.
     """
-    loaded = load(file, listeners).with_access_log("stdout")
+    loaded = load(options.file, options.listeners).with_access_log("stdout")
     access = choose_access(discover, os.environ, loaded.fleet)
     cluster = ClusterWatch(access, loaded.fleet) if access is not None else None
     tune_process()
-    uvloop.run(_Run(file, listeners, cluster, is_watching=is_watching).run(loaded, is_json=is_json))
+    uvloop.run(_Run(options, cluster).run(loaded))
     say("stopped")
 
 
 class _Run:
     """One run of `gateway`."""
 
-    def __init__(self, file: str, listeners: Listeners, cluster: ClusterWatch | None, *, is_watching: bool) -> None:
-        self._file = file
-        self._listeners = listeners
+    def __init__(self, options: GatewayOptions, cluster: ClusterWatch | None) -> None:
+        self._options = options
         self._cluster = cluster
-        self._is_watching = is_watching and file != "-"
         self._door: FrontDoor
 
-    async def run(self, loaded: LoadedFleet, *, is_json: bool) -> None:
+    async def run(self, loaded: LoadedFleet) -> None:
         """Everything from listening to the last request's end."""
         with heed_signals(hang_up=lambda heard: heard.reload.set(), heeds_nohup=False) as signals:
             cluster = self._cluster
-            self._door = FrontDoor(loaded, discovery=(lambda: cluster.state) if cluster is not None else None)
+            self._door = FrontDoor(
+                loaded,
+                discovery=(lambda: cluster.state) if cluster is not None else None,
+                port_use="takes_over" if self._options.takes_over else "lends",
+                reload=self._reload,
+            )
             self._tell_platform(loaded)
             await self._door.start()
             try:
-                self._announce(is_json=is_json)
+                self._announce()
                 await self._serve(signals)
             finally:
                 await self._door.close()
@@ -63,11 +82,12 @@ class _Run:
                 tasks.create_task(self._door.scrape()),
                 tasks.create_task(self._door.watch_keys()),
                 tasks.create_task(self._door.lean()),
+                tasks.create_task(self._open_admin()),
                 tasks.create_task(self._reload_when_asked(signals)),
             ]
             if self._cluster is not None:
                 others.append(tasks.create_task(self._cluster.run()))
-            if self._is_watching:
+            if self._options.is_watching and self._options.file != "-":
                 files = watch_files(lambda: self._door.loaded.watched_files, signals.reload.set)
                 others.append(tasks.create_task(files))
             await signals.stop.wait()
@@ -80,25 +100,40 @@ class _Run:
         while True:
             await signals.reload.wait()
             signals.reload.clear()
-            self._reload()
+            with contextlib.suppress(PenstockError):  # said already
+                self._reload()
 
-    def _reload(self) -> None:
-        if self._file == "-":
+    def _reload(self) -> Reloaded:
+        """Reads the file again.
+
+        Raises:
+            UsageError: it is wrong; the last good one still holds.
+        """
+        options = self._options
+        if options.file == "-":
             say("the fleet file was read from stdin: it can't be read again")
-            return
+            raise UsageError("The fleet file was read from stdin: it can't be read again.", hint="start it with a file")
         try:
-            loaded = load(self._file, self._listeners).with_access_log("stdout")
+            loaded = load(options.file, options.listeners).with_access_log("stdout")
         except PenstockError as error:
             say(f"the fleet file changed and is wrong; the last good one still holds:\n{error}")
-            return
+            raise
+        changed = changed_fields(self._door.loaded.fleet, loaded.fleet)
         notes = self._door.reload(loaded)
         self._tell_platform(loaded)
         say("the fleet file was read again: taken")
         for note in notes:
             say(f"  {note}")
+        return Reloaded(changed=tuple(changed), notes=tuple(notes))
 
-    def _announce(self, *, is_json: bool) -> None:
-        if is_json:
+    async def _open_admin(self) -> None:
+        if not self._door.is_admin_open:
+            say(f"the admin port {self._door.admin} is taken when the gateway before this one is gone")
+            await self._door.open_admin()
+            say(f"admin     {self._door.dashboard}")
+
+    def _announce(self) -> None:
+        if self._options.is_json:
             print_text(orjson.dumps(self._door.announcement()).decode())
         say(f"gateway   {self._door.url}\nadmin     {self._door.dashboard}")
 

@@ -7,6 +7,7 @@ watched. Whatever happens, no engine outlives the command.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +18,13 @@ import uvloop
 from penstock.cli.front_door import FrontDoor, Listeners, LoadedFleet, load
 from penstock.cli.screens import Screen
 from penstock.cli.watch import Signals, heed_signals, watch_file
-from penstock.errors import PenstockError
+from penstock.errors import PenstockError, UsageError
 from penstock.operate import ModelTarget, Phase, Supervisor, fleet_targets, platform_models
 from penstock.operate.events import ReplicaChanged
 from penstock.operate.io import LocalPlatform, StateFolder, log_of, survey
 from penstock.serve.io.gateway import tune_process
+from penstock.serve.io.reload_route import Reloaded
+from penstock.spec.changes import changed_fields
 from penstock.spec.document import parse_document
 
 __all__ = ["UpOptions", "run_up"]
@@ -90,7 +93,7 @@ class _Up:
         """Everything from listening to the last engine's end."""
         loaded = loaded.with_access_log(self._access_log)
         with heed_signals(hang_up=Signals.ask_to_stop, heeds_nohup=True) as signals:
-            self._door = FrontDoor(loaded, is_platform=True)
+            self._door = FrontDoor(loaded, is_platform=True, reload=self._reload)
             self._platform = LocalPlatform(
                 sink=self._door.gateway.endpoints,
                 state=self._state,
@@ -116,7 +119,7 @@ class _Up:
                 tasks.create_task(self._screen.show(self._door.state, self._door.dashboard)),
             ]
             if self._options.is_watching and self._options.file != "-":
-                others.append(tasks.create_task(watch_file(self._options.file, self._reload)))
+                others.append(tasks.create_task(watch_file(self._options.file, self._take_change)))
             await signals.stop.wait()
             await self._stop(signals, engines)
             for task in others:
@@ -136,18 +139,32 @@ class _Up:
             impatience.cancel()
             await asyncio.wait({engines})
 
-    def _reload(self) -> None:
+    def _take_change(self) -> None:
         """Takes the changed file, or keeps the last good one."""
+        with contextlib.suppress(PenstockError):  # told already
+            self._reload()
+
+    def _reload(self) -> Reloaded:
+        """Takes the file as it is now.
+
+        Raises:
+            UsageError: it is wrong; the last good one still holds.
+        """
+        if self._options.file == "-":
+            raise UsageError("The fleet file was read from stdin: it can't be read again.", hint="start it with a file")
         try:
             loaded = load(self._options.file, self._options.listeners).with_access_log(self._access_log)
             targets = _targets(loaded, self._options)
         except PenstockError as error:
             self._screen.file_refused(error)
-            return
+            raise
+        changed = changed_fields(self._door.loaded.fleet, loaded.fleet)
         before = {t.name: t for t in self._platform.supervisor.targets.values()}
-        self._screen.file_taken(self._door.reload(loaded))
+        notes = self._door.reload(loaded)
+        self._screen.file_taken(notes)
         self._screen.engines_chosen([t for t in targets if _engine_differs(before.get(t.name), t)])
         self._platform.want(targets)
+        return Reloaded(changed=tuple(changed), notes=tuple(notes))
 
     def _on_change(self, change: ReplicaChanged) -> None:
         self._screen.replica_changed(change, log_of(self._state, change.id))

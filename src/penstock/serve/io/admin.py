@@ -14,6 +14,7 @@ Read-only but for keys.
     /api/v1/requests          the last `limit` finished requests
     /api/v1/decisions         the last `limit` routing decisions with their numbers, of one `model` or all
     /api/v1/usage             what was used, for those with a token: see `usage_routes`
+    /api/v1/reload            POST: the fleet file is read again, for those with the same token: see `reload_route`
     /api/v1/keys              the keys of the store, for those with a token: see `key_routes`
 
 Guarantees: never prompts, completions or keys. Leaves pages for people to `dashboard`.
@@ -50,7 +51,7 @@ from penstock.serve.routing.condition import health_shown
 from penstock.serve.routing.endpoints import EndpointTable
 from penstock.serve.telemetry import Telemetry
 
-__all__ = ["AdminServer", "AdminSource", "TelemetrySource", "admin_app", "admin_routes"]
+__all__ = ["AdminServer", "AdminSource", "TelemetrySource", "admin_app", "admin_routes", "is_in_use"]
 
 WINDOW_S_MAX = 900.0
 """Longest `window_s`: what telemetry keeps."""
@@ -328,6 +329,11 @@ class AdminServer:
             server, listener = self._server, self._socket
             self._server = self._socket = None
             await server.shutdown(sockets=[listener])
+
+
+def is_in_use(error: StartError) -> bool:
+    """Whether the port could not be had because another process has it."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
 
 
 async def _bind(host: str, port: int) -> socket.socket:

@@ -2,7 +2,7 @@
 
 The admin port has no login, so it is bound to loopback by default, and there a page of some other site must not read it
 through DNS rebinding: the `Host` header has to name this machine. Read-only: GET and HEAD, nothing else, but for the
-paths of keys, which want a token.
+paths of keys and of the reload, which want a token.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from penstock.serve.io.answers import error_answer
 from penstock.serve.io.key_routes import KEYS_PATH
+from penstock.serve.io.reload_route import RELOAD_PATH
 
 __all__ = ["Guard", "is_loopback"]
 
@@ -67,7 +68,8 @@ class Guard:
                 "This port answers only to requests whose Host header names this machine, as in "
                 "http://127.0.0.1:8081 or http://localhost:8081; to serve others, bind the admin port to their network",
             )
-        is_changed_here = scope["method"] == "POST" and (scope["path"] + "/").startswith(f"{KEYS_PATH}/")
+        is_wanted = (scope["path"] + "/").startswith((f"{KEYS_PATH}/", f"{RELOAD_PATH}/"))
+        is_changed_here = scope["method"] == "POST" and is_wanted
         if scope["method"] not in ("GET", "HEAD") and not is_changed_here:
             answer = error_answer(405, f"The admin port is read-only: {scope['method']} is not served, GET is")
             answer.headers["allow"] = "GET, HEAD"

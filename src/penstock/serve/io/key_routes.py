@@ -126,12 +126,13 @@ def key_routes(
     ]
 
 
-def guard(answer: _Answer, token: Callable[[], bytes | None]) -> _Answer:
-    """The same for those who show the token; refusals and failures as JSON."""
+def guard(answer: _Answer, token: Callable[[], bytes | None], what: str = "Keys are") -> _Answer:
+    """The same for those who show the token; refusals and failures as JSON. `what`: begins the refusal of all where the
+    fleet file names no token, as in "Keys are"."""
 
     async def checked(request: Request) -> Response:
         try:
-            _check(request, token())
+            _check(request, token(), what)
             return await answer(request)
         except _Refused as refusal:
             response = error_answer(refusal.status, str(refusal))
@@ -146,11 +147,11 @@ def guard(answer: _Answer, token: Callable[[], bytes | None]) -> _Answer:
     return checked
 
 
-def _check(request: Request, token: bytes | None) -> None:
+def _check(request: Request, token: bytes | None, what: str) -> None:
     if token is None:
         words = (
-            "Keys are not served here: this port has no login, and the fleet file names no token. Name one with "
-            "spec.gateway.adminTokenFrom, or use `penstock keys`"
+            f"{what} not served here: this port has no login, and the fleet file names no token. Name one with "
+            f"spec.gateway.adminTokenFrom, or use {'`penstock keys`' if what == 'Keys are' else 'SIGHUP'}"
         )
         raise _Refused(403, words)
     scheme, _, shown = request.headers.get("authorization", "").partition(" ")
