@@ -60,3 +60,13 @@ def test_no_color_is_obeyed_even_on_a_terminal(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
 
     assert output.stderr_console().color_system is None or output.stderr_console().no_color
+
+
+def test_a_table_that_is_wider_than_a_screen_is_whole_in_a_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    rows = [[f"{name}-{'x' * 20}" for name in "abcd"]]
+    output.print_table(["one", "two", "three", "four"], rows)
+
+    assert capsys.readouterr().out.splitlines()[-1].split() == rows[0]

@@ -33,6 +33,10 @@ __all__ = [
 ]
 
 
+FILE_COLUMNS_MAX = 2_000
+"""Widest table in a file, characters."""
+
+
 class Output(StrEnum):
     """How a command prints its data."""
 
@@ -73,8 +77,13 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
-    """Prints rows as a table on stdout. A column whose values are all numbers is right-aligned; None prints as `-`."""
-    console().print(_table(columns, [tuple(row) for row in rows], title))
+    """Prints rows as a table on stdout. A column whose values are all numbers is right-aligned; None prints as `-`.
+    Nothing is left out for want of room: on a screen it goes on in the next line, in a file lines are as long as need
+    be."""
+    out, table = console(), _table(columns, [tuple(row) for row in rows], title)
+    if not out.is_terminal:
+        out.width = max(out.width, out.measure(table, options=out.options.update(width=FILE_COLUMNS_MAX)).maximum)
+    out.print(table)
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None) -> Table:
@@ -86,7 +95,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str 
     for place, column in enumerate(columns):
         values = [row[place] for row in rows]
         is_numeric = bool(values) and all(v is None or isinstance(v, int | float) for v in values)
-        table.add_column(column, justify="right" if is_numeric else "left")
+        table.add_column(column, justify="right" if is_numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text("-" if v is None else str(v)) for v in row))
     return table
