@@ -207,8 +207,10 @@ def test_draining_waits_for_what_is_in_flight_but_not_for_ever() -> None:
     assert phases(it) == {"chat-0": "draining"}
     assert [a.is_draining for a in it.pools["chat"]] == [True]
     it.run_for(0.2)
-    assert phases(it) == {"chat-0": "stopping"}
-    assert "still in flight after 30 s" in it.changes()[-1].reason
+    assert it.processes == {}
+    (killed,) = [change for change in it.changes() if change.phase is Phase.KILLING]
+    assert "still in flight after 30 s" in killed.reason
+    assert all(change.phase is not Phase.STOPPING for change in it.changes()), "told to stop, vLLM hangs its streams"
 
 
 def test_a_process_that_ignores_sigterm_is_killed() -> None:
@@ -229,7 +231,7 @@ def test_a_shorter_stop_timeout_in_the_file_holds_for_what_runs_already() -> Non
     want(it, replace(chat(1), stop_timeout_s=3.0))
     want(it, replace(chat(0), stop_timeout_s=3.0))
     it.run_for(3.1)
-    assert phases(it) == {"chat-0": "stopping"}
+    assert it.processes == {}
 
 
 def test_a_change_of_time_limits_alone_rolls_nothing() -> None:

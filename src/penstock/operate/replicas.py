@@ -74,7 +74,7 @@ TRANSITIONS: Mapping[tuple[Phase, Signal], Phase] = {
     (Phase.BACKOFF, Signal.RETIRED): Phase.GONE,
     (Phase.BACKOFF, Signal.HURRIED): Phase.GONE,
     (Phase.DRAINING, Signal.DRAINED): Phase.STOPPING,
-    (Phase.DRAINING, Signal.TIMED_OUT): Phase.STOPPING,
+    (Phase.DRAINING, Signal.TIMED_OUT): Phase.KILLING,  # told to stop, vLLM 0.32 hangs its streams and says nothing
     (Phase.DRAINING, Signal.EXITED): Phase.GONE,
     (Phase.DRAINING, Signal.HURRIED): Phase.KILLING,
     (Phase.STOPPING, Signal.EXITED): Phase.GONE,
