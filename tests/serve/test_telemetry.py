@@ -209,3 +209,20 @@ def test_the_state_is_plain_json_and_says_who_it_is() -> None:
     assert answer["now"] == "2026-01-01T00:00:12.500Z"
     assert answer["gateway"]["listen"] == "127.0.0.1:8080"
     assert answer["gateway"]["connections"] == 3
+
+
+def test_time_in_the_queue_is_told_by_class_and_only_of_those_who_waited() -> None:
+    counted = telemetry()
+    serve(counted, record(queue_ms=0.0))
+    serve(counted, record(queue_ms=200.0))
+    serve(counted, record(queue_ms=9_000.0, traffic_class="batch"))
+    serve(counted, record(queue_ms=700.0, retries=1))
+    waits = dict(counted.tallies())["chat"].waits
+    assert {name: (sum(h.counts), h.sum_ms) for name, h in waits.items()} == {
+        "interactive": (1, 200.0),
+        "batch": (1, 9_000.0),
+        "experimental": (0, 0.0),
+    }
+    shown = state(counted)["models"][0]["queue_ms"]
+    assert shown["interactive"]["p95"] == pytest.approx(200.0, rel=0.13)
+    assert shown["experimental"] == {"p50": None, "p95": None, "p99": None}

@@ -74,6 +74,7 @@ def model_state(view: ModelView) -> dict[str, Any]:
         "ttft_ms": _percentiles(tally.ttft),
         "tpot_ms": _percentiles(tally.tpot),
         "total_ms": _percentiles(tally.total),
+        "queue_ms": {name: _percentiles(histogram) for name, histogram in tally.waits.items()},
         "objectives": {"ttft_ms": profile.ttft_ms, "itl_ms": profile.itl_ms, "e2e_ms": profile.e2e_ms},
         "endpoints": _endpoints(pool, platform, view.now),
     }

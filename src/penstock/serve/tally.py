@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from operator import sub
 
+from penstock.serve.flow.ticket import CLASSES
 from penstock.serve.histogram import Histogram
 from penstock.serve.record import OUTCOMES, Outcome
 
@@ -43,7 +44,7 @@ class CallerTally:
 class ModelTally:
     """Counts of one model since the start. Owned by `Telemetry`."""
 
-    __slots__ = ("callers", "failures", "in_flight", "marks", "resumes", "retries", "total", "tpot", "ttft")
+    __slots__ = ("callers", "failures", "in_flight", "marks", "resumes", "retries", "total", "tpot", "ttft", "waits")
 
     def __init__(self) -> None:
         self.in_flight = 0
@@ -56,6 +57,8 @@ class ModelTally:
         self.ttft = Histogram()
         self.tpot = Histogram()
         self.total = Histogram()
+        self.waits: dict[str, Histogram] = {name: Histogram() for name in CLASSES}
+        """Time in the queue by class, of requests that waited there and then went to an endpoint."""
         self.marks: deque[tuple[int, int, int]] = deque([(0, 0, 0)], maxlen=MARK_TICKS + 1)
         """Requests, errors and output tokens so far, at each of the last ticks."""
 
@@ -83,7 +86,7 @@ class ModelTally:
 
     def tick(self) -> None:
         """Closes one second."""
-        for histogram in (self.ttft, self.tpot, self.total):
+        for histogram in (self.ttft, self.tpot, self.total, *self.waits.values()):
             histogram.tick()
         outcomes = self.outcomes()
         errors = sum(outcomes[name] for name in ERROR_OUTCOMES)

@@ -86,7 +86,8 @@ class Telemetry:
         (self._tallies.get(model) or self.nameless).in_flight += 1
 
     def end(self, record: RequestRecord, _now: float) -> None:
-        """A request is over. Total time counts `ok` and `timeout`; TTFT and TPOT streams that got a first token."""
+        """A request is over. Total time counts `ok` and `timeout`; TTFT and TPOT streams that got a first token; time
+        in the queue those that waited for their first endpoint, and no wait that a lost one brought."""
         tally = self._tallies.get(record.model) or self.nameless
         tally.in_flight -= 1
         caller = tally.callers.get((record.tenant, record.traffic_class))
@@ -113,6 +114,10 @@ class Telemetry:
             histogram = tally.total
             histogram.counts[bisect_left(BOUNDS_MS, total_ms)] += 1
             histogram.sum_ms += total_ms
+        if (queue_ms := record.queue_ms) > 0 and not record.retries:
+            histogram = tally.waits.get(record.traffic_class) or tally.waits["interactive"]
+            histogram.counts[bisect_left(BOUNDS_MS, queue_ms)] += 1
+            histogram.sum_ms += queue_ms
         if outcome != "ok":
             tally.count_failure(outcome, record.reason)
             self._failed.append(record)

@@ -79,6 +79,21 @@ def test_latencies_are_histograms_in_seconds(page: MetricsPage) -> None:
     assert found["penstock_time_per_output_token_seconds_sum{model=chat}"] == pytest.approx(0.05)
 
 
+def test_time_in_the_queue_is_a_histogram_for_each_class() -> None:
+    telemetry = Telemetry({"chat": ModelProfile()}, "demo", "1", 0.0)
+    for traffic_class, queue_ms in (("interactive", 0.0), ("interactive", 300.0), ("batch", 30_000.0)):
+        telemetry.begin("chat", 0.0)
+        telemetry.end(RequestRecord(model="chat", traffic_class=traffic_class, queue_ms=queue_ms), 0.0)
+    found = samples(MetricsPage(telemetry, EndpointTable(), now=lambda: 0.0, connections=lambda: 0))
+    name, labels = "penstock_queue_wait_seconds", "class={},model=chat"
+    assert found[f"{name}_count{{{labels.format('interactive')}}}"] == 1
+    assert found[f"{name}_sum{{{labels.format('interactive')}}}"] == pytest.approx(0.3)
+    assert found[f"{name}_bucket{{class=interactive,le=0.25,model=chat}}"] == 0
+    assert found[f"{name}_bucket{{class=interactive,le=0.4,model=chat}}"] == 1
+    assert found[f"{name}_bucket{{class=batch,le=40,model=chat}}"] == 1
+    assert found[f"{name}_count{{{labels.format('experimental')}}}"] == 0
+
+
 def test_endpoints_and_replicas_are_shown_as_they_are(page: MetricsPage) -> None:
     found = samples(page)
     assert found["penstock_endpoint_running_requests{endpoint=chat-0,model=chat}"] == 2
@@ -105,7 +120,7 @@ def test_every_family_has_help_and_a_name_of_ours(page: MetricsPage) -> None:
 
 
 def test_exported_buckets_are_bounds_that_are_counted() -> None:
-    for bounds in (metrics._LATENCY_BOUNDS_MS, metrics._TPOT_BOUNDS_MS):
+    for bounds in (metrics._LATENCY_BOUNDS_MS, metrics._TPOT_BOUNDS_MS, metrics._WAIT_BOUNDS_MS):
         assert list(bounds) == sorted(bounds)
         assert set(bounds) <= set(BOUNDS_MS)
 

@@ -42,6 +42,11 @@ _TPOT_BOUNDS_MS = (
     *(160.0, 250.0, 500.0, 1e3, 2.5e3),
 )
 """Time per output token: dense from 8 ms to 100 ms, where people read along."""
+_WAIT_BOUNDS_MS = (
+    *(1.0, 5.0, 10.0, 20.0, 40.0, 80.0, 100.0, 200.0, 250.0, 400.0, 500.0, 800.0),
+    *(1e3, 2e3, 4e3, 8e3, 1e4, 2e4, 4e4, 8e4, 1.6e5, 3.15e5, 6.3e5),
+)
+"""Time in the queue: coarser than the others, as it is told for each class."""
 
 
 class MetricsPage:
@@ -105,6 +110,7 @@ class _TrafficCollector(Collector):
             _TPOT_BOUNDS_MS,
             {model: tally.tpot for model, tally in tallies.items()},
         )
+        yield _waits(tallies)
 
 
 def _requests(tallies: dict[str, ModelTally]) -> Iterator[Metric]:
@@ -153,6 +159,21 @@ def _tokens(tallies: dict[str, ModelTally]) -> Iterator[Metric]:
             for family, count in zip((prompt, cached, output), counts, strict=True):
                 family.add_metric((model, tenant), count)
     yield from (prompt, cached, output)
+
+
+def _waits(tallies: dict[str, ModelTally]) -> Metric:
+    family = HistogramMetricFamily(
+        "penstock_queue_wait_seconds",
+        "Time in the gateway's queue of requests that waited there and then went to an endpoint.",
+        labels=("model", "class"),
+    )
+    bounds = [*(f"{bound / 1000:g}" for bound in _WAIT_BOUNDS_MS), "+Inf"]
+    for model, tally in tallies.items():
+        if model:
+            for traffic_class, histogram in tally.waits.items():
+                buckets = list(zip(bounds, map(float, histogram.cumulative(_WAIT_BOUNDS_MS)), strict=True))
+                family.add_metric((model, traffic_class), buckets, histogram.sum_ms / 1000)
+    return family
 
 
 def _histogram(name: str, text: str, bounds_ms: tuple[float, ...], by_model: dict[str, Histogram]) -> Metric:

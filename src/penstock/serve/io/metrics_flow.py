@@ -13,11 +13,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from penstock.serve.core import Core
+from penstock.serve.flow import CLASSES
 from penstock.serve.flow.limits_state import LimitsState
 from penstock.serve.io.ledger import LedgerState
 from penstock.serve.routing.condition import CONDITIONS, condition_of
 
-__all__ = ["FlowCollector", "Leanings"]
+__all__ = ["REASONS", "FlowCollector", "Leanings"]
+
+REASONS = ("deadline", "evicted", "no_endpoint", "queue_full", "queue_timeout")
+"""Why the queue turns requests away: those of `Shed`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,14 +54,18 @@ class FlowCollector(Collector):
         flow, labels = self._core.flow, ("model", "class")
         waiting = GaugeMetricFamily("penstock_queue_requests", "Requests that wait in the gateway.", labels=labels)
         held = GaugeMetricFamily("penstock_queue_bytes", "Bytes of bodies that wait in the gateway.", labels=labels)
-        for line in flow.snapshot():
-            waiting.add_metric((line.model, line.traffic_class), line.waiting)
-            held.add_metric((line.model, line.traffic_class), line.body_bytes)
         shed = CounterMetricFamily(
             "penstock_shed_total", "Requests that the queue turned away.", labels=(*labels, "reason")
         )
-        for (model, traffic_class, reason), count in sorted(flow.shed_total.items()):
-            shed.add_metric((model, traffic_class, reason), count)
+        # all are there from the start: of a counter that begins above 0 Prometheus sees no increase
+        queues = {(model, name): (0, 0) for model in self._models() for name in CLASSES}
+        queues |= {(line.model, line.traffic_class): (line.waiting, line.body_bytes) for line in flow.snapshot()}
+        for queue, (count, size) in sorted(queues.items()):
+            waiting.add_metric(queue, count)
+            held.add_metric(queue, size)
+        turned_away = dict.fromkeys(((*queue, reason) for queue in queues for reason in REASONS), 0)
+        for key, count in sorted((turned_away | flow.shed_total).items()):
+            shed.add_metric(key, count)
         yield from (waiting, held, shed)
         yield CounterMetricFamily("penstock_queued_total", "Requests that waited in the gateway.", flow.queued_total)
         yield GaugeMetricFamily("penstock_gateways", "Gateways that share the engines.", flow.gateways)
@@ -65,6 +73,9 @@ class FlowCollector(Collector):
         yield CounterMetricFamily("penstock_retries_refused_total", "Retries that the budget did not allow.", refused)
         total = self._core.decisions.total
         yield CounterMetricFamily("penstock_routing_decisions_total", "Requests sent to an endpoint.", total)
+
+    def _models(self) -> set[str]:
+        return {model.name for model in self._core.config.models.values()}
 
     def _health(self) -> Iterator[Metric]:
         labels = ("model", "endpoint")

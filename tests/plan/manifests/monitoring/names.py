@@ -8,13 +8,20 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
+from random import Random
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from penstock.serve.core import Core
+from penstock.serve.flow.limits_state import LimitsState
+from penstock.serve.io.ledger import LedgerState
 from penstock.serve.io.metrics import MetricsPage
+from penstock.serve.io.metrics_flow import Leanings
+from penstock.serve.platform import DiscoveryState, StoreState
 from penstock.serve.record import RequestRecord
 from penstock.serve.routing.endpoints import EndpointAddress, EndpointTable
 from penstock.serve.telemetry import ModelProfile, Telemetry
+from serve.gateways import config
 
 __all__ = ["RECORDED", "engine_series", "gateway_page", "gateway_series", "selectors"]
 
@@ -46,7 +53,30 @@ def gateway_page() -> bytes:
         record = RequestRecord(model="chat", tenant="acme", outcome=outcome, reason=reason)  # type: ignore[arg-type]
         record.is_stream, record.ttft_ms, record.total_ms, record.output_tokens = True, 5.0, 9.0, 3
         telemetry.end(record, 0.0)
-    return MetricsPage(telemetry, table, now=lambda: 0.0, connections=lambda: 0).render()
+    ledger = LedgerState(
+        where="usage.db",
+        journal="ledger",
+        is_connected=True,
+        error="",
+        journal_error="",
+        waiting=0,
+        silent_s=0.0,
+        journal_bytes=0,
+        shipped_total=2,
+        recovered_total=0,
+        dropped_total=0,
+        failures_total=0,
+    )
+    return MetricsPage(
+        telemetry,
+        table,
+        now=lambda: 100.0,
+        connections=lambda: 0,
+        discovery=lambda: DiscoveryState(source="kubernetes", heard_at=1.0),
+        store=lambda: StoreState(kind="postgresql", where="db.example", read_at=1.0),
+        core=Core(config(), random=Random(1), endpoints=table),
+        leanings=Leanings(limits=lambda: LimitsState(is_connected=True), ledger=lambda: ledger),
+    ).render()
 
 
 def selectors(expr: str) -> list[tuple[str, set[str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from penstock.plan.manifests.monitoring.alerts import PAGES, alerts
+from penstock.plan.manifests.monitoring.queues import wait_alerts
 from penstock.plan.manifests.monitoring.replicas import replica_alerts
 from plan.manifests.monitoring.worlds import FLEET, healthy, site
 from plan.manifests.promtool import assert_firing, needs_promtool
@@ -15,9 +16,10 @@ CONTROLLED = "  kubernetes: {controller: true}\n"
 def test_every_alert_has_one_page_and_every_page_an_alert() -> None:
     names = [page.name for page in PAGES]
     assert len(set(names)) == len(names)
-    stored = site_from(FLEET + DATABASE, namespace="llm")
+    stored = site_from(FLEET + DATABASE + "    limits: {url: 'redis://redis.example:6379/0'}\n", namespace="llm")
     told = {alert.page.name for group in alerts(stored).values() for alert in group}
     told |= {alert.page.name for alert in replica_alerts(stored, stored.needs["chat"])}
+    told |= {alert.page.name for alert in wait_alerts(stored, stored.fleet.spec.models[0])}
     forecast = site(FLEET.replace("autoscaling: {", "autoscaling: {via: penstock, ") + CONTROLLED)
     told |= {alert.page.name for alert in replica_alerts(forecast, forecast.needs["chat"])}
     assert told == set(names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import pytest
@@ -60,6 +60,7 @@ def test_a_person_finds_what_they_ask_for() -> None:
         "Latency, p50 and p95",
         "Tokens in and out",
         "Queue and cache",
+        "Routing, limits and use",
         "GPUs",
         "Out of memory and restarts",
         "Replicas, scaling and load duration",
@@ -130,11 +131,31 @@ def test_every_series_that_is_drawn_has_been_seen_with_every_label() -> None:
         ("Generated tokens per second", [Sample(25, {"model": "chat"})]),
         ("Requests for each replica", [Sample(8, {"model": "chat"})]),
         ("Share of failed requests", [Sample(0, {"model": "chat"})]),
+        (
+            "Waiting in the gateway",
+            [
+                Sample(3, {"model": "chat", "class": "interactive"}),
+                *(
+                    Sample(0, {"model": model, "class": name})
+                    for model, name in product(("chat", "nap"), ("interactive", "batch", "experimental"))
+                    if (model, name) != ("chat", "interactive")
+                ),
+            ],
+        ),
+        ("Endpoints that are not well", [Sample(1, {"model": "chat", "condition": "slow"})]),
+        ("Shared limits, ledger and keys", [Sample(0)]),
         ("Requests by tenant", [Sample(0.6667, {"tenant": "acme"})]),
     ],
 )
 def test_panels_show_what_was_scraped(title: str, answer: list[Sample]) -> None:
-    world: World = healthy()
+    target = 'namespace="llm",fleet="demo",component="gateway",pod="demo-gateway-1"'
+    slow = f'{target},model="chat",endpoint="10.0.0.7:8000"'
+    world: World = healthy() | {
+        f'penstock_queue_requests{{{target},model="chat",class="interactive"}}': "3x120",
+        f'penstock_endpoint_condition{{{slow},condition="well"}}': "0x120",
+        f'penstock_endpoint_condition{{{slow},condition="slow"}}': "1x120",
+        f"penstock_limits_connected{{{target}}}": "1x10 0x110",
+    }
     expr = next(expr for name, expr in queries() if name == title)
 
     assert_answers(f"round({expr}, 0.0001)", world, answer, at="30m", step="1m")
@@ -144,4 +165,6 @@ def test_models_can_be_chosen() -> None:
     variable = next(v for v in dashboard(SITE)["templating"]["list"] if v["name"] == "model")
 
     assert (variable["multi"], variable["includeAll"], variable["allValue"]) == (True, True, ".*")
-    assert all(re.search(r'model=~"\$model"|tenant|\$fleet-', t["expr"]) for p in panels() for t in p["targets"])
+    of_no_model = r"penstock_(limits|ledger|store|retries_refused)_"
+    asked_of = rf'model=~"\$model"|tenant|\$fleet-|{of_no_model}'
+    assert all(re.search(asked_of, t["expr"]) for p in panels() for t in p["targets"])

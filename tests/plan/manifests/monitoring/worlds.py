@@ -70,6 +70,11 @@ def gateway(pod: str = "demo-gateway-1", steps: int = 120, **values: str) -> Wor
         "process_start_time_seconds": steady(1000, steps),
         "penstock_event_loop_lag_seconds": steady(0.001, steps),
         "penstock_log_lines_dropped_total": steady(0, steps),
+        "penstock_retries_refused_total": steady(0, steps),
+        "penstock_limits_connected": steady(1, steps),
+        "penstock_ledger_silence_seconds": steady(0, steps),
+        "penstock_ledger_journal_failed": steady(0, steps),
+        "penstock_ledger_dropped_total": steady(0, steps),
     }
     world = {f"{name}{{{target}}}": values.get(name, text) for name, text in own.items()}
     ready = {"chat": values.get("chat_ready", steady(1, steps)), "nap": values.get("nap_ready", steady(0, steps))}
@@ -77,6 +82,18 @@ def gateway(pod: str = "demo-gateway-1", steps: int = 120, **values: str) -> Wor
         world[f'penstock_replicas_ready{{{target},model="{model}"}}'] = text
         flying = values.get(f"{model}_in_flight", steady(8 if model == "chat" else 0, steps))
         world[f'penstock_in_flight_requests{{{target},model="{model}"}}'] = flying
+        for traffic_class in ("interactive", "batch", "experimental"):
+            queue = f'{target},model="{model}",class="{traffic_class}"'
+            world[f"penstock_queue_requests{{{queue}}}"] = steady(0, steps)
+            for reason in ("deadline", "evicted", "no_endpoint", "queue_full", "queue_timeout"):
+                world[f'penstock_shed_total{{{queue},reason="{reason}"}}'] = steady(0, steps)
+            for le in ("0.4", "0.5", "20", "40", "+Inf"):
+                world[f'penstock_queue_wait_seconds_bucket{{{queue},le="{le}"}}'] = steady(0, steps)
+            world[f"penstock_queue_wait_seconds_count{{{queue}}}"] = steady(0, steps)
+    for endpoint in ("10.0.0.7:8000", "10.0.0.8:8000", "10.0.0.9:8000"):
+        for condition in ("well", "unproven", "slow", "recovering", "out", "trial", "draining"):
+            series = f'{target},model="chat",endpoint="{endpoint}",condition="{condition}"'
+            world[f"penstock_endpoint_condition{{{series}}}"] = steady(float(condition == "well"), steps)
     return world
 
 

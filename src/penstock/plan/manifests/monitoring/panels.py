@@ -14,6 +14,8 @@ __all__ = ["GROUPS", "Group", "Panel", "Query"]
 Unit = Literal["short", "reqps", "percentunit", "s", "tps", "celsius", "watt", "bytes"]
 _ALL = 'namespace="$namespace",fleet="$fleet",model=~"$model"'
 _GATEWAY = f'{_ALL},component="gateway"'
+_ITSELF = 'namespace="$namespace",fleet="$fleet",component="gateway"'
+"""Series of a gateway that are no model's."""
 _ENGINE = f'{_ALL},component="engine"'
 _PODS = 'namespace="$namespace",pod=~"$fleet-.+"'
 _W = "$__rate_interval"
@@ -201,6 +203,37 @@ _QUEUE = Group(
     title="Queue and cache",
     panels=(
         Panel(
+            title="Waiting in the gateway",
+            description="Requests that no engine has yet, by class. Waiting here is fair and can still be routed.",
+            queries=(Query(f"sum by (model, class) (penstock_queue_requests{{{_GATEWAY}}})", "{{model}} {{class}}"),),
+            is_stacked=True,
+        ),
+        Panel(
+            title="Time in the gateway's queue, p95",
+            description="Of requests that waited and then went to an engine. It is part of their time to first token.",
+            queries=(
+                Query(
+                    "histogram_quantile(0.95, sum by (model, class, le) "
+                    f"(rate(penstock_queue_wait_seconds_bucket{{{_GATEWAY}}}[{_W}]))) >= 0",
+                    "{{model}} {{class}}",
+                ),
+            ),
+            unit="s",
+        ),
+        Panel(
+            title="Turned away by the queue",
+            description="Requests refused with 503, by class and reason: full, waited as long as they may, made room "
+            "for a higher class, no engine.",
+            queries=(
+                Query(
+                    f"sum by (class, reason) (rate(penstock_shed_total{{{_GATEWAY}}}[{_W}])) > 0",
+                    "{{class}} {{reason}}",
+                ),
+            ),
+            unit="reqps",
+            is_stacked=True,
+        ),
+        Panel(
             title="Running and waiting",
             description="Requests inside the engines. Waiting ones are late by the time that they wait.",
             queries=(
@@ -218,6 +251,74 @@ _QUEUE = Group(
             title="Preemptions per second",
             description="Running requests that lost their place and begin again: computed twice.",
             queries=(_by_model("sum", "vllm:num_preemptions_total", _ENGINE, rate=True),),
+        ),
+    ),
+)
+_ROUTING = Group(
+    title="Routing, limits and use",
+    panels=(
+        Panel(
+            title="Requests by endpoint",
+            description="Where the gateways sent them. Uneven is right where prompts share beginnings, or engines "
+            "differ.",
+            queries=(
+                Query(
+                    f"sum by (model, endpoint) (rate(penstock_endpoint_dispatched_total{{{_GATEWAY}}}[{_W}]))",
+                    "{{model}} {{endpoint}}",
+                ),
+            ),
+            unit="reqps",
+        ),
+        Panel(
+            title="Endpoints that are not well",
+            description="By condition, as the gateway sees it that sees most of them so: out and trial get no requests "
+            "but one that tries them; slow and recovering get fewer.",
+            queries=(
+                Query(
+                    "max by (model, condition) (sum by (model, condition, pod) "
+                    f'(penstock_endpoint_condition{{{_GATEWAY},condition!="well"}})) > 0',
+                    "{{model}} {{condition}}",
+                ),
+            ),
+        ),
+        Panel(
+            title="Taken out of use, retries refused",
+            description="In five minutes: how often endpoints were taken out, and requests of any model that were not "
+            "tried again because too many failed.",
+            queries=(
+                Query(
+                    f"sum by (model, endpoint) (increase(penstock_endpoint_ejections_total{{{_GATEWAY}}}[5m])) > 0",
+                    "{{model}} {{endpoint}} out",
+                ),
+                Query(f"sum(increase(penstock_retries_refused_total{{{_ITSELF}}}[5m]))", "retries refused"),
+            ),
+        ),
+        Panel(
+            title="Limited by tenant",
+            description="Requests answered with 429: over a limit of the tenant or of its key.",
+            queries=(
+                Query(
+                    f'sum by (tenant) (rate(penstock_requests_total{{{_GATEWAY},outcome="limited"}}[{_W}])) > 0',
+                    "{{tenant}}",
+                ),
+            ),
+            unit="reqps",
+            is_stacked=True,
+        ),
+        Panel(
+            title="Shared limits, ledger and keys",
+            description="1 while every gateway reaches them. Without Redis each allows its share of a limit; without "
+            "the store use waits in journals and keys stay as last read. What the file does not name is not drawn.",
+            queries=(
+                Query(f"min(penstock_limits_connected{{{_ITSELF}}})", "limits"),
+                Query(f"min(penstock_ledger_connected{{{_ITSELF}}})", "ledger"),
+                Query(f"min(penstock_store_connected{{{_ITSELF}}})", "store of keys"),
+            ),
+        ),
+        Panel(
+            title="Use not in the store yet",
+            description="Finished requests in each gateway's journal: a batch, unless the store is away.",
+            queries=(Query(f"sum by (pod) (penstock_ledger_waiting_requests{{{_ITSELF}}})", "{{pod}}"),),
         ),
     ),
 )
@@ -350,5 +451,5 @@ _TENANTS = Group(
         ),
     ),
 )
-GROUPS = (_REQUESTS, _ERRORS, _LATENCY, _TOKENS, _QUEUE, _GPU, _MEMORY, _SCALING, _TENANTS)
+GROUPS = (_REQUESTS, _ERRORS, _LATENCY, _TOKENS, _QUEUE, _ROUTING, _GPU, _MEMORY, _SCALING, _TENANTS)
 """In the order in which a person asks."""

@@ -20,6 +20,7 @@ __all__ = [
     "BY",
     "FAILED",
     "JUDGED",
+    "met",
     "model_records",
     "models_of",
     "records",
@@ -47,7 +48,13 @@ _TPOT_BOUNDS_S = (
     *(0.16, 0.25, 0.5, 1.0, 2.5),
 )
 """Bounds of the gateway's `penstock_time_per_output_token_seconds`."""
+_WAIT_BOUNDS_S = (
+    *(0.001, 0.005, 0.01, 0.02, 0.04, 0.08, 0.1, 0.2, 0.25, 0.4, 0.5, 0.8),
+    *(1.0, 2.0, 4.0, 8.0, 10.0, 20.0, 40.0, 80.0, 160.0, 315.0, 630.0),
+)
+"""Bounds of the gateway's `penstock_queue_wait_seconds`."""
 _BOUNDS_S = {
+    "penstock_queue_wait_seconds": _WAIT_BOUNDS_S,
     "penstock_ttft_seconds": _LATENCY_BOUNDS_S,
     "penstock_request_duration_seconds": _LATENCY_BOUNDS_S,
     "penstock_time_per_output_token_seconds": _TPOT_BOUNDS_S,
@@ -72,7 +79,7 @@ def window_name(site: Site, seconds: int) -> str:
 def records(site: Site) -> dict[str, list[Record]]:
     """Recorded series of all models together, by group: each group is evaluated in order."""
     return {
-        "load": [*_load(site), *_traffic(site), *_saturation(site)],
+        "load": [*_load(site), *_traffic(site), *_saturation(site), *_queue(site)],
         "latency": list(_latency(site)),
         "objectives": [record for w in BURN_WINDOWS_S for record in _burn(site, w)],
     }
@@ -124,6 +131,19 @@ def _saturation(site: Site) -> Iterator[Record]:
     here = scope(site)
     room = f"penstock:replica_target:requests{{{here}}} * penstock:engines_up:count{{{here}}}"
     yield Record(name="penstock:saturation:ratio", expr=f"penstock:in_flight:max{{{here}}} / ({room} > 0)")
+
+
+def _queue(site: Site) -> Iterator[Record]:
+    """What waits in the gateways, how long it waited, and what was turned away."""
+    gateway, w = scope(site, component="gateway"), window_name(site, _SHORT_S)
+    by = "by (namespace, fleet, model, class)"
+    yield Record(name="penstock:queue_requests:sum", expr=f"sum {by} (penstock_queue_requests{{{gateway}}})")
+    yield Record(name=f"penstock:shed:rate{w}", expr=f"sum {by} (rate(penstock_shed_total{{{gateway}}}[{w}]))")
+    buckets = "sum by (namespace, fleet, model, class, le) "
+    buckets += f"(rate(penstock_queue_wait_seconds_bucket{{{gateway}}}[{w}]))"
+    for label, share in (("p50", 0.5), ("p95", 0.95)):
+        expr = f"histogram_quantile({share:g}, {buckets}) >= 0"
+        yield Record(name=f"penstock:queue_wait_seconds:{label}_{w}", expr=expr)
 
 
 def _latency(site: Site) -> Iterator[Record]:
@@ -179,12 +199,14 @@ def _slow(site: Site, model: ModelSpec, objective_ms: float, seconds: int) -> It
 def slow_share(site: Site, model: str, name: str, objective_s: float, w: str) -> str:
     """Share of requests that took longer than the objective; nothing where there were none."""
     where = scope(site, component="gateway", model=model)
-    met = _met(f"{name}_bucket{{{where},le=~%s}}", objective_s, w, _BOUNDS_S[name])
-    return f"clamp_min(1 - ({met})\n/ (sum {BY} (rate({name}_count{{{where}}}[{w}])) > 0), 0)"
+    in_time = met(f"{name}_bucket{{{where},le=~%s}}", name, objective_s, w)
+    return f"clamp_min(1 - ({in_time})\n/ (sum {BY} (rate({name}_count{{{where}}}[{w}])) > 0), 0)"
 
 
-def _met(selector: str, objective_s: float, w: str, bounds: tuple[float, ...]) -> str:
-    """Requests per second within the objective."""
+def met(selector: str, name: str, objective_s: float, w: str) -> str:
+    """Requests per second within the objective, by the histogram `name`; `%s` in the selector of its buckets is where
+    the bound goes."""
+    bounds = _BOUNDS_S[name]
 
     def within(le: str) -> str:
         return f"sum {BY} (rate({selector % le}[{w}]))"

@@ -12,6 +12,7 @@ from typing import Any
 from penstock.plan.manifests.manifest import Manifest, Wave
 from penstock.plan.manifests.monitoring.alerts import alerts
 from penstock.plan.manifests.monitoring.monitors import monitor_metadata
+from penstock.plan.manifests.monitoring.queues import wait_alerts
 from penstock.plan.manifests.monitoring.recording import model_records, models_of, records
 from penstock.plan.manifests.monitoring.replicas import replica_alerts
 from penstock.plan.manifests.monitoring.rule import Alert, Record
@@ -41,6 +42,7 @@ def rules(site: Site) -> Iterator[Manifest]:
 def _rule_of_model(site: Site, model: ModelSpec) -> Manifest:
     name = site.names[model.name]
     groups = [_recorded(site, f"{name}-objectives", "objectives", model_records(site, model))]
+    groups.append(_told(site, f"{name}-queue", list(wait_alerts(site, model))))
     if model.name in site.needs:
         groups.append(_told(site, f"{name}-replicas", list(replica_alerts(site, site.needs[model.name]))))
     metadata = monitor_metadata(site, name)
