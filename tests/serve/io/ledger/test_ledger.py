@@ -82,7 +82,7 @@ def test_a_gateway_without_requests_makes_no_store(tmp_path: Path) -> None:
 
 
 def test_a_store_that_is_away_is_told_and_gets_everything_when_it_is_back(
-    postgres: PostgresServer, tmp_path: Path
+    postgres: PostgresServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
         place = address(postgres.database(), tmp_path)
@@ -104,7 +104,8 @@ def test_a_store_that_is_away_is_told_and_gets_everything_when_it_is_back(
         assert one.state.failures_total > 0
         postgres.start()
         await until(lambda: one.state.waiting == 0)
-        assert one.state.error == ""
+        await until(lambda: not one.state.error)
+        assert "takes entries again" in caplog.records[-1].getMessage()
         await one.stop()
         assert await outcomes(store_of(tmp_path, place)) == {(f"r{n}", "ok"): 1 for n in range(200)}
 

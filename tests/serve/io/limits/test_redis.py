@@ -143,7 +143,9 @@ def test_gateways_know_how_many_live_and_their_places(redis: Redis) -> None:
     run(main())
 
 
-def test_a_frozen_redis_costs_one_wait_and_then_the_share_decides_at_once(own_redis: Redis) -> None:
+def test_a_frozen_redis_costs_one_wait_and_then_the_share_decides_at_once(
+    own_redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
     async def main() -> None:
         async with gateway(own_redis) as one:
             assert len(await one.admitted(4, TWENTY)) == 4
@@ -165,6 +167,8 @@ def test_a_frozen_redis_costs_one_wait_and_then_the_share_decides_at_once(own_re
             back = await one.ask(TWENTY)
             assert not back.is_degraded
             assert len(await one.admitted(10, TWENTY)) <= 7  # four were used before
+            told = [record.getMessage().split()[0] for record in caplog.records]
+            assert told == ["event=limits_degraded", "event=limits_shared"]
 
     run(main())
 

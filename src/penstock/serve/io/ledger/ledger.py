@@ -224,6 +224,8 @@ class Ledger:
                 await self._recover(writer)
                 looked_at = time.monotonic()
             await self._ship_all(writer)
+            if self._error:
+                _log.warning("the usage ledger's store takes entries again, and has all of them")
             self._error, self._current_at = "", time.monotonic()
             if time.monotonic() - pruned_at >= PRUNE_S:
                 while await writer.prune(now=self._clock()):

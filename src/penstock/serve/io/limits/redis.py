@@ -257,14 +257,18 @@ class RedisLimiter:
         self._link, self._error = link, ""
         self._gone.clear()
         self._take_beat(beat)
+        if self._failures_total:
+            _log.warning("event=limits_shared gateways=%d", self._count)
         self._bring_back(link)
         return True
 
     def _failed(self, link: Link | None, why: str) -> bool:
         if link is not None:
             link.end()
-        self._failures_total += 1
+        is_first, self._failures_total = not self._failures_total, self._failures_total + 1
         self._error = f"Redis at {self._address.shown} is away: {why}"
+        if is_first:
+            _log.warning("event=limits_degraded reason=%r gateways=%d", self._error, self._count)
         return False
 
     def _beat_words(self) -> tuple[str, ...]:
