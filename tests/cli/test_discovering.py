@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -100,11 +101,13 @@ def test_engines_are_used_as_the_cluster_tells_them_also_while_it_is_away(fleet:
         running_api_server(cluster) as server,
         running("gateway", fleet, "--discover", server.url) as gateway,
     ):
-        until(lambda: readiness(gateway) == (200, ""))  # ready without any engine: it answers 503 by itself
-        assert gateway.ask() == "503"
-        cluster.create(slice_of({"chat-one": one}))
-        until(lambda: endpoints(gateway) == {"chat-one": "ready"})
-        assert gateway.ask() == " word" * 16
+        until(lambda: readiness(gateway) == (200, ""))  # ready without any engine: requests wait for one
+        with ThreadPoolExecutor() as clients:
+            early = clients.submit(gateway.ask)
+            until(lambda: gateway.state()["models"][0]["in_flight"] == 1)
+            cluster.create(slice_of({"chat-one": one}))
+            assert early.result() == " word" * 16
+        assert endpoints(gateway) == {"chat-one": "ready"}
         cluster.create(slice_of({"chat-two": two}))
         cluster.update(_ending(cluster, slice_of({"chat-one": one}, ready=False, serving=True, terminating=True)))
         until(lambda: endpoints(gateway) == {"chat-one": "draining", "chat-two": "ready"})
