@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from penstock.serve.flow import Capacity, Flow, QueueSettings, Ticket
-from penstock.serve.routing import Ended, Endpoint, EngineSample, LeastLoad, Need
+from penstock.serve.flow.queue import QUIET_S
+from penstock.serve.routing import Ended, Endpoint, EndpointTable, EngineSample, LeastLoad, Need
 from serve.flow.flows import MODEL, addresses, endpoint, flow, in_flight, table, ticket
 
 
@@ -185,6 +186,58 @@ class TestWaiting:
             (running,) = gate.pump(0.5 * turn)
         assert tickets[9].state == "granted"
         assert gate.expected_wait_s(MODEL, "interactive", 5.0) == pytest.approx(10 / 2.0)
+
+
+class TestRoomThatIsKept:
+    """Engines of 16 seats, of which one is kept: `a` floods, and `b`, which has less than its share, asked lately."""
+
+    @staticmethod
+    def _flooded(*, b_asked: bool = True) -> tuple[Flow, EndpointTable, list[Ticket]]:
+        endpoints = table(1)
+        gate = flow(endpoints, seats=16)
+        running = [gate.submit(ticket("a"), 0.0) for _ in range(16)]
+        for _ in range(30):
+            gate.submit(ticket("a"), 0.0)
+        if b_asked:
+            gate.submit(ticket("b", prompt=1, output=1), 0.5)
+        for _ in range(3):  # `b` goes with the first that end
+            gate.ended(running.pop(0), 1.0)
+            running += gate.pump(1.0)
+        assert ("b" in [one.tenant for one in running]) == b_asked
+        return gate, endpoints, running
+
+    def test_a_tenant_that_has_its_share_leaves_a_seat_to_one_that_has_less(self) -> None:
+        gate, endpoints, _ = self._flooded()
+        assert gate.pump(2.0) == []
+        assert in_flight(endpoints) == [15]
+        late = gate.submit(ticket("b"), 3.0)
+        assert gate.is_dirty
+        assert gate.pump(3.0) == [late]
+        assert in_flight(endpoints) == [16]
+
+    def test_another_of_its_own_wakes_nobody(self) -> None:
+        gate, _, _ = self._flooded()
+        gate.pump(2.0)
+        gate.submit(ticket("a"), 3.0)
+        assert not gate.is_dirty
+
+    def test_alone_it_has_every_seat(self) -> None:
+        _, endpoints, _ = self._flooded(b_asked=False)
+        assert in_flight(endpoints) == [16]
+
+    def test_the_seat_is_kept_for_so_long_only_as_others_may_come_back(self) -> None:
+        gate, endpoints, _ = self._flooded()
+        gate.pump(2.0)
+        assert gate.next_due == 1.0 + QUIET_S
+        assert len(gate.pump(1.0 + QUIET_S)) == 1
+        assert in_flight(endpoints) == [16]
+
+    def test_all_other_seats_are_used(self) -> None:
+        gate, endpoints, running = self._flooded()
+        for one in running:
+            gate.ended(one, 2.0)
+        assert len(gate.pump(2.0)) == 15
+        assert in_flight(endpoints) == [15]
 
 
 class TestFailing:

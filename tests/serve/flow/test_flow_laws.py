@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from penstock.serve.flow import Capacity, QueueSettings, Ticket
+from penstock.serve.flow.queue import BURST_S, QUIET_S
 from penstock.serve.flow.ticket import CLASSES
+from penstock.serve.flow.window import RESERVE_FROM
 from penstock.serve.routing import EngineSample
 from serve.flow.flows import MODEL, addresses, flow, table, ticket
 
@@ -20,15 +22,21 @@ TENANTS = ("a", "b", "c")
 class FlowLaws(RuleBasedStateMachine):
     """Submits, ends, fails, withdraws, reads, scales and reloads; and pumps when the flow asks for it, as its edge."""
 
+    seats = SEATS
+    endpoints_at_first = 2
+
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.endpoints = table(2)
-        self.gate = flow(self.endpoints, seats=SEATS, requests_max=REQUESTS_MAX, bytes_max=BYTES_MAX)
+        self.endpoints = table(self.endpoints_at_first)
+        self.gate = flow(self.endpoints, seats=self.seats, requests_max=REQUESTS_MAX, bytes_max=BYTES_MAX)
         self.tickets: list[Ticket] = []
         self.ends: Counter[int] = Counter()
         self.used = 0
         self.charged: set[int] = set()
+        self.asked_at: dict[tuple[str, str], float] = {}
+        """By tenant and class: when a request of it was last granted after it had waited."""
+        self.began_to_wait: dict[tuple[str, str], float] = {}
 
     # ------------------------------------------------------------------ the edge
 
@@ -42,6 +50,7 @@ class FlowLaws(RuleBasedStateMachine):
             assert one.state in ("granted", "shed")
             if one.state == "granted":
                 self.charged.add(id(one))
+                self.asked_at[one.tenant, one.traffic_class] = self.now
             else:
                 self._ended(one)
 
@@ -87,6 +96,9 @@ class FlowLaws(RuleBasedStateMachine):
             is_stream=is_stream,
             weight=1.0 + TENANTS.index(tenant),
         )
+        who = (tenant, one.traffic_class)
+        if not any((other.tenant, other.traffic_class) == who for other in self._of("queued")):
+            self.began_to_wait[who] = self.now
         self.tickets.append(one)
         self.gate.submit(one, self.now)
         if one.state == "shed":
@@ -171,9 +183,23 @@ class FlowLaws(RuleBasedStateMachine):
     def reload(self, kv_tokens: int | None) -> None:
         self.gate.configure(
             queue=QueueSettings(requests_max=REQUESTS_MAX, bytes_max=BYTES_MAX),
-            capacities={MODEL: Capacity(requests_max=SEATS, kv_tokens=kv_tokens)},
+            capacities={MODEL: Capacity(requests_max=self.seats, kv_tokens=kv_tokens)},
         )
         self._after()
+
+    @rule(tenant=st.sampled_from(TENANTS), count=st.integers(2, 9), prompt=st.integers(0, 50))
+    def flood(self, *, tenant: str, count: int, prompt: int) -> None:
+        for _ in range(count):
+            self.submit(
+                tenant=tenant,
+                rank=0,
+                prompt=prompt,
+                output=10,
+                size=1,
+                wait_s=50.0,
+                deadline_s=None,
+                is_stream=True,
+            )
 
     # ------------------------------------------------------------------ what always holds
 
@@ -197,12 +223,27 @@ class FlowLaws(RuleBasedStateMachine):
 
     @invariant()
     def nobody_waits_while_there_is_room(self) -> None:
-        if not self._of("queued"):
+        """Room may be kept only for a tenant that asked lately and waits for nothing, from tenants that have waited for
+        longer than a burst; and never what is spare."""
+        waiting = self._of("queued")
+        if not waiting:
             assert self.gate.next_due is None
             return
+        may_keep = any(self._is_kept_from(one) for one in waiting)
         for e in self.endpoints.pools[MODEL].candidates(self.now):
             assert e.window is not None
-            assert not e.window.has_room(e, self.now)
+            if e.window.has_room(e, self.now):
+                assert may_keep
+                assert not e.window.has_spare(e)
+                assert self.gate.next_due is not None
+
+    def _is_kept_from(self, one: Ticket) -> bool:
+        of_class = {other.tenant for other in self._of("queued") if other.traffic_class == one.traffic_class}
+        others = [
+            at for (tenant, name), at in self.asked_at.items() if name == one.traffic_class and tenant not in of_class
+        ]
+        since = self.began_to_wait.get((one.tenant, one.traffic_class), self.now)
+        return max(others, default=-1e9) + QUIET_S > self.now and self.now - since > BURST_S
 
     @invariant()
     def models_are_woken_exactly_while_somebody_waits_for_an_endpoint(self) -> None:
@@ -232,3 +273,14 @@ class FlowLaws(RuleBasedStateMachine):
 
 def test_each_ticket_ends_once_bounds_hold_and_nobody_waits_while_there_is_room() -> None:
     run_state_machine_as_test(FlowLaws, settings=settings(max_examples=40, stateful_step_count=40, deadline=None))
+
+
+class RoomIsKept(FlowLaws):
+    """As many seats as it takes for one of them to be kept."""
+
+    seats = RESERVE_FROM
+    endpoints_at_first = 1
+
+
+def test_the_same_holds_where_room_is_kept() -> None:
+    run_state_machine_as_test(RoomIsKept, settings=settings(max_examples=40, stateful_step_count=40, deadline=None))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.serve.flow.settings import Capacity
-from penstock.serve.flow.window import SPARE, UNKNOWN_REQUESTS, Window
+from penstock.serve.flow.window import RESERVE_FROM, RESERVE_MAX, SPARE, UNKNOWN_REQUESTS, Window
 from penstock.serve.routing import EngineSample
 from serve.flow.flows import endpoint, table
 
@@ -122,7 +122,7 @@ def test_a_prompt_whose_first_token_nobody_hears_is_taken_for_done_in_time() -> 
     for _ in range(40):
         window.begin(1000, 10.0, is_heard=False)
     assert not window.has_room(one, 10.5)
-    assert window.next_due == pytest.approx(11.0, abs=0.01)
+    assert window.next_due() == pytest.approx(11.0, abs=0.01)
     assert window.has_room(one, 11.0)
     assert window.prefill_held == 0
 
@@ -160,3 +160,34 @@ def test_short_prompts_that_add_nothing_to_the_steps_are_not_held() -> None:
     for turn in range(400):
         window.began(50, window.begin(50, turn, is_heard=True), 0.02 + 0.0002 * (turn % 100))
     assert window.prefill_max > 10_000
+
+
+@pytest.mark.parametrize(
+    ("seats", "kept"), [(1, 0), (RESERVE_FROM - 1, 0), (8, 1), (16, 1), (32, 2), (256, RESERVE_MAX)]
+)
+def test_a_few_seats_are_not_spare(seats: int, kept: int) -> None:
+    window, one = Window(Capacity(requests_max=seats)), endpoint(table())
+    one.in_flight = seats - kept - 1
+    assert window.has_spare(one)
+    one.in_flight = seats - kept
+    assert not window.has_spare(one)
+    assert window.has_room(one, 0.0) == (kept > 0)
+
+
+def test_nothing_is_spare_while_a_prompt_is_under_way() -> None:
+    window, one = Window(Capacity(requests_max=32)), endpoint(table())
+    held = window.begin(100, 0.0, is_heard=True)
+    assert (window.has_room(one, 0.0), window.has_spare(one)) == (True, False)
+    window.began(100, held, 0.05)
+    assert window.has_spare(one)
+
+
+def test_it_grows_back_also_while_the_seats_that_are_kept_stay_free() -> None:
+    window, one = Window(Capacity(requests_max=64)), endpoint(table())
+    for at in (1, 2):
+        window.observe(sample(at, running=20, waiting=30), 40)
+    small = window.limit
+    one.in_flight = small - window.reserve
+    assert not window.has_spare(one)
+    window.observe(sample(3, running=one.in_flight), one.in_flight)
+    assert window.limit > small

@@ -9,9 +9,11 @@
 While nobody waits and an endpoint has room, a request passes through at once and no queue is touched. Otherwise it
 waits in its model's line: for room, or, where nothing can serve, for an endpoint.
 
-Guarantees: each ticket ends once; nobody waits while an endpoint that may serve has room (after `pump`); lines keep
-their bounds; what an endpoint was given comes back when the ticket ends. Nothing is polled: `is_dirty` says that
-`pump` may have something to do, `next_due` when it will without anything happening. Pure; belongs to one event loop.
+Guarantees: each ticket ends once; nobody waits while an endpoint that may serve has room that is open to who goes next
+(after `pump`): all of it, but for a few seats while several tenants ask, which those that have their share leave free;
+lines keep their bounds; what an endpoint was given comes back when the ticket ends. Nothing is polled: `is_dirty` says
+that `pump` may have something to do, `next_due` when it will without anything happening. Pure; belongs to one event
+loop.
 """
 
 from __future__ import annotations
@@ -172,6 +174,8 @@ class Flow:
         ticket.state = "queued"
         self.queued_total += 1
         self._busy[ticket.model] = line
+        if line.kept_until and len(ticket.token.account.waiters) == 1:
+            self.is_dirty = True  # room is kept, maybe for this one
         for victim in evicted:
             self._shed(victim, line, "evicted", now)
             self._changed.append(victim)
@@ -215,6 +219,8 @@ class Flow:
         line = self._lines[ticket.model]
         line.leave(ticket, now)
         ticket.token, ticket.state = None, "over"
+        if line.kept_until:
+            self.is_dirty = True
         self._note_left(line)
 
     def ended(
@@ -274,11 +280,14 @@ class Flow:
             ends_at = line.next_due
             if ends_at is not None:
                 due.append(ends_at)
+            is_kept = line.kept_until > 0.0
+            if is_kept:
+                due.append(line.kept_until)
             pool = self._endpoints.pools.get(model)
             if pool is not None:
                 out = [e for e in pool.endpoints if e.health == "down"]
                 again = [e.retry_at for e in out] + [e.guard.trial_until for e in out if e.guard.trial]
-                again += [e.window.next_due or 0.0 for e in pool.endpoints if e.window is not None]
+                again += [e.window.next_due(is_kept=is_kept) or 0.0 for e in pool.endpoints if e.window is not None]
                 due += [at for at in again if at > self._pumped_at]
         return min(due, default=None)
 
@@ -313,15 +322,31 @@ class Flow:
             self._note_down(line, now)
             return
         line.is_up_again(now)
+        line.kept_until = 0.0
         self.wakes.discard(line.model)
         room = self._with_room(able, now) if self._queue.is_on else able
         while room:
             ticket = line.peek(now)
             if ticket is None:
                 return
-            self._grant(ticket, room, now, line)
+            open_to = self._open_to(ticket, line, room, now)
+            if not open_to:
+                return
+            self._grant(ticket, open_to, now, line)
             changed.append(ticket)
             room = self._room_after(ticket, room, now)
+
+    def _open_to(self, ticket: Ticket, line: Line, room: list[Endpoint], now: float) -> list[Endpoint]:
+        """Of what has room what is open to this one, which goes next: a tenant that has its share leaves some of it,
+        while others ask."""
+        place: Place = ticket.token
+        until = place.queue.kept_until(place.account, now)
+        if until <= now or not self._queue.is_on:
+            return room
+        spare = [e for e in room if e.window.has_spare(e)]
+        if not spare:
+            line.kept_until = until
+        return spare
 
     def _room_after(self, ticket: Ticket, room: list[Endpoint], now: float) -> list[Endpoint]:
         """What still has room once this ticket was granted."""
@@ -349,6 +374,7 @@ class Flow:
             self._busy.pop(line.model, None)
             self.wakes.discard(line.model)
             line.down_since = None
+            line.kept_until = 0.0
 
     # ------------------------------------------------------------------ endpoints
 

@@ -88,7 +88,7 @@ class Line:
 
     __slots__ = (
         "_bytes_share", "_count_share", "_due", "_numbers", "_over", "_regular_turns", "_served_at", "_shares",
-        "bytes", "count", "down_since", "model", "queues", "rate", "settings", "start_s",
+        "bytes", "count", "down_since", "kept_until", "model", "queues", "rate", "settings", "start_s",
     )  # fmt: skip
 
     def __init__(self, model: str, settings: QueueSettings) -> None:
@@ -99,6 +99,8 @@ class Line:
         self.rate = Rate()
         self.down_since: float | None = None
         """Since when nothing can serve while somebody waits."""
+        self.kept_until = 0.0
+        """Where the next one waits only because room is kept for others: until when. Else 0."""
         self.start_s = 0.0
         """How long that lasted lately; 0 while not known."""
         self._numbers = 0

@@ -30,11 +30,16 @@ in turns with a flood. With the marks below at most 0.45 s, which is 4.5 % of 10
 BURST_PARTS = 8
 """Marks of virtual time in `BURST_S`."""
 
+QUIET_S = 5.0
+"""Seconds after its last request was granted for which a tenant that waits for nothing counts as one that asks."""
+_QUIET_MAX = 64
+"""Such tenants that are remembered, the latest ones: one is enough to know that there is one."""
+
 
 class Account:
     """One tenant in one queue. Owned by the queue."""
 
-    __slots__ = ("charged", "epoch", "floor", "serial", "tag", "tenant", "version", "waiters", "weight")
+    __slots__ = ("charged", "epoch", "floor", "serial", "since", "tag", "tenant", "version", "waiters", "weight")
 
     def __init__(self, tenant: str, serial: int, epoch: int) -> None:
         self.tenant = tenant
@@ -45,6 +50,8 @@ class Account:
         """Virtual time at which its next request starts."""
         self.floor = 0.0
         """Virtual time when it last began to wait: no refund leads to before that."""
+        self.since = 0.0
+        """When it began to wait."""
         self.waiters: OrderedDict[int, Ticket] = OrderedDict()
         self.charged = 0
         """Requests that are under way and not settled."""
@@ -63,6 +70,7 @@ class FairQueue:
         "_heap",
         "_idle",
         "_past",
+        "_quiet",
         "_virtual",
         "_weights",
         "bytes",
@@ -81,6 +89,8 @@ class FairQueue:
         self._virtual = 0.0
         self._past: deque[tuple[float, float]] = deque()
         """Virtual time of late: (when, what it was)."""
+        self._quiet: OrderedDict[str, float] = OrderedDict()
+        """Tenants that wait for nothing: when the last of their requests was granted, the latest last."""
         self._weights = 0.0
         """Of the tenants that wait."""
         self._epoch = 0
@@ -101,7 +111,9 @@ class FairQueue:
             account.weight = ticket.weight
             account.floor = self._start(account.weight, now)
             account.tag = max(account.floor, account.tag)
+            account.since = now
             self._weights += account.weight
+            self._quiet.pop(ticket.tenant, None)
             account.waiters[number] = ticket
             self._list(account)
         self.count += 1
@@ -133,6 +145,9 @@ class FairQueue:
             self._list(account)
         else:
             self._unlist(account)
+            self._quiet[account.tenant] = now
+            if len(self._quiet) > _QUIET_MAX:
+                self._quiet.popitem(last=False)
         self._forget_idle()
         return ticket, account
 
@@ -149,6 +164,14 @@ class FairQueue:
     def account_of(self, tenant: str) -> Account:
         """The account of a tenant that waits. `KeyError` where it does not."""
         return self._accounts[tenant]
+
+    def kept_until(self, account: Account, now: float) -> float:
+        """Until when this tenant, which waits, must leave room to others; 0 where it need not. It must where it has its
+        share, so waits for longer than a burst lasts and is not behind virtual time, and a tenant that asked lately
+        waits for nothing: that one has less."""
+        if not self._quiet or account.tag < self._virtual or now - account.since <= BURST_S:
+            return 0.0
+        return next(reversed(self._quiet.values())) + QUIET_S
 
     def newest_of(self, tenant: str) -> tuple[int, Ticket] | None:
         """The request of a tenant that came last."""
@@ -263,4 +286,5 @@ class FairQueue:
         self._epoch += 1
         self._accounts, self._heap, self._idle = {}, [], []
         self._past.clear()
+        self._quiet.clear()
         self._virtual = self._weights = 0.0
