@@ -46,10 +46,12 @@ class Caller:
     def connection_lost(self, exc: Exception | None) -> None:
         self.ends.append(exc)
 
-    def ask(self, *, words: str = "hi", wire: Wire | None = None, **more: Any) -> Caller:
+    def ask(
+        self, *, words: str = "hi", wire: Wire | None = None, path: str = "/v1/chat/completions", **more: Any
+    ) -> Caller:
         fields = {"model": "chat", "messages": [{"role": "user", "content": words}], "seed": 3, **more}
         body = json.dumps(fields).encode()
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nx-request-id: r\r\ncontent-length: {len(body)}\r\n\r\n"
+        head = f"POST {path} HTTP/1.1\r\nx-request-id: r\r\ncontent-length: {len(body)}\r\n\r\n"
         (wire or self.wire).write(head.encode() + body)
         return self
 
@@ -72,6 +74,15 @@ def test_an_answer_says_what_the_model_says(is_stream: bool) -> None:
     assert caller.reply.is_whole
     assert heard.is_done
     assert caller.engine.look().generation_tokens_total == len(said.tokens)
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+def test_an_answer_of_anthropics_api_says_the_same(is_stream: bool) -> None:
+    caller = Caller().ask(path="/v1/messages", stream=is_stream, max_tokens=9).wait()
+    heard, said = hear(caller.reply), caller.said[0]
+    assert (heard.text, heard.finishes, heard.roles) == (said.text, ["max_tokens"], 1)
+    assert heard.usages == [{"input_tokens": said.prompt_tokens, "output_tokens": 9}]
+    assert heard.is_done
 
 
 def test_only_so_many_run_at_once() -> None:

@@ -68,3 +68,12 @@ def test_an_interim_answer_is_none() -> None:
     assert (reply.status, reply.is_whole) == (0, False)
     reply.take(b"HTTP/1.1 204 No Content\r\nx-request-id: 1\r\n\r\n")
     assert (reply.status, reply.is_whole) == (204, True)
+
+
+def test_an_answer_of_http_1_0_is_whole_when_its_connection_ends() -> None:
+    reply = Reply()
+    reply.take(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n" + event("a"))
+    assert not reply.is_whole
+    reply.end()
+    assert reply.is_whole
+    assert hear(reply).text == "a"

@@ -13,6 +13,7 @@ from functools import partial
 from random import Random
 from typing import Any, cast
 
+from penstock.serve import client_side
 from penstock.serve.commands import Dispatch
 from penstock.serve.config import GatewayConfig
 from penstock.serve.exchange import Exchange
@@ -39,6 +40,8 @@ UNIX_OFFSET_S = 1_767_225_600.0
 SCRAPE_S = 0.25
 HEALTH_S = 1.0
 CONNECT_S = 0.001
+KEEP_ALIVE_S = 1.0
+"""In place of ten seconds, as faults last for ten."""
 CLOSE_DELAY_S = 0.5
 """As `closeDelayS` of a gateway behind a proxy."""
 
@@ -59,12 +62,14 @@ def simulate_seed(seed: int) -> Verdict:
 def _virtual_time(clock: Callable[[], Clock]) -> Iterator[None]:
     """The modules of the edge read another clock."""
     modules = (client_module, gateway_module)
+    keep_alive_s, client_side.KEEP_ALIVE_S = client_side.KEEP_ALIVE_S, KEEP_ALIVE_S
     before = [module.monotonic for module in modules]
     for module in modules:
         module.monotonic = lambda: clock().now  # type: ignore[attr-defined]
     try:
         yield
     finally:
+        client_side.KEEP_ALIVE_S = keep_alive_s
         for module, real in zip(modules, before, strict=True):
             module.monotonic = real  # type: ignore[attr-defined]
 
@@ -300,4 +305,5 @@ class VirtualGateway(Gateway):
             EndpointAddress(id=f"{model}-{port - first}", host="10.0.0.1", port=port, is_draining=port in draining)
             for port in ports
         ]
-        self.host.enter(lambda: self.endpoints.set_pool(model, addresses))
+        if model in self.config.targets:
+            self.host.enter(lambda: self.endpoints.set_pool(model, addresses))

@@ -15,7 +15,7 @@ from penstock.serve.flow.limits import LocalLimiter
 from penstock.simulate.system.engine import Foul
 from penstock.simulate.system.person import Request
 from penstock.simulate.system.reply import hear
-from penstock.simulate.system.text import Said
+from penstock.simulate.system.text import Said, message_finish, message_usage
 
 __all__ = ["Watch", "check_answer", "check_quiet"]
 
@@ -147,8 +147,11 @@ def _check_whole(request: Request, fits: list[Said]) -> None:
     wish, heard = request.wish, hear(request.reply)
     if not fits:
         raise Foul(f"{wish.id} got an answer that says it is whole and is not: {heard.text!r}")
-    if len(heard.finishes) != 1 or heard.finishes[0] not in {said.finish for said in fits}:
+    is_message = wish.path == "/v1/messages"
+    ends = {message_finish(said.finish) if is_message else said.finish for said in fits}
+    if len(heard.finishes) != 1 or heard.finishes[0] not in ends:
         raise Foul(f"{wish.id} ended with {heard.finishes}")
-    wanted = 1 if wish.wants_usage or not wish.is_stream else 0
-    if len(heard.usages) != wanted or (heard.usages and heard.usages[0] not in [said.usage for said in fits]):
-        raise Foul(f"{wish.id} was told {heard.usages} of {[said.usage for said in fits]}")
+    wanted = 1 if is_message or wish.wants_usage or not wish.is_stream else 0
+    usages = [message_usage(said) if is_message else said.usage for said in fits]
+    if len(heard.usages) != wanted or (heard.usages and heard.usages[0] not in usages):
+        raise Foul(f"{wish.id} was told {heard.usages} of {usages}")

@@ -18,8 +18,9 @@ ENGINE_FAULTS = (
 GATEWAY_FAULTS = ("freeze", "wall_jump", "reload", "reload", "restart", "kill", "pool_empty", "pool_shrinks")
 MANNERS = (
     *("plain",) * 20, "hangs_up", "hangs_up_at", "stops_reading",
-    "half_body", "half_closes", "bad_json", "bad_key", "bad_model", "bad_prompt", "pipelines",
+    "half_body", "half_closes", "bad_json", "bad_key", "bad_model", "bad_prompt", "pipelines", "http_1_0",
 )  # fmt: skip
+PATHS = (*("/v1/chat/completions",) * 5, *("/v1/completions",) * 2, "/v1/messages")
 KEYS = ("key-of-anna-1", "key-of-bert-1", "key-of-carl-1")
 PROBE_KEY = "key-of-probe"
 """Of a tenant without limits, for the requests that show whether an endpoint is in use again."""
@@ -92,7 +93,12 @@ def draw(seed: int) -> Scenario:
     if random.random() < 0.4:
         engines["small"] = tuple(range(9000, 9000 + random.randint(1, 2)))
     gateways = random.choice((1, 1, 2))
-    fleets = tuple(_fleet(random, engines) for _ in range(3))
+    is_dropped = "small" in engines and random.random() < 0.3
+    fleets = (
+        _fleet(random, engines),
+        _fleet(random, engines),
+        _fleet(random, {"chat": engines["chat"]} if is_dropped else engines),
+    )
     everything = sum(len(ports) for ports in engines.values())
     is_calm = random.random() < 0.1
     faults = [] if is_calm else [_fault(random, everything, gateways) for _ in range(random.choice((1, 2, 3, 4, 6, 9)))]
@@ -210,22 +216,22 @@ def _wish(random: Random, wish_id: str, models: tuple[str, ...]) -> Wish:
     words = " ".join(random.choice(("why", "is", "the", "sky", "blue")) for _ in range(random.choice((2, 10, 60))))
     if manner == "bad_prompt":
         words = "refuse me"
-    is_chat = random.random() < 0.75
+    path = random.choice(PATHS)
     body: dict[str, Any] = {"model": model, "stream": random.random() < 0.8}
-    body |= {"messages": [{"role": "user", "content": words}]} if is_chat else {"prompt": words}
-    wants_usage = body["stream"] and random.random() < 0.4
+    body |= {"prompt": words} if path == "/v1/completions" else {"messages": [{"role": "user", "content": words}]}
+    wants_usage = body["stream"] and path != "/v1/messages" and random.random() < 0.4
     if wants_usage:
         body["stream_options"] = {"include_usage": True}
     if random.random() < 0.4:
         body["temperature"] = random.choice((0, 0.7))
-    if random.random() < 0.3:
+    if random.random() < 0.3 and path != "/v1/messages":
         body["seed"] = random.randrange(5)
-    if random.random() < 0.5:
+    if random.random() < 0.5 or path == "/v1/messages":
         body["max_tokens"] = random.choice((1, 5, 30))
     text = json.dumps(body).encode()
     return Wish(
         id=wish_id,
-        path="/v1/chat/completions" if is_chat else "/v1/completions",
+        path=path,
         model=model,
         body=text[:-3] if manner == "bad_json" else text,
         is_stream=body["stream"],

@@ -18,7 +18,7 @@ import orjson
 
 from penstock.serve.routing.endpoints import EngineSample
 from penstock.simulate.system.clock import Clock, Planned
-from penstock.simulate.system.text import Said, say
+from penstock.simulate.system.text import Said, message_finish, message_usage, say
 from penstock.simulate.system.wire import Wire
 
 __all__ = ["Engine", "Foul", "Job"]
@@ -66,6 +66,11 @@ class Job:
     @property
     def is_stream(self) -> bool:
         return bool(self.fields.get("stream"))
+
+    @property
+    def is_message(self) -> bool:
+        """Whether it is of Anthropic's API."""
+        return self.path == "/v1/messages"
 
 
 @dataclass(eq=False, kw_only=True)
@@ -247,7 +252,9 @@ class Engine:
             job.is_begun = True
             self.prompts += job.said.prompt_tokens
             if job.is_stream:
-                self._send(job, _SSE + self._event(job, self._first(job)))
+                self._send(
+                    job, _SSE + (self._message_start(job) if job.is_message else self._event(job, self._first(job)))
+                )
         count = self.random.choice((1, 1, 1, 2, 4))
         tokens = job.said.tokens[job.done : job.done + count]
         job.done += len(tokens)
@@ -262,6 +269,9 @@ class Engine:
                 self._finish(job, self._whole(job))
             else:
                 self._plan(job)
+            return
+        if job.is_message:
+            self._step_message(job, "".join(tokens), is_last=is_last)
             return
         # vLLM's last token comes with its finish reason or before it
         alone = is_last and self.random.random() < 0.5
@@ -289,15 +299,40 @@ class Engine:
         if job in self.running:
             self._finish(job, out)
 
+    def _step_message(self, job: Job, text: str, *, is_last: bool) -> None:
+        """A step of a stream of Anthropic's API."""
+        out = _named("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
+        if not is_last:
+            self._send(job, out)
+            if job in self.running:
+                self._plan(job)
+            return
+        if self.has("truncate"):
+            self._finish(job, out + _LAST_CHUNK)
+            return
+        out += _named("content_block_stop", index=0)
+        delta = {"stop_reason": message_finish(job.said.finish), "stop_sequence": None}
+        out += _named("message_delta", delta=delta, usage=message_usage(job.said))
+        self._finish(job, out + _named("message_stop") + _LAST_CHUNK)
+
+    def _message_start(self, job: Job) -> bytes:
+        usage = {"input_tokens": job.said.prompt_tokens, "output_tokens": 0}
+        message = {"id": f"msg_{job.id}-{self.port}", "type": "message", "role": "assistant", "model": self.model}
+        start = _named("message_start", message={**message, "content": [], "stop_reason": None, "usage": usage})
+        return start + _named("content_block_start", index=0, content_block={"type": "text", "text": ""})
+
     def _abort(self, job: Job) -> None:
         """The engine drops it, as vLLM does when it is told to: `finish_reason` is `abort`."""
-        if not job.is_stream:
-            self._finish(job, self._whole(job, "abort"))
+        if not job.is_stream or job.is_message:
+            self._finish(job, _LAST_CHUNK if job.is_stream else self._whole(job, "abort"))
             return
         self._finish(job, self._event(job, self._choice(job, "", "abort")) + _chunk(b"data: [DONE]\n\n") + _LAST_CHUNK)
 
     def _give_up(self, job: Job, words: str) -> None:
-        if job.is_begun and job.is_stream:
+        if job.is_begun and job.is_stream and job.is_message:
+            said = {"type": "internal_server_error", "message": words}
+            self._finish(job, _named("error", error=said) + _LAST_CHUNK)
+        elif job.is_begun and job.is_stream:
             error = {"error": {"message": words, "type": "InternalServerError", "param": None, "code": 500}}
             out = _chunk(b"data: " + json.dumps(error).encode() + b"\n\n") + _chunk(b"data: [DONE]\n\n") + _LAST_CHUNK
             self._finish(job, out)
@@ -350,13 +385,25 @@ class Engine:
 
     def _whole(self, job: Job, finish: str = "") -> bytes:
         text = "".join(job.said.tokens[: job.done])
-        message: dict[str, Any] = (
+        longer = 20 if self.has("truncate") else 0
+        if job.is_message:
+            message: dict[str, Any] = {
+                "id": f"msg_{job.id}-{self.port}",
+                "type": "message",
+                "role": "assistant",
+                "model": self.model,
+                "content": [{"type": "text", "text": text}],
+                "stop_reason": message_finish(finish or job.said.finish),
+                "usage": message_usage(job.said),
+            }
+            body = orjson.dumps(message)
+            return _head(200, len(body) + longer) + body
+        said: dict[str, Any] = (
             {"message": {"role": "assistant", "content": text}} if "chat" in job.path else {"text": text}
         )
-        choice = {"index": 0, **message, "finish_reason": finish or job.said.finish}
+        choice = {"index": 0, **said, "finish_reason": finish or job.said.finish}
         fields = {**self._identity(job), "choices": [choice], "usage": job.said.usage}
         body = json.dumps(fields, ensure_ascii=False).encode()
-        longer = 20 if self.has("truncate") else 0
         return _head(200, len(body) + longer) + body
 
     # ------------------------------------------------------------------ what it tells of itself
@@ -408,6 +455,11 @@ class Engine:
 
 def _chunk(payload: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(payload), payload)
+
+
+def _named(name: str, **fields: Any) -> bytes:
+    """An event of Anthropic's API."""
+    return _chunk(b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps({"type": name, **fields})))
 
 
 def _head(status: int, length: int) -> bytes:

@@ -255,8 +255,9 @@ class Person:
         request.tries += 1
         request.sent_at = now
         key = "not-a-key-at-all" if wish.manner == "bad_key" else self.visit.key
+        version = "1.0" if wish.manner == "http_1_0" else "1.1"
         head = (
-            f"POST {wish.path} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {key}\r\n"
+            f"POST {wish.path} HTTP/{version}\r\nhost: gateway\r\nauthorization: Bearer {key}\r\n"
             f"content-type: application/json\r\nx-request-id: {wish.id}\r\ncontent-length: {len(wish.body)}\r\n\r\n"
         ).encode()
         if wish.manner == "half_body":
@@ -353,6 +354,11 @@ class Person:
                 return
         line.send(None)
         request = self.current
+        if request is not None and not is_reset:
+            request.reply.end()
+            if request.reply.is_whole:
+                request.ended_at = self.clock.now
+                request = None
         if request is not None and request.tries and request.reply.bytes:
             request.is_lost = True  # in the middle
             request.is_excused = line.is_excused or (is_reset and request.wish.manner == "stops_reading")

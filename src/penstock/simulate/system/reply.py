@@ -38,6 +38,11 @@ class Reply:
         except httptools.HttpParserError as error:
             raise Foul(f"a client got what is no HTTP ({error!r}): {data[:120]!r}") from error
 
+    def end(self) -> None:
+        """The connection has ended in order: so does an answer that has no other end."""
+        if self.status and not {"content-length", "transfer-encoding"} & self.headers.keys():
+            self.is_whole = True
+
     def on_header(self, name: bytes, value: bytes) -> None:
         key = name.decode().lower()
         if key in self.headers:
@@ -105,6 +110,9 @@ def _take_event(event: bytes, heard: Heard) -> None:
         return
     if heard.is_done:
         raise Foul(f"an event after the last one: {event[:80]!r}")
+    if event.startswith(b"event: "):
+        _take_message_event(event, heard)
+        return
     if not event.startswith(b"data: "):
         raise Foul(f"an event without data: {event[:80]!r}")
     if event == b"data: [DONE]":
@@ -121,7 +129,42 @@ def _take_event(event: bytes, heard: Heard) -> None:
         _take(fields, heard)
 
 
+def _take_message_event(event: bytes, heard: Heard) -> None:
+    """An event of a stream of Anthropic's API."""
+    name, _, body = event.partition(b"\n")
+    if not body.startswith(b"data: "):
+        raise Foul(f"an event without data: {event[:80]!r}")
+    fields = json.loads(body[6:])
+    if name.decode() != f"event: {fields['type']}":
+        raise Foul(f"an event under another name: {event[:80]!r}")
+    if heard.error is not None:
+        raise Foul("a stream that went on after its error")
+    match fields["type"]:
+        case "message_start":
+            heard.roles += 1
+            heard.ids.add(fields["message"]["id"])
+            heard.usages.append(dict(fields["message"]["usage"]))
+        case "content_block_delta":
+            if heard.finishes:
+                raise Foul("text after the end")
+            heard.text += fields["delta"]["text"]
+        case "message_delta":
+            heard.finishes.append(fields["delta"]["stop_reason"])
+            heard.usages[-1] |= fields["usage"]
+        case "message_stop":
+            heard.is_done = True
+        case "error":
+            heard.error = fields["error"]
+
+
 def _take(fields: dict[str, Any], heard: Heard) -> None:
+    if fields.get("type") == "message":
+        heard.ids.add(fields["id"])
+        heard.roles += 1
+        heard.text = "".join(block["text"] for block in fields["content"])
+        heard.finishes.append(fields["stop_reason"])
+        heard.usages.append(fields["usage"])
+        return
     heard.ids.add(fields["id"])
     if fields.get("usage"):
         heard.usages.append(fields["usage"])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-__all__ = ["Said", "say"]
+__all__ = ["Said", "message_finish", "message_usage", "say"]
 
 _WORDS = (
     "and ", "then ", "größe ", "日本", "語", "🙂", "a\n\n", 'quo"te ', "[DONE] ", "data: ", "end. ", "x", " usage ",
@@ -49,3 +49,13 @@ def say(fields: dict[str, Any], chance: int) -> Said:
     tokens = tuple(random.choice(_WORDS) for _ in range(natural))
     prompt_tokens = 4 + len(prompt) // 4
     return Said(tokens[:most], "length" if natural > most else "stop", prompt_tokens)
+
+
+def message_usage(said: Said) -> dict[str, int]:
+    """The same usage as Anthropic's API says it."""
+    return {"input_tokens": said.prompt_tokens, "output_tokens": len(said.tokens)}
+
+
+def message_finish(finish: str) -> str:
+    """The same end as Anthropic's API says it."""
+    return {"stop": "end_turn", "length": "max_tokens"}.get(finish, finish)
