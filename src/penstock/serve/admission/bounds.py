@@ -22,6 +22,10 @@ from penstock.serve.wire.errors import Failure
 __all__ = ["Shaped", "needs_count", "shape_request"]
 
 _NOTHING: Mapping[str, Any] = {}
+_BOUNDED = frozenset(
+    {"best_of", "logprobs", "n", "prompt_logprobs", "stop", "stop_sequences", "top_logprobs", "truncate_prompt_tokens"}
+)
+"""Fields besides those of the output's length whose values are bounded or mended here; most requests have none."""
 
 
 @dataclass(slots=True)  # not keyword-only: one is made for each request, and keywords cost time
@@ -85,11 +89,13 @@ def shape_request(
     output = read_output(schema, fields, prompt.batch)
     tokens = counted if counted is not None else estimator.estimate(prompt)
     is_exact = counted is not None or prompt.tokens >= 0
-    if fields.get("truncate_prompt_tokens") is not None:
+    is_plain = _BOUNDED.isdisjoint(fields)
+    if not is_plain and fields.get("truncate_prompt_tokens") is not None:
         tokens = _cut(tokens, fields["truncate_prompt_tokens"], prompt.batch, bounds.context)
-    failure = _wrong_counts(schema, fields, prompt, bounds, output)
-    if failure is not None:
-        return failure
+    if not is_plain or prompt.tools or prompt.images or prompt.audios:
+        failure = _wrong_counts(schema, fields, prompt, bounds, output)
+        if failure is not None:
+            return failure
     longest = tokens if prompt.longest < 0 else estimator.longest(prompt, tokens)
     limit = _prompt_limit(schema, bounds, limits)
     if limit is not None and longest > limit and not _truncates(fields):
@@ -111,9 +117,8 @@ def shape_request(
         failure, stripped = _strip(fields, foreign, bounds, edits)
         if failure is not None:
             return failure
-    name = "stop_sequences" if schema == "messages" else "stop"
-    if fields.get(name) is not None:
-        failure = _normalise_stops(name, fields[name], bounds, edits)
+    if not is_plain:
+        failure = _normalise_stops("stop_sequences" if schema == "messages" else "stop", fields, bounds, edits)
         if failure is not None:
             return failure
     room = None
@@ -200,13 +205,18 @@ def _bound_output(
 ) -> tuple[Failure | None, int | None, str]:
     """(why not, tokens that one answer may have, the field that was changed). `known_tokens` is the longest prompt's
     length where it is exact; else 0."""
-    most = _least(bounds.output_tokens_max, limits.output_tokens_max)
+    most = bounds.output_tokens_max
+    if limits.output_tokens_max is not None:
+        most = _least(most, limits.output_tokens_max)
+    asked, context = output.asked, bounds.context
+    if most is None and asked is not None and not bounds.rejects_output and (context is None or asked <= context):
+        return None, asked, ""
     if most is not None and most <= 0:
         message = "Your key may have no output tokens (`outputTokensMax: 0`)."
         return Failure(status=403, code="output_not_allowed", message=message, param=output.field), None, ""
-    limit, how = fitted(output, most=most, default=bounds.output_tokens_default, context=bounds.context)
-    if bounds.rejects_output and output.asked is not None:
-        failure = _rejected_output(schema, output, limit, context=bounds.context, known_tokens=known_tokens)
+    limit, how = fitted(output, most=most, default=bounds.output_tokens_default, context=context)
+    if bounds.rejects_output and asked is not None:
+        failure = _rejected_output(schema, output, limit, context=context, known_tokens=known_tokens)
         if failure is not None:
             return failure, None, ""
     if how == "kept":
@@ -279,9 +289,14 @@ def _too_many(name: str, what: str, count: int, most: int) -> Failure:
 # ---------------------------------------------------------------------- stops, foreign fields
 
 
-def _normalise_stops(name: str, stops: Any, bounds: RequestBounds, edits: dict[str, Any]) -> Failure | None:
+def _normalise_stops(
+    name: str, fields: Mapping[str, Any], bounds: RequestBounds, edits: dict[str, Any]
+) -> Failure | None:
     """Takes out what stops nothing: empty texts, which engines refuse, and repeats. One text is as good as a list of
     one, and stays."""
+    stops = fields.get(name)
+    if stops is None:
+        return None
     if type(stops) is not list:
         if stops == "":
             edits[name] = None

@@ -149,10 +149,11 @@ class TokenEstimator:
         most = prompt.narrow_bytes + prompt.wide_bytes + len(prompt.pieces) + prompt.batch
         if prompt.messages:
             most += TEMPLATE_TOKENS_MAX + MESSAGE_TOKENS_MAX * prompt.messages
-        tokens = min(tokens, most)
+        if tokens > most:
+            tokens = most
         if prompt.images or prompt.audios:
             tokens += self._image * prompt.images + self._audio * prompt.audios
-        return max(1, int(tokens + 0.5))
+        return int(tokens + 0.5) or 1
 
     def longest(self, prompt: Prompt, tokens: int) -> int:
         """Of `tokens` in all, those of the longest prompt: what has to fit in the context."""

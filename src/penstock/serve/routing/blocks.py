@@ -9,6 +9,7 @@ another model or adapter (`salt`) share nothing. A hash tells nothing of the tex
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate
 
 from xxhash import xxh3_64_intdigest
@@ -34,11 +35,17 @@ def blocks_of(pieces: Sequence[str], salt: str) -> tuple[int, ...]:
     text = _BETWEEN.join(pieces if len(pieces) <= BLOCKS_MAX else _leading(pieces))
     raw = text[:_BYTES_MAX].encode("utf-8", "surrogatepass")
     hashes: list[int] = []
-    chain = xxh3_64_intdigest(salt.encode())
+    chain = _salted(salt)
     for start in range(0, min(len(raw), _BYTES_MAX) - BLOCK_BYTES + 1, BLOCK_BYTES):
         chain = xxh3_64_intdigest(raw[start : start + BLOCK_BYTES], chain)
         hashes.append(chain)
     return tuple(hashes)
+
+
+@lru_cache(maxsize=1024)
+def _salted(salt: str) -> int:
+    """Where the chain of a model or an adapter begins."""
+    return xxh3_64_intdigest(salt.encode())
 
 
 def _leading(pieces: Sequence[str]) -> Sequence[str]:
@@ -54,4 +61,4 @@ def block_tokens_of(prompt_tokens: int, prompt_bytes: int) -> int:
 
     Bytes, not characters: a token is some 4 bytes of English, and some 3 of scripts whose characters take 3.
     """
-    return max(1, round(prompt_tokens * BLOCK_BYTES / prompt_bytes)) if prompt_bytes else 1
+    return int(prompt_tokens * BLOCK_BYTES / prompt_bytes + 0.5) or 1 if prompt_bytes else 1

@@ -20,7 +20,7 @@ from penstock.serve.routing.endpoints import Endpoint
 from penstock.serve.routing.learned import WORK_FADES_S, EndpointLearned, PoolLearned, Sent
 from penstock.serve.routing.policy import UNKNOWN_NEED, Decision, Ended, Need, Weighed
 from penstock.serve.routing.prefix import PrefixIndex
-from penstock.serve.routing.rendezvous import lot
+from penstock.serve.routing.rendezvous import MASK, ODD
 from penstock.serve.routing.timing import UNKNOWN_TIMING, ModelTiming
 
 __all__ = ["ADAPTER_LOAD_S", "BLOCKS_MAX", "CostPolicy"]
@@ -135,7 +135,7 @@ class CostPolicy:
         timing = pool.timing
         fixed_s, token_s, pair_s, steps_s = timing.fixed_s, timing.token_s, timing.pair_s, timing.steps_s
         last_step, seqs_max = steps_s[-1], len(steps_s) - 1
-        first_block = blocks[0] if blocks else None
+        first_block, last_block, block_count = (blocks[0], blocks[-1], len(blocks)) if blocks else (None, None, 0)
         others_s = (_TAKEN + pool.running) * token_s * pool.ratio
         again_fade = _AGAIN * (output * steps_s[1] + pool.prefill_mean_s if seqs_max else pool.prefill_mean_s) * fade
         weighed_output = _DECODE_WEIGHT * output
@@ -149,9 +149,12 @@ class CostPolicy:
                 learned = self._met(endpoint)
             if learned.sample is not endpoint.sample:
                 self._look(endpoint, learned, now)
-            if (first_block is not None and first_block in learned.held.blocks) or endpoint is home:
-                cached = learned.held.match(blocks) * block_tokens * learned.trust
-                cached = min(cached, prompt - 1.0)
+            if block_count and (first_block in learned.held.blocks or endpoint is home):
+                held = learned.held
+                matched = block_count if last_block in held.blocks else held.match(blocks)
+                cached = matched * block_tokens * learned.trust
+                if cached >= prompt:
+                    cached = prompt - 1.0
                 if cached != last_cached or endpoint is home:  # else as the one before
                     fresh, last_cached = prompt - cached, cached
                     if endpoint is home:
@@ -170,8 +173,10 @@ class CostPolicy:
             before_s = learned.others_s + before_s if before_s > 0.0 else learned.others_s
             running = in_flight + learned.others + 1
             step_s = steps_s[running] if running <= seqs_max else last_step
-            idle = 1.0 - learned.work * fade
             rest_s = weighed_output * learned.step_ratio * (step_s + learned.context_s) + taken_s
+            if prefill_s + before_s + rest_s >= best_s and weighed is None:
+                continue  # what is left only adds
+            idle = 1.0 - learned.work * fade
             rest_s += again_fade * learned.work / (idle if idle > _IDLE_MIN else _IDLE_MIN)
             if running > seqs_max or fresh + output > learned.room_tokens:
                 before_s += self._room_s(learned, running, seqs_max, fresh + output)
@@ -312,12 +317,11 @@ class CostPolicy:
 
     def _home(self, own: int, candidates: Sequence[Endpoint]) -> Endpoint:
         """Where every gateway would send this conversation that knows nothing of it."""
-        best, most = candidates[0], -1
-        for endpoint in candidates:
-            drawn = lot(own, (endpoint.learned or self._met(endpoint)).seed)
-            if drawn > most:
-                best, most = endpoint, drawn
-        return best
+        lots = [
+            ((mixed := ((own ^ (e.learned or self._met(e)).seed) * ODD) & MASK) ^ (mixed >> 29)) * ODD & MASK
+            for e in candidates
+        ]  # `lot`, without a call for each
+        return candidates[lots.index(max(lots))]
 
     def _fade(self, now: float) -> float:
         """What a unit of work is in utilisation now."""

@@ -13,10 +13,10 @@ from xxhash import xxh3_64_intdigest
 
 from penstock.serve.routing.endpoints import Endpoint
 
-__all__ = ["bounded_home", "home", "key_of", "lot", "seed_of"]
+__all__ = ["MASK", "ODD", "bounded_home", "home", "key_of", "lot", "seed_of"]
 
-_MASK = (1 << 64) - 1
-_ODD = 0x9E3779B97F4A7C15
+MASK = (1 << 64) - 1
+ODD = 0x9E3779B97F4A7C15
 """2^64 over the golden ratio: its products spread over the high bits."""
 _IDS_MAX = 4096
 _BOUND = 1.25
@@ -40,8 +40,8 @@ def key_of(text: str) -> int:
 
 def lot(key: int, seed: int) -> int:
     """The lot that an endpoint draws for a key; the highest wins."""
-    mixed = ((key ^ seed) * _ODD) & _MASK
-    return ((mixed ^ (mixed >> 29)) * _ODD) & _MASK
+    mixed = ((key ^ seed) * ODD) & MASK
+    return ((mixed ^ (mixed >> 29)) * ODD) & MASK
 
 
 def home(key: int, candidates: Sequence[Endpoint]) -> Endpoint:
