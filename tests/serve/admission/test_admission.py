@@ -1,4 +1,4 @@
-"""A request on its way to an endpoint: what refuses it, what it waits for, who answers instead, what it leaves behind."""
+"""A request on its way to an endpoint: what refuses it, what it waits for, who answers instead, what stays behind."""
 
 from __future__ import annotations
 
