@@ -39,6 +39,20 @@ def test_the_kill_comes_after_the_signal_delay_and_the_drain(drain: str, grace: 
     assert sleep_s + float(drain) < grace
 
 
+@pytest.mark.parametrize(("close_delay_s", "sleeps_s"), [(0, 10), (4, 6), (10, None), (25.5, None)])
+def test_proxies_are_waited_for_once(close_delay_s: float, sleeps_s: int | None) -> None:
+    """The pod before the signal, or the gateway after it: never both for the whole time."""
+    timeouts = f"timeouts: {{drainS: 30, closeDelayS: {close_delay_s}}}"
+    site = site_from(CHAT + f"  gateway: {{auth: {{anonymous: true}}, {timeouts}}}\n")
+    pod = found(render_gateway(site), "Deployment")["spec"]["template"]["spec"]
+
+    container = pod["containers"][0]
+    assert container.get("lifecycle") == (
+        {"preStop": {"sleep": {"seconds": sleeps_s}}} if sleeps_s is not None else None
+    )
+    assert pod["terminationGracePeriodSeconds"] >= (sleeps_s or 0) + close_delay_s + 30 + 5
+
+
 ENGINE = "  models: [{name: chat, source: Qwen/Qwen3-8B, hardware: {gpu: H100}, engine: {stopTimeoutS: %s}}]\n"
 
 

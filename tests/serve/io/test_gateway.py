@@ -452,6 +452,31 @@ class TestReload:
 
         run(main)
 
+    def test_requests_that_wait_in_the_queue_outlast_changes_of_everything(self, run: Run) -> None:
+        policies = ("cost", "least-load", "round-robin", "prefix-hash", "session")
+
+        async def main() -> None:
+            async with rig(always(answer())) as r:
+                r.gateway.core.brings_endpoints = True
+                endpoints = [EndpointAddress(id="chat-0", host="127.0.0.1", port=r.upstream.port)]
+                r.gateway.endpoints.set_pool("chat", [])
+                async with asyncio.TaskGroup() as clients:
+                    asked = [clients.create_task(r.ask(post())) for _ in range(20)]
+                    await eventually(lambda: sum(line.waiting for line in r.gateway.core.flow.snapshot()) == 20)
+                    for n in range(100):
+                        changing = (
+                            f"    queue: {{requestsMax: {5 + n}}}\n"
+                            f"    routing: {{policy: {policies[n % 5]}}}\n"
+                            f"    rules: [{{name: r{n}, match: {{headers: {{x-n: '{n}'}}}}, to: [{{model: embed}}]}}]\n"
+                            f"    limits: {{inFlightMax: {1 + n}}}\n"
+                        )
+                        r.gateway.reload(config(changing + OFF))
+                        r.gateway.endpoints.set_pool("chat", [])
+                    r.gateway.endpoints.set_pool("chat", endpoints)
+                assert [(await task).body for task in asked] == [ANSWER] * 20
+
+        run(main)
+
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:

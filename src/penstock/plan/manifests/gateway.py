@@ -50,9 +50,18 @@ def drain_s(site: Site) -> tuple[int, str]:
     return longest, f"as the engines of {model} give them; `timeouts.drainS` changes it"
 
 
+def sleep_s(site: Site) -> int:
+    """Seconds that a pod waits before it is told to end: what the gateway does not wait by itself afterwards."""
+    return max(0, _LEAVE_S - _close_delay_s(site))
+
+
 def grace_s(site: Site) -> int:
     """Seconds from the decision to end a gateway's pod to its kill."""
-    return _LEAVE_S + drain_s(site)[0] + _FLUSH_S
+    return max(_LEAVE_S, _close_delay_s(site)) + drain_s(site)[0] + _FLUSH_S
+
+
+def _close_delay_s(site: Site) -> int:
+    return math.ceil(site.fleet.spec.gateway.timeouts.close_delay_s)
 
 
 def gateway_notes(site: Site) -> Iterator[str]:
@@ -162,7 +171,9 @@ def _pod_metadata(site: Site) -> dict[str, Any]:
 
 def _pod(site: Site) -> dict[str, Any]:
     seconds, why = drain_s(site)
-    grace = f"{_LEAVE_S} s before the signal, {seconds} s for requests in flight, {why}; {_FLUSH_S} s to flush."
+    delay_s = _close_delay_s(site)
+    leaving = f"{sleep_s(site)} s before the signal" + (f", {delay_s} s until the port closes" if delay_s else "")
+    grace = f"{leaving}, {seconds} s for requests in flight, {why}; {_FLUSH_S} s to flush."
     return {
         **pod_settings(site, "gateway", reads_api=True),
         "terminationGracePeriodSeconds": Because(grace_s(site), grace),
@@ -185,11 +196,7 @@ def _container(site: Site) -> dict[str, Any]:
             {"name": "admin", "containerPort": ADMIN_PORT, "protocol": "TCP"},
         ],
         **probes(),
-        "lifecycle": {
-            "preStop": {
-                "sleep": {"seconds": Because(_LEAVE_S, "Requests still come until every proxy has heard of the end.")}
-            }
-        },
+        **_lifecycle(site),
         "resources": _resources(site),
         "securityContext": container_security(),
         "volumeMounts": [
@@ -202,6 +209,14 @@ def _container(site: Site) -> dict[str, Any]:
             *state_mount(),
         ],
     }
+
+
+def _lifecycle(site: Site) -> dict[str, Any]:
+    seconds = sleep_s(site)
+    if not seconds:
+        return {}  # the gateway itself takes requests for as long
+    reason = "Requests still come until every proxy has heard of the end."
+    return {"lifecycle": {"preStop": {"sleep": {"seconds": Because(seconds, reason)}}}}
 
 
 def _resources(site: Site) -> dict[str, Any]:
