@@ -1,5 +1,8 @@
-"""Seeds that failed once, with what each of them found. What a seed draws changes with `draw`: then seek, with the fault
-put back, one that finds it again. Each fault also has its own test beside the code that was wrong."""
+"""Seeds that failed once, with what each of them found.
+
+What a seed draws changes with `draw`: then seek, with the fault put back, one that finds it again. Each fault also has
+its own test beside the code that was wrong.
+"""
 
 from __future__ import annotations
 
