@@ -15,10 +15,9 @@ def endpoint(**fields: Any) -> dict[str, Any]:
     return {**plain, "kv_usage": 0.125, "tokens_per_s": 1234.0, "restarts": 0, "last_error": "", **fields}
 
 
-def drawn(*endpoints: dict[str, Any], width: int = 140) -> str:
-    models = [
-        {"name": "chat", "engine": "simulated", "requests_per_s": 1.5, "tokens_per_s": 210.0, "endpoints": endpoints}
-    ]
+def drawn(*endpoints: dict[str, Any], width: int = 140, **fields: Any) -> str:
+    chat = {"name": "chat", "engine": "simulated", "requests_per_s": 1.5, "tokens_per_s": 210.0, "endpoints": endpoints}
+    models = [chat | fields]
     outcomes = {"ok": 90, "client_error": 3, "cancelled": 5, "upstream_error": 2}
     gateway = {"outcomes": outcomes, "in_flight": 3, "requests_total": 100}
     console = Console(file=io.StringIO(), width=width)
@@ -62,3 +61,11 @@ def test_it_fits_a_narrow_terminal() -> None:
     text = drawn(endpoint(phase="backoff", last_error="a very long error " * 20), width=100)
     assert all(len(line) <= 100 for line in text.splitlines())
     assert "chat-0" in text
+
+
+def test_what_waits_in_the_gateway_is_told_by_class_and_only_while_it_does() -> None:
+    waiting = {"interactive": 1200, "batch": 0, "experimental": 3}
+    text = drawn(endpoint(), width=80, waiting=waiting)
+    assert "chat: 1,200 interactive, 3 experimental waiting in the gateway" in text
+    assert "in the gateway" not in drawn(endpoint(), waiting=dict.fromkeys(waiting, 0))
+    assert all(len(line) <= 80 for line in text.splitlines())

@@ -11,17 +11,23 @@ import math
 import random
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from penstock import __version__
 from penstock.dashboard import dashboard_routes
+from penstock.serve.flow import CLASSES
+from penstock.serve.flow.limits_state import LimitsState
 from penstock.serve.io.admin import AdminServer, admin_app
+from penstock.serve.io.ledger import LedgerState
 from penstock.serve.io.metrics import MetricsPage
 from penstock.serve.platform import ModelProfile, PlatformEndpoint, PlatformModel
 from penstock.serve.record import RequestRecord
+from penstock.serve.routing import Decision, DecisionRing, Endpoint, Need, decisions_shown
+from penstock.serve.routing.condition import health_shown
 from penstock.serve.routing.endpoints import EndpointAddress, EndpointTable, EngineSample
 from penstock.serve.telemetry import Telemetry
+from penstock.serve.verdict import with_leanings
 
 SCENES = ("calm", "trouble", "starting", "empty", "many")
 TENANTS = ("search", "support-bot", "analytics", "internal-tools")
@@ -95,6 +101,8 @@ class DemoFleet:
         )
         self.table = EndpointTable()
         self.engines: dict[str, Engine] = {}
+        self.decisions_kept = DecisionRing(200)
+        self.queues: dict[str, dict[str, int]] = {}
         for number, (name, traffic) in enumerate(self.models.items()):
             self._add(name, traffic, 40_000 + 10 * number)
         self._page = MetricsPage(self.telemetry, self.table, now=lambda: self.now, connections=lambda: 64)
@@ -142,6 +150,7 @@ class DemoFleet:
         self._set_platform("qwen3-coder-30b", coder, ["coder-0", "coder-1"])
         chat = self.models["qwen3-8b"]
         chat.ttft_ms, chat.tpot_ms = 420.0, 24.0
+        self.queues = {"qwen3-8b": {"interactive": 17, "batch": 240, "experimental": 0}}
         self.is_broken = True
 
     def _second(self, name: str, traffic: Traffic) -> None:
@@ -207,13 +216,29 @@ class DemoFleet:
         elif chance > 0.99:
             record.outcome, record.reason, record.status = "client_error", "prompt_too_long", 400
             record.output_tokens, record.prompt_tokens, record.ttft_ms, record.total_ms = -1, -1, -1.0, 0.8
+        if is_hurt and chance > 0.4:
+            record.queue_ms = draw.lognormvariate(5.5, 0.6)
+        self._decide(record, endpoint, live)
         self.telemetry.begin(name, self.now)
         self.telemetry.end(record, self.now)
+
+    def _decide(self, record: RequestRecord, chosen: Endpoint, live: list[Endpoint]) -> None:
+        """Remembers why it went there: the chosen endpoint had a part of the prompt."""
+        prompt = max(0, record.prompt_tokens)
+        weighed = []
+        for endpoint in live:
+            cached = record.cached_tokens if endpoint is chosen else 0
+            prefill_s, before_s = (prompt - cached) / 9_000, endpoint.in_flight * 0.004
+            rest_s = 0.02 + 0.011 * endpoint.in_flight
+            whole_s = prefill_s + before_s + rest_s
+            weighed.append((endpoint.id, whole_s, prefill_s, before_s, rest_s, cached, endpoint.in_flight))
+        decision = Decision(endpoint=chosen, policy="cost", weighed=weighed, basis="learned")
+        self.decisions_kept.add(record.at, record.request_id, record.model, decision, Need(prompt_tokens=prompt))
 
     # The `AdminSource`.
 
     def state(self) -> dict[str, Any]:
-        return self.telemetry.state(
+        whole = self.telemetry.state(
             self.table,
             self.now,
             self.now + self._unix_offset,
@@ -221,9 +246,43 @@ class DemoFleet:
             connections=64,
             is_ready=self.is_ready()[0],
         )
+        for model in whole["models"]:
+            model["waiting"] = self.queues.get(model["name"], dict.fromkeys(CLASSES, 0))
+            for shown in model["endpoints"]:
+                endpoint = self.table.get(shown["id"])
+                shown["health_detail"] = health_shown(endpoint, self.now) if endpoint is not None else None
+        whole["gateway"] |= {"limits": self._limits(), "ledger": asdict(self._ledger())}
+        whole["problems"] = with_leanings(whole["problems"], whole["gateway"])
+        return whole
+
+    def _limits(self) -> dict[str, Any] | None:
+        if self.scene in ("starting", "empty"):
+            return None
+        if not self.is_broken:
+            return asdict(LimitsState(where="redis.example:6379/0", is_connected=True, source="redis", gateways=3))
+        error = "no answer within 250 ms"
+        return asdict(
+            LimitsState(where="redis.example:6379/0", source="share", error=error, gateways=3, degraded_total=1840)
+        )
+
+    def _ledger(self) -> LedgerState:
+        return LedgerState(
+            where="penstock.usage.db",
+            journal="ledger",
+            is_connected=not self.is_broken,
+            error="db.example:5432 refuses the connection" if self.is_broken else "",
+            journal_error="",
+            waiting=1902 if self.is_broken else 0,
+            silent_s=118.0 if self.is_broken else 0.0,
+            journal_bytes=640_000,
+            shipped_total=30_000,
+            recovered_total=0,
+            dropped_total=0,
+            failures_total=9 if self.is_broken else 0,
+        )
 
     def decisions(self, *, model: str = "", limit: int = 100) -> list[dict[str, Any]]:
-        return []
+        return decisions_shown(self.decisions_kept, model=model, limit=limit)
 
     def timeseries(self, window_s: float) -> dict[str, Any]:
         return self.telemetry.timeseries(window_s, self.now, self.now + self._unix_offset)

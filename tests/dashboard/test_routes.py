@@ -75,7 +75,7 @@ def test_files_may_be_kept_for_ever_because_their_address_changes_with_them() ->
             async with session.get("/favicon.ico") as response:
                 assert "immutable" in response.headers["cache-control"]
                 folder = str(response.url.path).rsplit("/", 1)[0]
-            for name in ("fleet.js", "chart.js", "tables.js", "format.js"):
+            for name in ("fleet.js", "chart.js", "tables.js", "format.js", "routing.js"):
                 async with session.get(f"{folder}/{name}") as response:
                     assert response.content_type == "text/javascript"
             for path in (f"{folder}/nothing.js", f"{folder}/..%2froutes.py", "/assets/000000000000/fleet.js"):
@@ -108,6 +108,53 @@ def test_a_browser_draws_charts_and_says_what_is_broken(tmp_path: Path) -> None:
             assert await page.ask("document.querySelectorAll('path.area.alarm').length") >= 1
             assert await page.ask("document.querySelectorAll('tr.replica').length") == 6
             assert await page.ask("document.querySelectorAll('#request-table tbody tr').length") == 25
+            assert page.errors == []
+
+    asyncio.run(main())
+
+
+@needs_browser
+def test_a_browser_shows_what_waits_what_is_out_and_what_the_gateway_leans_on(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with drawn("trouble", tmp_path) as page:
+            (model,) = await page.ask(
+                "[...document.querySelectorAll('tr.model')].map((tr) => tr.innerText).filter((t) => /wait/.test(t))"
+            )
+            assert "17 interactive, 240 batch wait, p95 of interactive" in model
+            assert "257" in model.replace("\t", " ").split()
+            replicas = "[...document.querySelectorAll('tr.replica')]"
+            out = await page.ask(f"{replicas}.find((tr) => /qwen3-1/.test(tr.innerText)).innerText")
+            assert "no connection: refused, no route, not in time (connect: connection refused); next try in" in out
+            lines = await page.ask("[...document.querySelectorAll('#leaning-list li')].map((li) => li.innerText)")
+            assert [line.split()[0] for line in lines] == ["Limits", "Use"]
+            assert "no answer within 250 ms; 1,840 requests decided alone so far" in lines[0]
+            assert "1,902 finished requests wait in the journal: db.example:5432 refuses the connection" in lines[1]
+            told = await page.ask("document.getElementById('problems').innerText")
+            assert "shared limits are away" in told
+            assert page.errors == []
+
+    asyncio.run(main())
+
+
+@needs_browser
+def test_a_browser_shows_why_requests_went_where_they_went(tmp_path: Path) -> None:
+    async def main() -> None:
+        path = "/api/v1/decisions?limit=40"
+        async with served("calm") as url, aiohttp.ClientSession(url) as session, session.get(path) as response:
+            kept = (await response.json())["decisions"]
+        first = next(d for d in kept if len(d["candidates"]) > 1)
+        best = next(c for c in first["candidates"] if c["endpoint"] == first["endpoint"])
+        async with drawn("calm", tmp_path) as page:
+            rows = "[...document.querySelectorAll('#decision-table tbody tr')]"
+            assert await page.ask(f"{rows}.length") == 12
+            row = await page.ask(f"{rows}[0].innerText")
+            assert row.split()[1:3] == [first["model"], first["endpoint"]]
+            assert f"the best of {len(first['candidates'])}" in row
+            await page.ask(f"{rows}[0].querySelector('details').open = true")
+            chosen = await page.ask(f"{rows}[0].querySelector('.chosen').innerText")
+            assert chosen.startswith(first["endpoint"])
+            assert f"{best['cached_tokens']:,} tokens cached, {best['in_flight']} in flight" in chosen
+            assert await page.ask("document.getElementById('leaning-list').innerText.includes('3 gateways')")
             assert page.errors == []
 
     asyncio.run(main())

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from penstock.serve.verdict import problems
+from penstock.serve.verdict import problems, with_leanings
 
 GATEWAY = {"is_ready": True, "loop_lag_ms": 1.0}
 
@@ -156,3 +156,61 @@ def test_a_store_that_is_away_is_a_warning_while_its_keys_are_known(
     state: dict[str, Any], expected: list[tuple[str, str, str]]
 ) -> None:
     assert found(store={**STORE, **state}) == expected
+
+
+LIMITS = {"where": "redis.example:6379/0", "is_connected": True, "error": ""}
+LEDGER = {
+    "is_connected": True,
+    "error": "",
+    "journal_error": "",
+    "waiting": 0,
+    "silent_s": 0.0,
+    "dropped_total": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("limits", "ledger", "expected"),
+    [
+        ({}, {}, []),
+        ({"where": "", "is_connected": False}, {}, []),
+        ({"is_connected": False}, {}, []),
+        (
+            {"is_connected": False, "error": "no answer"},
+            {},
+            [("warning", "shared limits are away, it allows its share of them: no answer")],
+        ),
+        ({}, {"is_connected": False, "silent_s": 59.0, "error": "refused"}, []),
+        (
+            {},
+            {"is_connected": False, "silent_s": 60.0, "waiting": 1200, "error": "refused"},
+            [
+                (
+                    "warning",
+                    "use is not entered in the store, 1,200 finished requests wait in the journal: refused",
+                )
+            ],
+        ),
+        (
+            {},
+            {"journal_error": "no space", "dropped_total": 3},
+            [
+                ("broken", "3 entries of use found no room and are lost"),
+                ("warning", "use is kept in memory, where a kill takes it: no space"),
+            ],
+        ),
+    ],
+)
+def test_limits_and_use_that_have_nowhere_to_go_are_told(
+    limits: dict[str, Any], ledger: dict[str, Any], expected: list[tuple[str, str]]
+) -> None:
+    told = with_leanings([], {"limits": {**LIMITS, **limits}, "ledger": {**LEDGER, **ledger}})
+    assert [(p["severity"], p["message"]) for p in told] == expected
+    assert {p["subject"] for p in told} <= {"gateway"}
+
+
+def test_what_was_found_before_stays_and_the_worst_is_first() -> None:
+    before = [{"severity": "notice", "subject": "chat", "message": "starting"}]
+    told = with_leanings(before, {"limits": None, "ledger": {**LEDGER, "journal_error": "no space"}})
+    assert [p["severity"] for p in told] == ["warning", "notice"]
+    assert with_leanings(before, {}) == before

@@ -13,6 +13,7 @@ __all__ = ["fleet_table"]
 
 _STYLES = {"ready": "green", "starting": "yellow", "draining": "cyan", "stopping": "cyan", "external": "green"}
 """Colour of a state; what is not here is trouble, and red."""
+_QUEUES_MAX = 5
 _TROUBLES_MAX = 5
 """Errors shown at once: the table must fit the screen."""
 
@@ -30,7 +31,18 @@ def fleet_table(state: dict[str, Any], dashboard: str) -> RenderableType:
             table.add_row(*_row(model, endpoint))
         if not model["endpoints"]:
             table.add_row(Text(model["name"]), Text(model["engine"]), Text("no replicas", style="dim"))
-    return Group(table, *_troubles(state), _footer(state, dashboard))
+    return Group(table, *_queues(state), *_troubles(state), _footer(state, dashboard))
+
+
+def _queues(state: dict[str, Any]) -> list[Text]:
+    """A line for each model for which requests wait in the gateway, by class; cut to the terminal's width."""
+    lines: list[Text] = []
+    for model in state["models"]:
+        waiting = [f"{count:,} {name}" for name, count in (model.get("waiting") or {}).items() if count]
+        if waiting:
+            line = f"{model['name']}: {', '.join(waiting)} waiting in the gateway"
+            lines.append(Text(line, style="yellow", no_wrap=True, overflow="ellipsis"))
+    return lines[:_QUEUES_MAX]
 
 
 def _troubles(state: dict[str, Any]) -> list[Text]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-__all__ = ["Severity", "problems"]
+__all__ = ["Severity", "problems", "with_leanings"]
 
 Severity = Literal["broken", "warning", "notice"]
 
@@ -24,6 +24,8 @@ KV_FULL_SHARE = 0.95
 """KV usage from which engines preempt and every stream slows."""
 LOOP_LATE_MS = 100.0
 """Lateness of the gateway's own timer from which it is short of CPU; all its answers wait as long."""
+BEHIND_S = 60.0
+"""Seconds for which the store of use may be away before a person is told: a restart of it is over by then."""
 RESTARTS_IN_VAIN = 3
 """Restarts from which a replica that starts once more is no news of recovery."""
 
@@ -37,6 +39,31 @@ def problems(gateway: Mapping[str, Any], models: list[dict[str, Any]]) -> list[d
     if not found and not gateway["is_ready"]:
         found.append(_problem("notice", "gateway", "it does not accept requests: it is starting or draining"))
     return sorted(found, key=lambda p: _RANK[p["severity"]])
+
+
+def with_leanings(found: list[dict[str, str]], gateway: Mapping[str, Any]) -> list[dict[str, str]]:
+    """`found`, and what is wrong with the state's `gateway.limits` and `gateway.ledger`."""
+    more = [*_of_limits(gateway.get("limits")), *_of_ledger(gateway.get("ledger"))]
+    return sorted([*found, *more], key=lambda p: _RANK[p["severity"]])
+
+
+def _of_limits(limits: Mapping[str, Any] | None) -> Iterator[dict[str, str]]:
+    """Limits that are away cost a tenant some of its own, and nobody else anything."""
+    if limits is not None and limits["where"] and not limits["is_connected"] and limits["error"]:
+        yield _warning("gateway", f"shared limits are away, it allows its share of them: {limits['error']}")
+
+
+def _of_ledger(ledger: Mapping[str, Any] | None) -> Iterator[dict[str, str]]:
+    """Use that waits is safe in the journal while that is on disk; what was dropped is gone."""
+    if ledger is None:
+        return
+    if ledger["dropped_total"]:
+        yield _broken("gateway", f"{ledger['dropped_total']:,} entries of use found no room and are lost")
+    if ledger["journal_error"]:
+        yield _warning("gateway", f"use is kept in memory, where a kill takes it: {ledger['journal_error']}")
+    if not ledger["is_connected"] and ledger["silent_s"] >= BEHIND_S:
+        waits = f"{ledger['waiting']:,} finished requests wait in the journal"
+        yield _warning("gateway", f"use is not entered in the store, {waits}: {ledger['error']}")
 
 
 def _of_gateway(gateway: Mapping[str, Any]) -> Iterator[dict[str, str]]:

@@ -3,6 +3,7 @@
 
 import { Chart } from "./chart.js";
 import { DASH, clock, count, duration, durationAxis, plain, rate, span } from "./format.js";
+import { showDecisions, showLeanings } from "./routing.js";
 import { showModels, showRequests } from "./tables.js";
 
 const BEAT_MS = 1000;
@@ -10,6 +11,7 @@ const BEAT_SLOWEST_MS = 15000;
 const ANSWER_MS = 5000;
 const KEPT_S = 900;
 const REQUESTS_SHOWN = 25;
+const DECISIONS_ASKED = 40;
 
 const byId = (id) => document.getElementById(id);
 const series = { times: [], models: {} };
@@ -39,6 +41,7 @@ async function ask() {
       get("/api/v1/state"),
       get(`/api/v1/timeseries?window_s=${Math.max(1, missing)}`),
       get(`/api/v1/requests?limit=${REQUESTS_SHOWN}&failed_only=${failedOnly}`),
+      get(`/api/v1/decisions?limit=${DECISIONS_ASKED}`),
     ]);
   } catch {
     return null; // away, or slow beyond use: shown as stale
@@ -57,10 +60,10 @@ async function beat() {
   timer = setTimeout(beat, delay);
   if (answer) {
     answeredAt = Date.now();
-    const [fresh, points, recent] = answer;
+    const [fresh, points, recent, routed] = answer;
     state = fresh;
     merge(points);
-    show(recent.requests);
+    show(recent.requests, routed.decisions);
   }
   showFreshness();
 }
@@ -89,7 +92,7 @@ function text(id, value) {
   if (element.textContent !== value) element.textContent = value;
 }
 
-function show(requests) {
+function show(requests, decisions) {
   const { gateway, models } = state;
   const sum = (field) => models.reduce((total, model) => total + model[field], 0);
   text("fleet-name", state.fleet);
@@ -108,6 +111,10 @@ function show(requests) {
   showRequests(byId("request-table"), requests);
   byId("request-table").hidden = !requests.length;
   byId("no-requests").hidden = requests.length > 0;
+  showLeanings(byId("leaning-list"), gateway);
+  byId("leanings").hidden = !byId("leaning-list").children.length;
+  showDecisions(byId("decision-table"), decisions);
+  byId("routing").hidden = !decisions.length;
   text("no-requests", failedOnly ? "No request has ended other than ok." : "No request has finished yet.");
 }
 

@@ -1,12 +1,12 @@
-// The two tables. Rows are kept and changed in place, so that selection, focus and a screen reader's place survive.
+// The tables of models and requests. Rows are kept and changed in place, so that selection, focus and a screen reader's place survive.
 
-import { DASH, clock, count, duration, rate } from "./format.js";
+import { DASH, clock, count, duration, rate, span } from "./format.js";
 
 const ENGINES = { vllm: "vLLM", simulated: "simulated engine", external: "runs elsewhere" };
 const ERRORS = ["shed", "timeout", "upstream_error"];
 
 // Makes the children of `parent` those of `items`, keyed: known ones are updated, new ones made, others removed.
-function keep(parent, items, key, make, update) {
+export function keep(parent, items, key, make, update) {
   const known = new Map([...parent.children].map((child) => [child.dataset.key, child]));
   const wanted = items.map((item) => {
     const name = key(item);
@@ -23,20 +23,20 @@ function keep(parent, items, key, make, update) {
   });
 }
 
-function put(element, value) {
+export function put(element, value) {
   if (element.textContent !== value) element.textContent = value;
   element.classList.toggle("none", value === DASH);
   return element;
 }
 
-function element(name, className = "", ...children) {
+export function element(name, className = "", ...children) {
   const made = document.createElement(name);
   if (className) made.className = className;
   made.append(...children);
   return made;
 }
 
-function cell(label, className = "") {
+export function cell(label, className = "") {
   const made = element("td", className);
   made.dataset.label = label;
   return made;
@@ -47,6 +47,7 @@ const FIGURES = [
   ["TTFT p50 · p95", "number model-only"],
   ["TPOT p50 · p95", "number model-only"],
   ["E2E p50 · p95", "number model-only"],
+  ["Queued", "number model-only"],
   ["In flight", "number"],
   ["Running", "number"],
   ["Waiting", "number"],
@@ -98,10 +99,11 @@ function modelChip({ replicas_ready: ready, replicas_desired: desired, endpoints
   return [endpoints.some((e) => replicaChip(e)[0] === "notice") ? "notice" : "broken", words];
 }
 
-function replicaChip({ health, phase }) {
-  if (health === "down") return ["broken", "down"];
+function replicaChip({ health, phase, health_detail: detail }) {
+  if (health === "down") return ["broken", detail?.condition === "trial" ? "on trial" : "out"];
   if (phase === "backoff" || phase === "recycling") return ["broken", phase === "backoff" ? "restarting" : "stuck"];
   if (health === "draining" || ["draining", "stopping", "killing"].includes(phase)) return ["", phase];
+  if (health === "ready" && ["slow", "recovering"].includes(detail?.condition)) return ["warning", detail.condition];
   if (health === "ready") return ["good", "ready"];
   return ["notice", phase === "ready" ? "unproven" : phase];
 }
@@ -119,6 +121,24 @@ function sumKnown(endpoints, field) {
   return known.length ? known.reduce((a, b) => a + b, 0) : null;
 }
 
+const SIGNS = {
+  slow: "slower than the others, so it gets fewer requests",
+  recovering: "back, and gets its share again step by step",
+};
+
+// Why a replica is not used as the others are, and when it is tried again.
+function whyNot({ health_detail: detail, last_error: error, health }) {
+  if (!detail) return error;
+  if (health === "ready") return SIGNS[detail.condition] ?? error;
+  const next = detail.next_try_s ? `next try in ${span(detail.next_try_s)}` : "";
+  return [detail.why || error, health === "down" ? next : ""].filter(Boolean).join("; ");
+}
+
+// What waits in the gateway by class, those without anybody left out.
+function queued(waiting) {
+  return Object.entries(waiting ?? {}).filter(([, n]) => n).map(([name, n]) => `${count(n)} ${name}`).join(", ");
+}
+
 function updateModel(tr, model, tone) {
   const { endpoints, objectives } = model;
   const aliases = model.aliases.length ? `also ${model.aliases.join(", ")} · ` : "";
@@ -127,15 +147,22 @@ function updateModel(tr, model, tone) {
   if (!head.firstChild) head.append(element("i", "swatch"), element("span"), element("small"));
   head.firstChild.className = `swatch ${tone(model.name)}`;
   put(head.children[1], model.name);
-  head.lastChild.title = model.engine_reason;
-  put(head.lastChild, `${aliases}${ENGINES[model.engine] ?? model.engine}${why}`);
+  head.children[2].title = model.engine_reason;
+  put(head.children[2], `${aliases}${ENGINES[model.engine] ?? model.engine}${why}`);
   setChip(tr, modelChip(model));
+  if (!head.querySelector(".waits")) head.append(element("small", "waits"));
+  const waits = queued(model.waiting);
+  const longest = model.queue_ms?.interactive?.p95 ?? null;
+  const told = waits && longest !== null ? `, p95 of interactive ${duration(longest)}` : "";
+  put(head.querySelector(".waits"), waits && `${waits} wait${told}`);
+  head.querySelector(".waits").hidden = !waits;
   const usage = sumKnown(endpoints, "kv_usage");
   fill(tr, [
     rate(model.requests_per_s),
     pair(model.ttft_ms),
     pair(model.tpot_ms),
     pair(model.total_ms),
+    count(Object.values(model.waiting ?? {}).reduce((a, b) => a + b, 0)),
     count(model.in_flight),
     count(sumKnown(endpoints, "running")),
     count(sumKnown(endpoints, "waiting")),
@@ -158,13 +185,13 @@ function updateReplica(tr, endpoint) {
   put(head.firstChild, endpoint.id);
   const [mood, words] = replicaChip(endpoint);
   const restarts = endpoint.restarts ? `restarted ${endpoint.restarts === 1 ? "once" : `${endpoint.restarts} times`}` : "";
-  const error = mood === "good" ? "" : endpoint.last_error;
+  const error = mood === "good" ? "" : whyNot(endpoint);
   put(head.lastChild, [restarts, error].filter(Boolean).join(": "));
   head.lastChild.hidden = !head.lastChild.textContent;
   head.title = endpoint.url;
   setChip(tr, [mood, words]);
   const { in_flight: inFlight, running, waiting, tokens_per_s: tokens } = endpoint;
-  fill(tr, ["", "", "", "", count(inFlight), count(running), count(waiting), count(tokens)]);
+  fill(tr, ["", "", "", "", "", count(inFlight), count(running), count(waiting), count(tokens)]);
   setKv(tr, endpoint.kv_usage);
 }
 
@@ -190,7 +217,7 @@ function makeMore({ more }) {
     button.textContent = "…"; // until the next second's rows
   });
   const td = element("td", "", button);
-  td.colSpan = 11;
+  td.colSpan = 12;
   return element("tr", "more", td);
 }
 

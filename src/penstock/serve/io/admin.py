@@ -50,6 +50,7 @@ from penstock.serve.routing import decisions_shown
 from penstock.serve.routing.condition import health_shown
 from penstock.serve.routing.endpoints import EndpointTable
 from penstock.serve.telemetry import Telemetry
+from penstock.serve.verdict import with_leanings
 
 __all__ = ["AdminServer", "AdminSource", "TelemetrySource", "admin_app", "admin_routes", "is_in_use"]
 
@@ -128,6 +129,7 @@ class TelemetrySource:
             "limits": asdict(limits) if limits is not None else None,
             "ledger": asdict(ledger) if ledger is not None else None,
         }
+        whole["problems"] = with_leanings(whole["problems"], whole["gateway"])
         if self._core is not None:
             _add_flow(whole["models"], self._core, time.monotonic())
         return whole
