@@ -24,6 +24,7 @@ from penstock.serve.io.gateway import Gateway
 from penstock.serve.record import RequestRecord
 from penstock.spec import Fleet
 from penstock.spec.loader import load_fleet
+from serve.io.limits.servers import missing, redis_server
 
 KEY = "acme-key-1"
 
@@ -94,6 +95,30 @@ def test_a_month_that_has_begun_goes_on_after_a_restart(tmp_path: Path) -> None:
         async with backed(tmp_path, fleet) as (gateway, _):
             assert ask(gateway, 11).reservation is None
             assert ask(gateway, 10).reservation is not None
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(bool(missing()), reason=missing() or "-")
+def test_a_month_goes_on_after_a_restart_of_all_gateways_and_of_a_redis_that_keeps_nothing(tmp_path: Path) -> None:
+    async def judged(gateway: Gateway, tokens: int) -> Verdict:
+        (caller,) = gateway.core.config.callers.values()
+        came: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        asked = Ask(request_id="r", scopes=caller.scopes, input_tokens=tokens, output_tokens=0)
+        verdict = gateway.core.limiter.reserve(asked, monotonic(), lambda verdict, _: came.set_result(verdict))
+        return verdict or await came
+
+    async def main() -> None:
+        for used, next_one in ((990, 10), (0, 11)):
+            with redis_server() as redis:  # another one each time
+                fleet = fleet_in(tmp_path, {"tokensPerMonth": 1000}, limits={"url": redis.url})
+                async with backed(tmp_path, fleet) as (gateway, backing):
+                    state = backing.state.limits
+                    assert state is not None
+                    assert state.is_connected
+                    assert ((await judged(gateway, next_one)).reservation is None) == (not used)
+                    if used:
+                        serve(gateway, used)
 
     asyncio.run(main())
 

@@ -95,12 +95,21 @@ class Backing:
         """Makes it ready for the first request: limits as far as Redis answers within a second, and this month's use,
         where somebody may have a budget: a tenant of the file, or a key of a store (`has_store`)."""
         await self.ledger.start()
+        if has_store or _has_budgets(fleet):
+            self._begin_month(await self.ledger.month_to_date())
         if self._shared is not None:
             await self._shared.begin()
-        if self._local is not None and (has_store or _has_budgets(fleet)):
-            now = monotonic()
-            for scope, (tokens, cost_micros) in (await self.ledger.month_to_date()).items():
-                self._local.seed_month(scope, tokens, cost_micros, now)
+
+    def _begin_month(self, used: Mapping[str, tuple[int, int]]) -> None:
+        """What was used this month before counts: for the limits held here, and for a Redis that came back empty."""
+        now = monotonic()
+        if self._local is not None:
+            for scope_id, (tokens, cost_micros) in used.items():
+                self._local.seed_month(scope_id, tokens, cost_micros, now)
+        if self._shared is not None:
+            scopes = {s.id: s for caller in self._gateway.core.config.callers.values() for s in caller.scopes}
+            for scope_id in used.keys() & scopes.keys():
+                self._shared.seed_month(scopes[scope_id], *used[scope_id])
 
     async def run(self) -> None:
         """Keeps it going until cancelled."""

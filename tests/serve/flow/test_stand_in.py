@@ -147,3 +147,17 @@ def test_scopes_that_nobody_asks_about_are_forgotten() -> None:
         most = max(most, len(stand_in))
 
     assert most <= 3001 + 1
+
+
+def test_what_the_ledger_says_of_a_month_counts_and_the_store_is_told_but_nothing_of_another_month() -> None:
+    monthly, stand_in = scope("m", tokens_per_month=100), StandIn(unix_offset_s=0.0)
+    stand_in.remember(monthly, 90, 7, MONTH)
+    stand_in.remember(monthly, 40, 9, MONTH)
+    stand_in.remember(monthly, 5_000, 5_000, "196912")
+    stand_in.begin((0, 1), nobody, 0.0)
+    assert stand_in.limiter is not None
+
+    assert decide(stand_in.limiter, 1.0, monthly, given=11).reservation is None
+    assert decide(stand_in.limiter, 1.0, monthly, given=10).reservation is not None
+    (merge,) = stand_in.end(MONTH, 2.0)
+    assert (merge.known_month, merge.added_month) == ((90, 9), (10, 0))

@@ -100,6 +100,13 @@ class StandIn:
             del self._known[oldest]
         return known
 
+    def remember(self, scope: Scope, tokens: int, cost_micros: int, month: str) -> None:
+        """The ledger says what a scope used in a month: at least so much counts, and the store is told so."""
+        self._turn(month)
+        if month == self._month:
+            _, known_tokens, known_cost = self._months.get(scope.id, (scope.quota, 0, 0))
+            self._months[scope.id] = (scope.quota, max(known_tokens, tokens), max(known_cost, cost_micros))
+
     def late(self, scope: Scope, tokens: int, cost_micros: int, month: str) -> None:
         """A correction that the store could not be told: its month is, later."""
         if scope.quota.tokens_per_month is not None or scope.quota.cost_per_month_micros is not None:

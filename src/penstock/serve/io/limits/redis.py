@@ -200,6 +200,11 @@ class RedisLimiter:
 
     # ------------------------------------------------------------------ life
 
+    def seed_month(self, scope: Scope, tokens: int, cost_micros: int) -> None:
+        """Says what a scope used this month before, for a Redis that may have lost it. Call it before `begin`."""
+        self._turn_month(self._clock())
+        self._stand_in.remember(scope, tokens, cost_micros, self._month.label)
+
     async def begin(self) -> None:
         """Tries once to reach Redis, for about a second at most. Raises nothing: without it the share is held."""
         await self._connect()
