@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from penstock.cli.key_store import SECRETS_VARIABLE, STATE_VARIABLE, admin_token, store_password, store_place
+from penstock.cli.key_store import (
+    SECRETS_VARIABLE,
+    STATE_VARIABLE,
+    admin_token,
+    open_shelf,
+    store_password,
+    store_place,
+)
 from penstock.errors import UsageError
 from penstock.spec import Fleet, GatewaySpec
 from penstock.spec.loader import load_fleet
@@ -65,3 +72,12 @@ def test_the_admin_token_is_long_and_held_as_a_digest(monkeypatch: pytest.Monkey
     with pytest.raises(UsageError, match="fewer than 16"):
         admin_token(spec)
     assert admin_token(gateway("{}")) is None
+
+
+def test_responses_are_written_down_only_where_the_file_names_a_store(tmp_path: Path) -> None:
+    path = str(tmp_path / "fleet.yaml")
+    asked = fleet("{store: {url: 'sqlite:here.db'}}")
+
+    assert open_shelf(store_place(path, fleet()), "demo", lambda: None) is None
+    assert open_shelf(store_place(path, asked), "demo", lambda: None) is not None
+    assert list(tmp_path.iterdir()) == []
