@@ -142,11 +142,13 @@ async def ready(port: int) -> None:
 
 
 async def kill(engines: list[Engine], args: argparse.Namespace, result: Result) -> None:
-    """One engine after another gets the signal, and is started again on the same port."""
+    """One engine after another gets the signal, and is started again on the same port. One that is still starting is
+    waited for: on a busy machine all would else be dead for good."""
     number = getattr(signal, f"SIG{args.signal}")
     while True:
         for engine in engines:
             await asyncio.sleep(args.kill_every)
+            await ready(engine.port)
             engine.stop(number)
             result.kills += 1
             if number != signal.SIGKILL:

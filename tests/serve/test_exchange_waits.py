@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from penstock.serve.admission.admission import WAITS_MAX
 from penstock.serve.core import Core
 from penstock.serve.routing.signals import Signal
 from serve.exchanges import DONE, END, SSE_HEAD, TOKEN, Call, answer, chunk, core
@@ -40,6 +41,22 @@ def test_a_stream_under_way_waits_for_one() -> None:
     call.pump().engine(SSE_HEAD, chunk(TOKEN), chunk(DONE) + END).settled()
     assert call.client.events == [TOKEN, DONE]
     assert call.record.outcome == "ok"
+
+
+def test_a_stream_that_goes_on_between_its_losses_may_wait_each_time() -> None:
+    gateway = core(2)
+    call = Call(gateway, stream=True, temperature=0).send().engine(SSE_HEAD, chunk(TOKEN))
+    said = 1
+    for _ in range(WAITS_MAX + 3):
+        lose_all(call, 1, "reset")
+        while not call.is_over and call.exchange.endpoint is not None:
+            lose_all(call, 1)
+        assert not call.is_over
+        back(gateway, call)
+        said += 1
+        call.pump().engine(SSE_HEAD, *[chunk(TOKEN)] * said)
+    call.engine(chunk(DONE) + END).settled()
+    assert call.client.events == [*[TOKEN] * said, DONE]
 
 
 def test_tries_that_never_reach_an_engine_may_be_many() -> None:

@@ -479,7 +479,8 @@ class Admission(Taking):
                 self._core.endpoints.measured(ticket.endpoint, now - sent_at)
 
     def begin_round(self) -> None:
-        """Endpoints that failed before the stream's last word count no more."""
+        """Endpoints that failed before the stream's last word count no more, nor do waits."""
+        self._waits, self._waits_until = 0, inf
         if self.ticket is not None:
             self.ticket.tried_ids = ()
 

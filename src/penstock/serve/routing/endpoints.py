@@ -129,9 +129,10 @@ class EndpointTable:
         guard = endpoint.guard
         if now > endpoint.progress_at:
             endpoint.progress_at = now
+        guard.revivals = 0
         if signal == "ok":
             guard.count(now, good=1)
-            endpoint.consecutive_failures = guard.revivals = 0
+            endpoint.consecutive_failures = 0
         if endpoint.health == "ready":
             return
         if endpoint.health == "unproven":

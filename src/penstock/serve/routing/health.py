@@ -72,7 +72,7 @@ class Guard:
     streak: int = 0
     """Times in a row that it went out."""
     revivals: int = 0
-    """Times that a sign of life took it in since a request last succeeded there."""
+    """Times that a sign of life took it in since an answer last began there."""
     ejections_total: int = 0
     trials_total: int = 0
     trial: int = 0
