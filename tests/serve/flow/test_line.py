@@ -102,7 +102,27 @@ class TestBounds:
         held = [enter(where, "greedy") for _ in range(4)]
         assert where.enter(ticket("b"), 0.0) == [held[3]]
         assert where.enter(ticket("b"), 0.0) == [held[2]]
-        assert where.enter(ticket("c"), 0.0) is None  # each has its part
+        assert where.enter(ticket("b"), 0.0) is None  # each has its part
+
+    def test_in_a_full_line_many_that_flood_leave_places_to_who_holds_less(self) -> None:
+        """None of them holds more than its part, but all of them together hold every place."""
+        where = line(requests_max=9, tenant_share_max=0.5)
+        held = [enter(where, tenant) for tenant in ("x", "y", "z") for _ in range(3)]
+        first = where.enter(ticket("b"), 0.0)
+        second = where.enter(ticket("b"), 0.0)
+        assert first in ([held[2]], [held[5]], [held[8]])
+        assert second in ([held[2]], [held[5]], [held[8]])
+        assert first != second
+        assert where.enter(ticket("b"), 0.0) is None  # it would hold as many as the most
+        assert where.count == 9
+
+    def test_who_has_more_weight_may_hold_more(self) -> None:
+        where = line(requests_max=6, tenant_share_max=1.0)
+        for _ in range(4):
+            enter(where, "heavy", weight=4.0)
+        light = [enter(where, "light") for _ in range(2)]
+        assert where.enter(ticket("heavy", weight=4.0), 0.0) == [light[1]]
+        assert where.enter(ticket("light"), 0.0) is None
 
     def test_no_places_at_all_is_a_line_for_nobody(self) -> None:
         assert line(requests_max=0).enter(ticket(), 0.0) is None

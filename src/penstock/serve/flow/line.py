@@ -5,7 +5,8 @@
 
 A higher class goes first. A lower one goes before it once its next request has waited for `starvation_s`, or the class
 was passed over for so long; one turn in `STARVED_TURN` at most. Where the queue is full, the newest request of the
-lowest class gives way to a higher class; inside a class, that of a tenant that holds more than its part of the places.
+lowest class gives way to a higher class; inside a class, that of a tenant that holds more than its part of the places,
+else that of the tenant that holds the most for its weight, where the one that comes holds less.
 
 Guarantees: `count` and `bytes` are those of the requests that wait and never pass the settings; each request leaves
 once. `enter`, `take` and `leave` are O(log waiting), evictions O(tenants that wait). Pure.
@@ -76,9 +77,10 @@ class Place:
 class _Share:
     """What one tenant holds of the line."""
 
-    __slots__ = ("bytes", "count")
+    __slots__ = ("bytes", "count", "weight")
 
     def __init__(self) -> None:
+        self.weight = 1.0
         self.count = 0
         self.bytes = 0
 
@@ -87,7 +89,7 @@ class Line:
     """Everything that waits for one model. Owned by the flow."""
 
     __slots__ = (
-        "_bytes_share", "_count_share", "_due", "_numbers", "_over", "_regular_turns", "_served_at", "_shares",
+        "_bytes_share", "_count_share", "_due", "_most", "_numbers", "_over", "_regular_turns", "_served_at", "_shares",
         "bytes", "count", "down_since", "kept_until", "model", "queues", "rate", "settings", "start_s",
     )  # fmt: skip
 
@@ -107,6 +109,9 @@ class Line:
         self._shares: dict[str, _Share] = {}
         self._over: set[str] = set()
         """Tenants that hold more than their part of the places."""
+        self._most: list[tuple[float, str]] = []
+        """(Less than nothing by places for its weight, tenant), the most first; entries that no longer hold are put
+        right when they come up."""
         self._due: list[tuple[float, int, Ticket]] = []
         self._regular_turns = 0
         self._served_at = [0.0 for _ in CLASSES]
@@ -193,6 +198,7 @@ class Line:
         share = self._shares.get(ticket.tenant)
         if share is None:
             share = self._shares[ticket.tenant] = _Share()
+        share.weight = ticket.weight
         share.count += sign
         share.bytes += sign * ticket.body_bytes
         if share.count == 0:
@@ -202,6 +208,11 @@ class Line:
             self._over.add(ticket.tenant)
         else:
             self._over.discard(ticket.tenant)
+        if sign > 0 and share.count > 1:
+            heappush(self._most, (-share.count / share.weight, ticket.tenant))
+            if len(self._most) > 2 * self.count + 64:
+                self._most = [(-s.count / s.weight, tenant) for tenant, s in self._shares.items() if s.count > 1]
+                heapify(self._most)
         if len(self._due) > 2 * self.count + 64:
             self._due = [entry for entry in self._due if self._is_waiting(entry)]
             heapify(self._due)
@@ -267,6 +278,27 @@ class Line:
             found = self.queues[rank].newest_of(tenant)
             if found is not None:
                 return found[1]
+        own = self._shares.get(ticket.tenant)
+        count = 1 if own is None else own.count + 1
+        if self.bytes + ticket.body_bytes > self.settings.bytes_max:
+            return None
+        largest = self._largest()
+        if largest is None or self._shares[largest].count / self._shares[largest].weight <= count / ticket.weight:
+            return None
+        found = self.queues[rank].newest_of(largest)
+        return None if found is None else found[1]
+
+    def _largest(self) -> str | None:
+        """The tenant with the most places for its weight, of those with more than one."""
+        most = self._most
+        while most:
+            held, tenant = most[0]
+            share = self._shares.get(tenant)
+            if share is not None and share.count > 1 and -share.count / share.weight == held:
+                return tenant
+            heappop(most)
+            if share is not None and share.count > 1 and -share.count / share.weight > held:
+                heappush(most, (-share.count / share.weight, tenant))
         return None
 
     def _is_over(self, share: _Share) -> bool:
