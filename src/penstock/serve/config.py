@@ -47,6 +47,8 @@ __all__ = ["ANONYMOUS", "Caller", "GatewayConfig", "SecretReader", "ServedModel"
 
 WAIT_S: Mapping[TrafficClass, float] = {"interactive": 60.0, "batch": 3600.0, "experimental": 300.0}
 """Longest wait in the queue by class, where the file says nothing: people leave after a minute, batches do not."""
+FREE = (0.0, 0.0, 0.0)
+"""The prices of a model that costs nothing."""
 KEY_CHARS_MIN = 8
 """A shorter key is a mistake: an empty file, a placeholder."""
 
@@ -100,7 +102,7 @@ class ServedModel:
     ttft_objective_s: float | None = None
     has_reasoning: bool = False
     """Whether its engines are known to have a reasoning parser."""
-    prices: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    prices: tuple[float, float, float] = FREE
     """Millionths of a dollar for a prompt token, a cached one, an output token."""
     capacity: Capacity = UNKNOWN_CAPACITY
     """What each of its endpoints holds, as far as the file says."""
@@ -111,6 +113,8 @@ class ServedModel:
 
     def cost_micros(self, prompt_tokens: int, cached_tokens: int, output_tokens: int) -> int:
         """What these tokens cost, in millionths of a dollar, rounded up."""
+        if self.prices == FREE:
+            return 0
         fresh, cached, output = self.prices
         return ceil((prompt_tokens - cached_tokens) * fresh + cached_tokens * cached + output_tokens * output)
 
@@ -316,7 +320,7 @@ def _served(model: ModelSpec, gateway: GatewaySpec) -> ServedModel:
 def _prices(price: PriceSpec | None) -> tuple[float, float, float]:
     """A dollar a million tokens is a millionth of a dollar a token."""
     if price is None:
-        return 0.0, 0.0, 0.0
+        return FREE
     cached = price.cached_input_per_million
     return (
         price.input_per_million,

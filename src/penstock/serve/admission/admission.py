@@ -23,7 +23,7 @@ from penstock.serve.admission.rules import Asked, wants_json
 from penstock.serve.admission.taking import Step, Taking, Then
 from penstock.serve.admission.tokens import NARROW_PRIOR
 from penstock.serve.commands import Copy
-from penstock.serve.config import GatewayConfig, ServedModel
+from penstock.serve.config import FREE, GatewayConfig, ServedModel
 from penstock.serve.core import Core
 from penstock.serve.deadline import DEADLINE_HEADERS, NO_DEADLINE, deadline_of
 from penstock.serve.failover import needs_seed
@@ -211,11 +211,18 @@ class Admission(Taking):
         fields = request.fields
         if fields is None or prompt is None or self._head.path in _COUNTS:
             return self._reserve(now, then)
-        counter, estimator = self._core.counter, self._core.estimator(model.name)
+        counter = self._core.counter
         if (
             counter is not None
             and counter.knows(model.name, route.schema)
-            and needs_count(route.schema, fields, prompt, model.bounds, estimator, limits=self.caller.limits)
+            and needs_count(
+                route.schema,
+                fields,
+                prompt,
+                model.bounds,
+                self._core.estimator(model.name),
+                limits=self.caller.limits,
+            )
         ):
             counted = counter.count(model.name, route.schema, fields, prompt, then)
             return None if counted is None else self._shape(counted, now, then)
@@ -242,17 +249,20 @@ class Admission(Taking):
         if isinstance(shaped, Failure):
             return shaped
         self.tokens, self._edits, self._output_tokens = shaped.prompt_tokens, shaped.edits, shaped.output_tokens
-        self._expected_output = min(shaped.output_tokens, ceil(estimator.expected_output) or shaped.output_tokens)
-        self._notes = shaped.headers
+        expected, most = ceil(estimator.expected_output), shaped.output_tokens
+        self._expected_output = expected if 0 < expected < most else most
+        if shaped.stripped or shaped.clamped:
+            self._notes = shaped.headers
         return self._reserve(now, then)
 
     def _reserve(self, now: float, then: Then) -> Step:
         """Asks the limits of the tenant and the key."""
-        record, model = self._record, self.model
-        record.estimated_tokens = self.tokens
-        record.reserved_tokens = max(0, self.tokens) + self._output_tokens
-        if model is not None and any(model.prices):
-            record.reserved_micros = model.cost_micros(max(0, self.tokens), 0, self._output_tokens)
+        record, model, tokens = self._record, self.model, self.tokens
+        record.estimated_tokens = tokens
+        tokens = tokens if tokens > 0 else 0
+        record.reserved_tokens = tokens + self._output_tokens
+        if model is not None and model.prices != FREE:
+            record.reserved_micros = model.cost_micros(tokens, 0, self._output_tokens)
         if not self.caller.scopes or self._reservation is not None:
             return self._submit(now, then)
         verdict = self._core.limiter.reserve(self._ask(), now, then)
@@ -335,15 +345,15 @@ class Admission(Taking):
         return name
 
     def _need(self, model: ServedModel, name: str) -> Need:
-        need = Need(
-            prompt_tokens=max(0, self.tokens),
-            output_tokens=self._expected_output,
-            adapter=name if name in model.adapters else "",
-        )
-        prompt, need.session = self._prompt, self._session
+        tokens, prompt = self.tokens, self._prompt
+        need = Need(tokens if tokens > 0 else 0, self._expected_output)
+        if model.adapters and name in model.adapters:
+            need.adapter = name
+        if self._head.fields is not None:
+            need.session = self._session
         if prompt is not None:
-            if getattr(self._core.policy, "follows_prompts", True):
-                need.blocks = blocks_of(prompt.pieces, name)
+            need.blocks = blocks_of(prompt.pieces, name)
+            if need.blocks:
                 need.block_tokens = block_tokens_of(need.prompt_tokens, prompt.narrow_bytes + prompt.wide_bytes)
             prompt.pieces = []
         return need
@@ -530,12 +540,13 @@ class Admission(Taking):
         if reservation is not None:
             self._core.limiter.settle(reservation, usage, now)
         if record.prompt_tokens > 0 and prompt is not None:
-            self._core.estimator(model.name).observe(prompt, record.prompt_tokens, record.output_tokens)
+            self._core.estimator(model.name).reported(prompt, record.prompt_tokens, record.output_tokens)
 
     def _usage(self, model: ServedModel, chars: int) -> Usage:
         record = self._record
         if record.prompt_tokens >= 0:
-            prompt, output, cached = record.prompt_tokens, max(0, record.output_tokens), max(0, record.cached_tokens)
+            prompt, output, cached = record.prompt_tokens, record.output_tokens, record.cached_tokens
+            output, cached = output if output > 0 else 0, cached if cached > 0 else 0
         elif not record.endpoint or (record.ttft_ms < 0 and record.outcome in ("upstream_error", "shed")):
             return _NOTHING_RAN
         elif record.outcome in ("client_error", "limited"):
@@ -543,7 +554,7 @@ class Admission(Taking):
         else:  # ended before the answer said its usage: the prompt was read, and what the client has was generated
             prompt, cached = max(0, self.tokens), 0
             output = ceil(max(0, chars) * NARROW_PRIOR)
-        return Usage(input_tokens=prompt, output_tokens=output, cost_micros=model.cost_micros(prompt, cached, output))
+        return Usage(prompt, output, model.cost_micros(prompt, cached, output))
 
     def _leave_queue(self, now: float, *, is_ok: bool) -> None:
         ticket, self.ticket = self.ticket, None

@@ -149,12 +149,11 @@ class CostPolicy:
                 learned = self._met(endpoint)
             if learned.sample is not endpoint.sample:
                 self._look(endpoint, learned, now)
+            cached = 0.0
             if block_count and (first_block in learned.held.blocks or endpoint is home):
-                held = learned.held
-                matched = block_count if last_block in held.blocks else held.match(blocks)
+                matched = block_count if last_block in learned.held.blocks else learned.held.match(blocks)
                 cached = matched * block_tokens * learned.trust
-                if cached >= prompt:
-                    cached = prompt - 1.0
+                cached = cached if cached < prompt else prompt - 1.0
                 if cached != last_cached or endpoint is home:  # else as the one before
                     fresh, last_cached = prompt - cached, cached
                     if endpoint is home:
@@ -163,10 +162,8 @@ class CostPolicy:
                     plain_s = fixed_s + fresh * (token_s + (cached + 0.5 * fresh) * pair_s)
                     taken_s = others_s * (fresh if fresh < own_tokens else own_tokens)
             elif last_cached != 0.0:
-                cached = last_cached = 0.0
+                last_cached = 0.0
                 fresh, plain_s, taken_s = float(prompt), whole_s, whole_taken_s
-            else:
-                cached = 0.0
             ratio, in_flight = learned.ratio, endpoint.in_flight
             prefill_s = ratio * plain_s
             before_s = learned.busy_until - now
@@ -193,7 +190,7 @@ class CostPolicy:
 
     def sent(self, endpoint: Endpoint, need: Need, now: float) -> None:
         """Counts what the request takes there, and what it leaves in the cache."""
-        learned = self._met(endpoint)
+        learned = endpoint.learned or self._met(endpoint)
         pool, timing = learned.pool, learned.pool.timing
         blocks, matched, cached, prompt = need.blocks, 0, 0.0, need.prompt_tokens
         if blocks:
@@ -225,7 +222,7 @@ class CostPolicy:
 
     def ended(self, endpoint: Endpoint, need: Need, outcome: Ended) -> None:
         """Compares what came with what was predicted."""
-        learned, memo = self._met(endpoint), need.memo
+        learned, memo = endpoint.learned or self._met(endpoint), need.memo
         if outcome.is_ok:
             learned.pool.finished(outcome)
         if not isinstance(memo, Sent) or memo.endpoint_id != endpoint.id:
