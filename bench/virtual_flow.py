@@ -15,8 +15,11 @@ from random import Random
 
 from penstock.facts import find_gpu, find_model
 from penstock.serve.flow import Capacity, Flow, QueueSettings, Ticket
-from penstock.serve.routing import EndpointAddress, EndpointTable, EngineSample, LeastLoad, Need
+from penstock.serve.routing import EndpointAddress, EndpointTable, EngineSample, LeastLoad, Need, Policy
+from penstock.serve.routing.cost import CostPolicy
+from penstock.serve.routing.hardware import timing_of_steps
 from penstock.simulate.engine import EngineConfig, LengthRequest, VirtualEngine
+from penstock.simulate.engine.core import make_timing
 from penstock.simulate.workload.lengths import Lengths
 
 __all__ = ["Ask", "Fleet", "Record", "poisson", "share_of_work"]
@@ -69,6 +72,8 @@ class Fleet:
     gateways: int = 1
     seats: int = 256
     knows_capacity: bool = True
+    routes_by_cost: bool = False
+    """By the gateway's default policy; else to the endpoint with the least load, which takes less time to simulate."""
     queue: QueueSettings = field(default_factory=lambda: QueueSettings(requests_max=20_000))
     records: list[Record] = field(default_factory=list)
     shed: int = 0
@@ -145,13 +150,18 @@ class Fleet:
         table.set_pool(
             MODEL, [EndpointAddress(id=name, host="127.0.0.1", port=n + 1) for n, name in enumerate(engines)]
         )
-        flow = Flow(table, LeastLoad(), gateways=self.gateways)
+        flow = Flow(table, self._policy(next(iter(engines.values())).config), gateways=self.gateways)
         capacity = Capacity()
         if self.knows_capacity:
             engine = next(iter(engines.values()))
             capacity = Capacity(requests_max=self.seats, kv_tokens=engine.num_gpu_blocks * engine.config.block_size)
         flow.configure(queue=self.queue, capacities={MODEL: capacity})
         return _Gateway(table, flow)
+
+    def _policy(self, config: EngineConfig) -> Policy:
+        if not self.routes_by_cost:
+            return LeastLoad()
+        return CostPolicy({MODEL: timing_of_steps(make_timing(config), seqs_max=self.seats)}, weighs=False)
 
     def _read(self, beat: int, now: float, engines: dict[str, VirtualEngine], gateways: list[_Gateway]) -> None:
         every = round(SCRAPE_S / QUANTUM_S)

@@ -232,6 +232,13 @@ class TestRoomThatIsKept:
         assert len(gate.pump(1.0 + QUIET_S)) == 1
         assert in_flight(endpoints) == [16]
 
+    def test_nothing_is_kept_any_longer_where_nothing_can_serve(self) -> None:
+        gate, endpoints, _ = self._flooded()
+        gate.pump(2.0)
+        endpoints.set_pool(MODEL, [])
+        gate.pump(3.0)
+        assert gate.next_due == 60.0  # when the first has waited for too long
+
     def test_all_other_seats_are_used(self) -> None:
         gate, endpoints, running = self._flooded()
         for one in running:

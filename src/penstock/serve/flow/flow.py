@@ -317,12 +317,12 @@ class Flow:
 
     def _serve(self, line: Line, now: float, changed: list[Ticket]) -> None:
         """Grants in order while somebody waits and an endpoint has room."""
+        line.kept_until = 0.0
         able = self._able(line.model, now)
         if not able:
             self._note_down(line, now)
             return
         line.is_up_again(now)
-        line.kept_until = 0.0
         self.wakes.discard(line.model)
         room = self._with_room(able, now) if self._queue.is_on else able
         while room:
