@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from math import exp, inf
 
 from penstock.serve.routing.endpoints import Endpoint
-from penstock.serve.routing.learned import WORK_FADES_S, EndpointLearned, PoolLearned, Sent
+from penstock.serve.routing.learned import LEVEL_WEIGHT, WORK_FADES_S, EndpointLearned, PoolLearned, Sent
 from penstock.serve.routing.policy import UNKNOWN_NEED, Decision, Ended, Need, Weighed
 from penstock.serve.routing.prefix import PrefixIndex
 from penstock.serve.routing.rendezvous import MASK, ODD
@@ -34,18 +34,19 @@ _UNPROVEN_S = 0.25
 _DECODE_WEIGHT = 0.1
 """Of a second spread over an answer against one before it begins: answers stream faster than they are read, and what
 runs at the moment is gone before a long answer is through."""
-_TAKEN = 2.0
+_TAKEN = 3.0
 """Seconds that a second of prefill takes from others besides those that run: the GPU's second, and the cache's room, as
 each token that is computed again evicts another one. Chosen on the recorded conversations: 1 to 4 do nearly as well."""
-_AGAIN = 2.0
-"""Requests that meet the work which an endpoint goes on to get: this one while it decodes, and the one that follows."""
+_AHEAD, _AHEAD_NEW = 0.02, 0.6
+"""What a second counts that an endpoint was given more than its fellows in the last minutes: to a prompt that goes on
+where it is held; and more to one whose beginning nobody holds, times the share of prompts that is found cached (here, not
+by other gateways), as what follows it will come to the same place. So prompts that are free to go anywhere even out the
+work, and those that would lose their cache need not. Where nothing is ever found again, nobody looks ahead."""
 _OTHERS_MAX = 8.0
 """Most requests that a prefill is taken to delay: past it their tokens come from large steps, and an endpoint that is
 crowded would look as if it had to stay so."""
 _REBASE_S = 20 * WORK_FADES_S
 """After this the unit of work is drawn anew, or its numbers would grow without end."""
-_IDLE_MIN = 0.05
-"""Least share of time that an endpoint is taken to be free."""
 _UNKNOWN_PRIOR_S = 0.02
 """Seconds that an invented timing counts for against what is seen."""
 NOTED_S = 0.01
@@ -54,7 +55,7 @@ quiet gateway every decision, on a busy one a hundred a second."""
 
 _Ask = tuple[float, Sequence[int], int, float, float, Endpoint | None, float, str, float]
 """A request, as all candidates are asked for it: now, blocks, prompt tokens, tokens of a block, tokens behind what is
-common to many, home, output tokens, adapter, fade. Plain, as one is made for each request."""
+common to many, home, output tokens, adapter, what a unit of work costs. Plain, as one is made for each request."""
 
 
 class CostPolicy:
@@ -116,29 +117,34 @@ class CostPolicy:
     def _asked(self, pool: PoolLearned, candidates: Sequence[Endpoint], need: Need, now: float) -> _Ask:
         """What is the same for all candidates."""
         blocks, prompt = need.blocks, need.prompt_tokens
-        block_tokens, own_tokens, home = 0.0, float(prompt), None
+        block_tokens, own_tokens, home, ahead = 0.0, float(prompt), None, _AHEAD
         if blocks:
             block_tokens = need.block_tokens or prompt / (len(blocks) + 0.5)
             own = self.index.shared.own(blocks)
             own_tokens = prompt - own * block_tokens
-            home = self._home(blocks[own], candidates)
+            first_own = blocks[own]
+            home = self._home(first_own, candidates)
+            for endpoint in candidates:
+                if first_own in endpoint.learned.held.blocks:
+                    break
+            else:
+                ahead += _AHEAD_NEW * pool.cached_share * (1.0 - pool.home_share)
         if need is not UNKNOWN_NEED:
             need.memo = home
         output = need.output_tokens or pool.output_tokens
-        return now, blocks, prompt, block_tokens, own_tokens, home, output, need.adapter, self._fade(now)
+        return now, blocks, prompt, block_tokens, own_tokens, home, output, need.adapter, ahead * self._fade(now)
 
     def _weigh(
         self, candidates: Sequence[Endpoint], pool: PoolLearned, ask: _Ask, weighed: list[Weighed] | None
     ) -> Endpoint:
         """The hot loop: plain arithmetic, no calls for a candidate of whom nothing special is known."""
-        now, blocks, prompt, block_tokens, own_tokens, home, output, adapter, fade = ask
+        now, blocks, prompt, block_tokens, own_tokens, home, output, adapter, ahead_s = ask
         timing = pool.timing
         fixed_s, token_s, pair_s, steps_s = timing.fixed_s, timing.token_s, timing.pair_s, timing.steps_s
         last_step, seqs_max = steps_s[-1], len(steps_s) - 1
         first_block, last_block, block_count = (blocks[0], blocks[-1], len(blocks)) if blocks else (None, None, 0)
         others_s = (_TAKEN + pool.running) * token_s * pool.ratio
-        again_fade = _AGAIN * (output * steps_s[1] + pool.prefill_mean_s if seqs_max else pool.prefill_mean_s) * fade
-        weighed_output = _DECODE_WEIGHT * output
+        weighed_output, level = _DECODE_WEIGHT * output, pool.work_level
         fresh, last_cached = float(prompt), 0.0
         plain_s = whole_s = fixed_s + fresh * (token_s + 0.5 * fresh * pair_s)
         taken_s = whole_taken_s = others_s * (fresh if fresh < own_tokens else own_tokens)
@@ -171,10 +177,9 @@ class CostPolicy:
             running = in_flight + learned.others + 1
             step_s = steps_s[running] if running <= seqs_max else last_step
             rest_s = weighed_output * learned.step_ratio * (step_s + learned.context_s) + taken_s
+            rest_s += ahead_s * (learned.work - level)
             if prefill_s + before_s + rest_s >= best_s and weighed is None:
                 continue  # what is left only adds
-            idle = 1.0 - learned.work * fade
-            rest_s += again_fade * learned.work / (idle if idle > _IDLE_MIN else _IDLE_MIN)
             if running > seqs_max or fresh + output > learned.room_tokens:
                 before_s += self._room_s(learned, running, seqs_max, fresh + output)
             if adapter and adapter not in learned.adapters:
@@ -199,6 +204,7 @@ class CostPolicy:
             pool.block_tokens += (block_tokens - pool.block_tokens) * 0.01
             if matched:
                 cached = max(0.0, min(matched * block_tokens * learned.trust, prompt - 1))
+            pool.placed(cached / prompt if prompt else 0.0)
             if matched < len(blocks):
                 self.index.shared.note(blocks, matched)
             learned.held.put(blocks)
@@ -210,9 +216,10 @@ class CostPolicy:
         before_s = max(before_s, 0.0)
         learned.busy_until = now + before_s + prefill_s
         learned.room_tokens -= fresh + output
-        work_s = plain_s + output * (pool.output_s + prompt * timing.context_s)
+        work_s = fresh * timing.token_s + output * pool.output_s
         unit = self._unit(now)
         learned.work += work_s * unit
+        pool.work_level += (learned.work - pool.work_level) * LEVEL_WEIGHT
         pool.arrived(plain_s, min(_OTHERS_MAX, endpoint.in_flight + learned.others - 1.0))
         if need.adapter:
             learned.loaded(need.adapter)
@@ -321,8 +328,8 @@ class CostPolicy:
         return candidates[lots.index(max(lots))]
 
     def _fade(self, now: float) -> float:
-        """What a unit of work is in utilisation now."""
-        return exp((self._epoch - now) / WORK_FADES_S) / WORK_FADES_S
+        """What is left now of a unit of work, in seconds."""
+        return exp((self._epoch - now) / WORK_FADES_S)
 
     def _unit(self, now: float) -> float:
         """What a second of work counts at this time."""
@@ -330,6 +337,7 @@ class CostPolicy:
             fade = exp((self._epoch - now) / WORK_FADES_S)
             self._epoch = now
             for pool in self._pools.values():
+                pool.work_level *= fade
                 for learned in pool.endpoints():
                     learned.work *= fade
         return exp((now - self._epoch) / WORK_FADES_S)

@@ -22,7 +22,7 @@ from penstock.serve.routing.prefix import HeldBlocks
 from penstock.serve.routing.rendezvous import seed_of
 from penstock.serve.routing.timing import ModelTiming
 
-__all__ = ["ADAPTERS_MAX", "WORK_FADES_S", "EndpointLearned", "PoolLearned", "Sent"]
+__all__ = ["ADAPTERS_MAX", "LEVEL_WEIGHT", "WORK_FADES_S", "EndpointLearned", "PoolLearned", "Sent"]
 
 WORK_FADES_S = 600.0
 """Time constant of the work that an endpoint has done: about the spread of a conversation (half of the recorded ones
@@ -59,6 +59,11 @@ ADAPTERS_MAX = 64
 """Adapters that an endpoint is believed to have loaded; vLLM's `max_loras` is 1 to some tens."""
 _ALPHA = 0.05
 """Weight of one request in the means of a model: of the last 20 or so."""
+LEVEL_WEIGHT = 0.05
+"""The same, of one request's endpoint in the level of work. The level is the same for all candidates, so it decides
+nothing: it makes the seconds of work ahead ones that can be read."""
+_SHARE_WEIGHT = 0.005
+"""The same, in the share of prompts that is found cached: of the last 200, as many are all or nothing."""
 
 
 def _fade(seconds: float, constant_s: float) -> float:
@@ -94,6 +99,7 @@ class PoolLearned:
         "_endpoints",
         "_numbers",
         "block_tokens",
+        "cached_share",
         "e2e_s",
         "home_share",
         "output_s",
@@ -111,6 +117,7 @@ class PoolLearned:
         "surprise_of",
         "surprise_tokens",
         "timing",
+        "work_level",
     )
 
     def __init__(self, timing: ModelTiming, *, prior_s: float = _POOL_PRIOR_S) -> None:
@@ -134,6 +141,10 @@ class PoolLearned:
         """Of an engine's time that one token more takes in a step with others."""
         self.block_tokens = 128.0
         """Of prompts' blocks, on the mean."""
+        self.cached_share = 0.0
+        """Of a prompt, what was believed to be cached where it was sent."""
+        self.work_level = 0.0
+        """Of the work of endpoints that were chosen lately."""
         self._endpoints: WeakValueDictionary[int, EndpointLearned] = WeakValueDictionary()
         self._numbers = count()
 
@@ -149,6 +160,10 @@ class PoolLearned:
         """Of its endpoints."""
         endpoints = self.endpoints()
         return sum(one.work for one in endpoints) / len(endpoints) if endpoints else 0.0
+
+    def placed(self, cached_share: float) -> None:
+        """Such a share of a prompt was believed to be cached where it went."""
+        self.cached_share += (cached_share - self.cached_share) * _SHARE_WEIGHT
 
     def arrived(self, prefill_s: float, running: float) -> None:
         """A request of so many seconds of prefill was sent to where so many others are."""
