@@ -130,7 +130,7 @@ def test_a_browser_shows_what_waits_what_is_out_and_what_the_gateway_leans_on(tm
             assert "no answer within 250 ms; 1,840 requests decided alone so far" in lines[0]
             assert "1,902 finished requests wait in the journal: db.example:5432 refuses the connection" in lines[1]
             told = await page.ask("document.getElementById('problems').innerText")
-            assert "shared limits are away" in told
+            assert "it allows its own share of the limits: no answer within 250 ms" in told
             assert page.errors == []
 
     asyncio.run(main())
@@ -149,7 +149,7 @@ def test_a_browser_shows_why_requests_went_where_they_went(tmp_path: Path) -> No
             assert await page.ask(f"{rows}.length") == 12
             row = await page.ask(f"{rows}[0].innerText")
             assert row.split()[1:3] == [first["model"], first["endpoint"]]
-            assert f"the best of {len(first['candidates'])}" in row
+            assert f"one of {len(first['candidates'])}" in row
             await page.ask(f"{rows}[0].querySelector('details').open = true")
             chosen = await page.ask(f"{rows}[0].querySelector('.chosen').innerText")
             assert chosen.startswith(first["endpoint"])

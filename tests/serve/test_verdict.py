@@ -178,7 +178,7 @@ LEDGER = {
         (
             {"is_connected": False, "error": "no answer"},
             {},
-            [("warning", "shared limits are away, it allows its share of them: no answer")],
+            [("warning", "it allows its own share of the limits: no answer")],
         ),
         ({}, {"is_connected": False, "silent_s": 59.0, "error": "refused"}, []),
         (

@@ -50,7 +50,7 @@ def with_leanings(found: list[dict[str, str]], gateway: Mapping[str, Any]) -> li
 def _of_limits(limits: Mapping[str, Any] | None) -> Iterator[dict[str, str]]:
     """Limits that are away cost a tenant some of its own, and nobody else anything."""
     if limits is not None and limits["where"] and not limits["is_connected"] and limits["error"]:
-        yield _warning("gateway", f"shared limits are away, it allows its share of them: {limits['error']}")
+        yield _warning("gateway", f"it allows its own share of the limits: {limits['error']}")
 
 
 def _of_ledger(ledger: Mapping[str, Any] | None) -> Iterator[dict[str, str]]:

@@ -5,7 +5,7 @@ import { cell, element, keep, put } from "./tables.js";
 
 const HOLDERS = {
   redis: "Redis holds them, for all gateways",
-  share: "Redis is away: this gateway allows its share",
+  share: "this gateway allows its own share of them",
   memory: "this gateway holds them alone",
 };
 
@@ -91,7 +91,7 @@ function makeDecision(decision) {
   const words = [decision.policy, decision.basis?.replaceAll("_", " ")].filter(Boolean).join(", ");
   why.classList.remove("none");
   if (candidates.length) {
-    const among = candidates.length > 1 ? `the best of ${candidates.length}` : "the only one";
+    const among = candidates.length > 1 ? `one of ${candidates.length}` : "the only one";
     const details = element("details", "", element("summary", "", `${words}: ${among}`));
     const rows = candidates.map((c) => element("li", c.endpoint === endpoint ? "chosen" : "", element("b", "", c.endpoint), ` ${figures(c)}`));
     details.append(element("ul", "", ...rows));

@@ -142,7 +142,7 @@ function queued(waiting) {
 function updateModel(tr, model, tone) {
   const { endpoints, objectives } = model;
   const aliases = model.aliases.length ? `also ${model.aliases.join(", ")} · ` : "";
-  const why = model.engine_reason ? `: ${model.engine_reason.split(": ")[0]}` : "";
+  const why = model.engine_reason ? `: ${model.engine_reason.split(/: | \(/)[0]}` : "";
   const head = tr.querySelector("th");
   if (!head.firstChild) head.append(element("i", "swatch"), element("span"), element("small"));
   head.firstChild.className = `swatch ${tone(model.name)}`;
