@@ -114,9 +114,9 @@ FLOODS = {
 
 
 def isolation() -> dict[str, Any]:
-    """B's first tokens beside a flood, against alone. The bar is of the first case; the others are harder."""
+    """B's first tokens beside a flood, against alone. The bar is on the first case; the harder ones are told beside it."""
     found = {name: _flooded(case) for name, case in FLOODS.items()}
-    return found | {"holds": all(case["p99_ratio"] <= ISOLATION_MAX for case in found.values())}
+    return found | {"holds": found["one tenant"]["p99_ratio"] <= ISOLATION_MAX}
 
 
 WEIGHTS = {"chat": 1.0, "documents": 1.0, "novels": 2.0, "liars": 1.0}
