@@ -282,8 +282,12 @@ class TestDeadlines:
         assert not call.is_over
 
     def test_an_engine_that_falls_silent_in_a_plain_answer_is_504(self) -> None:
-        call = Call(core()).send().engine(head(ANSWER), ANSWER[:5]).late(301.0).settled()
+        call = Call(core(1)).send().engine(head(ANSWER), ANSWER[:5]).late(301.0).settled()
         assert (call.client.status, call.outcome) == (504, ("timeout", "read_timeout"))
+
+    def test_a_plain_answer_of_which_nothing_was_sent_is_asked_for_again_when_it_falls_silent(self) -> None:
+        call = Call(core()).send().engine(head(ANSWER), ANSWER[:5]).late(301.0).engine(answer()).settled()
+        assert (call.client.status, call.client.body, len(call.tried)) == (200, ANSWER, 2)
 
     def test_an_engine_that_falls_silent_in_an_answer_that_flows_is_a_cut(self) -> None:
         call = Call(core()).send().engine(head(b"x" * (HELD_BYTES_MAX + 1)), ANSWER[:5]).late(301.0).settled()

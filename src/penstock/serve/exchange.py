@@ -219,8 +219,11 @@ class Exchange(ClientSide):
         if self._held is None and self.phase in ("relaying", "resuming"):
             words = f"was silent for {now - self.last_progress_at:.0f} s"
             return self._go_elsewhere(words, now, "timeout", signal="read_late")
-        timeouts = self.config.timeouts
-        limit_s = timeouts.first_byte_s if reason == "first_byte_timeout" else timeouts.read_s
+        is_first = reason == "first_byte_timeout"
+        self._heard("first_byte_late" if is_first else "read_late", now, reason)
+        if self._held is not None and self._admission.has_elsewhere(now):
+            return self._retry("fell silent in the middle of its answer", now)  # the client has nothing of it
+        limit_s = self.config.timeouts.first_byte_s if is_first else self.config.timeouts.read_s
         message = f"The engine of '{self.record.model}' sent nothing for {limit_s:g} s."
         return self.refuse(Failure(status=504, code=reason, message=message, outcome="timeout"), now)
 
