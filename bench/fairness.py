@@ -114,7 +114,7 @@ FLOODS = {
 
 
 def isolation() -> dict[str, Any]:
-    """B's first tokens beside a flood, against alone. The bar is on the first case; the harder ones are told beside it."""
+    """B's first tokens beside a flood, against alone. The bar is on the first case; harder ones are told beside it."""
     found = {name: _flooded(case) for name, case in FLOODS.items()}
     return found | {"holds": found["one tenant"]["p99_ratio"] <= ISOLATION_MAX}
 
