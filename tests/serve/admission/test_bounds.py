@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from penstock.serve.admission.bounds import Shaped, needs_count, shape_request
@@ -310,6 +310,8 @@ SCHEMA = st.sampled_from(["chat", "completion", "responses", "messages", "embedd
 
 
 @given(SCHEMA, BODIES, RULES, LIMITS)
+@example("completion", {"model": "m", "best_of": 2}, bounds(None), CallerLimits())
+@example("completion", {"model": "m"}, bounds(None, output_tokens_max=1, over_output="reject"), CallerLimits())
 def test_what_goes_on_holds_its_bounds_and_is_shaped_once(
     schema: str, fields: dict[str, Any], under: RequestBounds, limits: CallerLimits
 ) -> None:

@@ -117,6 +117,8 @@ def shape_request(
         failure, stripped = _strip(fields, foreign, bounds, edits)
         if failure is not None:
             return failure
+        if "best_of" in stripped:
+            output = read_output(schema, {**fields, "best_of": None}, prompt.batch)
     if not is_plain:
         failure = _normalise_stops("stop_sequences" if schema == "messages" else "stop", fields, bounds, edits)
         if failure is not None:
@@ -215,7 +217,7 @@ def _bound_output(
         message = "Your key may have no output tokens (`outputTokensMax: 0`)."
         return Failure(status=403, code="output_not_allowed", message=message, param=output.field), None, ""
     limit, how = fitted(output, most=most, default=bounds.output_tokens_default, context=context)
-    if bounds.rejects_output and asked is not None:
+    if bounds.rejects_output and asked is not None and output.field in fields:
         failure = _rejected_output(schema, output, limit, context=context, known_tokens=known_tokens)
         if failure is not None:
             return failure, None, ""
