@@ -318,7 +318,7 @@ class Exchange(ClientSide):
         if self.phase == "resuming":
             return self._resume(reason, now)
         admission = self._admission
-        can_go_on = admission.has_elsewhere(now, is_new_round=True) or admission.can_wait(now)
+        can_go_on = admission.has_elsewhere(now, is_new_round=True) or admission.can_wait(now, is_new_round=True)
         if can_go_on and self._course(answer) == "replay":
             admission.begin_round()
             self.record.resumes += 1

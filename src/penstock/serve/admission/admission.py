@@ -443,23 +443,27 @@ class Admission(Taking):
             return None
         return self._core.flow.redirect(ticket, now)
 
-    def can_wait(self, now: float) -> bool:
+    def can_wait(self, now: float, *, is_new_round: bool = False, is_blameless: bool = False) -> bool:
         """Whether the request may wait once more for an endpoint: somebody brings them, or several are down together
-        and one may come back."""
+        and one may come back. A stream that goes on has a new round of waits."""
         ticket = self.ticket
-        if ticket is None or ticket.state != "granted" or self._waits >= WAITS_MAX or now >= self._waits_until:
+        if ticket is None or ticket.state != "granted":
+            return False
+        if not is_new_round and (self._waits >= WAITS_MAX or now >= self._waits_until):
             return False
         if self._core.brings_endpoints:
             return True
         pool = self._core.endpoints.pools.get(ticket.model)
-        return pool is not None and len(pool.endpoints) > 1 and not self.has_elsewhere(now, is_new_round=True)
+        if pool is None or len(pool.endpoints) < 2:
+            return False
+        return is_blameless or not self.has_elsewhere(now, is_new_round=True)
 
     def wait_again(self, now: float, *, is_blameless: bool = False) -> Step | Literal[False]:
         """Back into the queue, as no endpoint is left that did not fail the request: one may come, or come back. False
         where that is no use. `is_blameless`: the request never reached the endpoint, so it can't have killed it. All
         waits together last no longer than one."""
         ticket = self.ticket
-        if ticket is None or not self.can_wait(now):
+        if ticket is None or not self.can_wait(now, is_blameless=is_blameless):
             return False
         if self._waits_until == inf:
             self._waits_until = now + ticket.wait_s
