@@ -39,8 +39,8 @@ _TAKEN = 3.0
 each token that is computed again evicts another one. Chosen on the recorded conversations: 1 to 4 do nearly as well."""
 _AHEAD, _AHEAD_NEW = 0.02, 0.6
 """What a second counts that an endpoint was given more than its fellows in the last minutes: to a prompt that goes on
-where it is held; and more to one whose beginning nobody holds, times the share of prompts that is found cached (here, not
-by other gateways), as what follows it will come to the same place. So prompts that are free to go anywhere even out the
+where it is held; and more to one whose beginning nobody holds, times the share of prompts that is found cached (not by
+other gateways), as what follows it comes to the same place. So prompts that are free to go anywhere even out the
 work, and those that would lose their cache need not. Where nothing is ever found again, nobody looks ahead."""
 _OTHERS_MAX = 8.0
 """Most requests that a prefill is taken to delay: past it their tokens come from large steps, and an endpoint that is
