@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from penstock.serve.flow.quota import Quota
-from penstock.serve.flow.scopes import micros, scopes_of
+from penstock.serve.flow.scopes import affordable, micros, scopes_of
 from penstock.spec.quota import QuotaSpec
 
 
@@ -31,3 +31,13 @@ def test_whoever_has_no_limit_is_no_scope() -> None:
 
 def test_money_is_rounded_to_whole_micro_dollars() -> None:
     assert [micros(dollars) for dollars in (0.1, 29.99, 0.0000004, 1e12)] == [100_000, 29_990_000, 0, 10**18]
+
+
+def test_a_request_without_a_limit_of_its_own_reserves_no_more_than_the_limits_could_grant() -> None:
+    limits = QuotaSpec(tokens_per_minute=1000, output_tokens_per_minute=900)
+    scopes = scopes_of("acme", limits)
+    assert affordable(scopes, 50, 4096) == 900
+    assert affordable(scopes, 400, 4096) == 600
+    assert affordable(scopes, 400, 100) == 100
+    assert affordable(scopes, 5000, 4096) == 1  # and then it is the prompt that is too long
+    assert affordable((), 50, 4096) == 4096

@@ -5,7 +5,7 @@ from __future__ import annotations
 from penstock.serve.flow.quota import LIMITLESS, Quota, Scope
 from penstock.spec.quota import QuotaSpec
 
-__all__ = ["micros", "quota_of", "scopes_of"]
+__all__ = ["affordable", "micros", "quota_of", "scopes_of"]
 
 MICROS = 1_000_000
 
@@ -40,3 +40,16 @@ def scopes_of(
     if key_limits is not None and key_id and (own := quota_of(key_limits)) != LIMITLESS:
         found.append(Scope(id=f"k:{key_id}", words=f"key '{key_name or key_id}'", quota=own))
     return tuple(found)
+
+
+def affordable(scopes: tuple[Scope, ...], prompt_tokens: int, output_tokens: int) -> int:
+    """Of `output_tokens` that a request without a limit of its own is expected to need at most, what the limits a minute
+    could ever grant: else a client that named no limit would be told that its request can never pass. At least 1."""
+    most = output_tokens
+    for scope in scopes:
+        quota = scope.quota
+        if quota.output_tokens_per_minute is not None:
+            most = min(most, quota.output_tokens_per_minute)
+        if quota.tokens_per_minute is not None:
+            most = min(most, quota.tokens_per_minute - prompt_tokens)
+    return max(1, most)
