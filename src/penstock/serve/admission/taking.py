@@ -8,7 +8,6 @@ request's way is `admission`'s.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
