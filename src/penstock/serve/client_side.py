@@ -188,8 +188,16 @@ class ClientSide:
         self._over(now, *ended)
         return Reply(head if self.head.method == "HEAD" else head + body)
 
+    def _note_wait(self, now: float) -> None:
+        """Writes down how long the request waited for its first endpoint, or in vain."""
+        ticket = self._admission.ticket
+        if ticket is not None and not self.record.endpoint:
+            self.record.queue_ms = (now - ticket.arrived_at) * 1e3
+
     def _over(self, now: float, outcome: Outcome, reason: str) -> None:
         record = self.record
+        if self.phase == "queued":
+            self._note_wait(now)
         record.outcome, record.reason = outcome, reason
         record.total_ms = (now - self._started_at) * 1e3
         if self.endpoint is not None and not self._is_told:

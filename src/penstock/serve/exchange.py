@@ -256,8 +256,7 @@ class Exchange(ClientSide):
 
     def _dispatch(self, endpoint: Endpoint, now: float) -> Dispatch:
         """Sends the request there."""
-        ticket = self._admission.ticket
-        self.record.queue_ms = (now - ticket.arrived_at) * 1e3 if ticket is not None else 0.0
+        self._note_wait(now)
         self._answer = self._held = None
         self.phase = "waiting"
         dispatch = self._sent(endpoint, now)

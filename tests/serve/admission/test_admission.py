@@ -140,6 +140,13 @@ class TestLimits:
         assert (call.client.status, call.client.json["error"]["code"]) == (400, "request_too_large")
         assert limiter.settled == []
 
+    def test_who_names_no_limit_reserves_no_more_than_could_ever_be_granted(self) -> None:
+        gateway, limiter = watched(config(tenants("tokensPerMinute: 1000")))
+        call = Call(gateway).send()
+        (lent,) = limiter.lent
+        assert lent.ask.input_tokens + lent.ask.output_tokens <= 1000
+        assert call.engine(answer()).settled().client.status == 200
+
     def test_one_at_once_means_that_the_next_may_come_when_the_first_is_over(self) -> None:
         gateway, _ = watched(config(tenants("concurrentRequests: 1")))
         first = Call(gateway).send()
@@ -502,6 +509,13 @@ class TestWaiting:
         assert second.tried == ["chat-0"]
         assert second.record.queue_ms == pytest.approx(1010, abs=30)
         second.engine(answer()).settled()
+
+    def test_the_wait_that_is_written_down_is_that_for_the_first_endpoint(self) -> None:
+        gateway = core(2)
+        call = Call(gateway).send()
+        call.tick(5.0)
+        call.lose("reset the connection").engine(answer()).settled()
+        assert (call.record.retries, call.record.queue_ms) == (1, 0.0)
 
     def test_who_waited_too_long_is_shed_with_when_to_come_again(self) -> None:
         first, second = self.busy()

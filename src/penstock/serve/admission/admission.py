@@ -29,6 +29,7 @@ from penstock.serve.deadline import DEADLINE_HEADERS, NO_DEADLINE, deadline_of
 from penstock.serve.failover import needs_seed
 from penstock.serve.flow import Ask, Reservation, Ticket, Usage, Verdict
 from penstock.serve.flow.limit_words import limit_failure, ratelimit_headers
+from penstock.serve.flow.scopes import affordable
 from penstock.serve.gate import examine
 from penstock.serve.local import no_endpoint, unknown_model
 from penstock.serve.record import RequestRecord
@@ -251,6 +252,8 @@ class Admission(Taking):
         self.tokens, self._edits, self._output_tokens = shaped.prompt_tokens, shaped.edits, shaped.output_tokens
         expected, most = ceil(estimator.expected_output), shaped.output_tokens
         self._expected_output = expected if 0 < expected < most else most
+        if shaped.output_limit is None and self.caller.scopes:
+            self._output_tokens = affordable(self.caller.scopes, self.tokens, most)
         if shaped.stripped or shaped.clamped:
             self._notes = shaped.headers
         return self._reserve(now, then)

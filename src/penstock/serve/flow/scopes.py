@@ -43,8 +43,8 @@ def scopes_of(
 
 
 def affordable(scopes: tuple[Scope, ...], prompt_tokens: int, output_tokens: int) -> int:
-    """Of `output_tokens` that a request without a limit of its own is expected to need at most, what the limits a minute
-    could ever grant: else a client that named no limit would be told that its request can never pass. At least 1."""
+    """Of `output_tokens` that a request without a limit of its own may need, what the limits a minute could ever grant:
+    else a client that named no limit would be told that its request can never pass. At least 1."""
     most = output_tokens
     for scope in scopes:
         quota = scope.quota
