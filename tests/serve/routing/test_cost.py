@@ -60,6 +60,29 @@ def test_without_prefixes_equal_endpoints_get_equal_work() -> None:
     assert max(counts.values()) - min(counts.values()) <= 4
 
 
+def test_only_a_prompt_that_nobody_holds_is_moved_to_even_out_the_work_of_minutes() -> None:
+    # given four seconds more of work at the endpoint that holds a conversation, prompts that are often cached, and a
+    # short wait at the other
+    policy, endpoints = policy_of(), ready(2)
+    holder = route(policy, endpoints, need(1000, blocks=range(1, 11)), 0.0)
+    other = next(endpoint for endpoint in endpoints if endpoint is not holder)
+    for endpoint in endpoints:
+        endpoint.in_flight = 0
+    pool = learned_of(holder).pool
+    pool.cached_share, pool.home_share = 0.5, 0.01
+    learned_of(holder).work = learned_of(other).work + 4.0
+    learned_of(other).busy_until = 60.1
+    # when the conversation goes on, and others begin
+    goes_on = policy.choose(endpoints, need(1200, blocks=range(1, 13)), now=60.0).endpoint
+    begun = [
+        policy.choose(endpoints, need(1000, blocks=range(start, start + 10)), now=60.0).endpoint
+        for start in range(1000, 1200, 20)
+    ]
+    # then only those that lose nothing go to the other
+    assert goes_on is holder
+    assert {endpoint.id for endpoint in begun} == {other.id}
+
+
 def test_what_nobody_told_anything_of_is_spread_by_load() -> None:
     policy, endpoints = CostPolicy(), ready(3)
     endpoints[0].in_flight, endpoints[1].in_flight, endpoints[2].in_flight = 9, 4, 9
