@@ -248,6 +248,11 @@ class Answer:
         return delivered
 
     @property
+    def has_caught_up(self) -> bool:
+        """Whether it has come to where the attempt before it had ended."""
+        return self._replay is None or self._replay.has_caught_up
+
+    @property
     def is_replay(self) -> bool:
         """Whether it goes on from another attempt."""
         return self._replay is not None

@@ -168,6 +168,11 @@ class Replay:
         head = b"".join(line + b"\n" for line in event.splitlines() if line and not line.startswith(b"data:"))
         return head + b"data: " + orjson.dumps(fields) + b"\n\n"
 
+    @property
+    def has_caught_up(self) -> bool:
+        """Whether it has said all the text that the client had when it began."""
+        return all(self._at.get(key, 0) >= len(text) for key, text in self._texts.items())
+
     def text(self, key: Key, piece: str) -> str:
         """The part of a text that the client has not got.
 

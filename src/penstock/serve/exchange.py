@@ -336,7 +336,10 @@ class Exchange(ClientSide):
     def _course(self, answer: Answer) -> str:
         """What the table says of this loss."""
         delivered = answer.settle()
-        self._stuck = self._stuck + 1 if self.record.resumes and delivered.chars == self._told else 0
+        if delivered.chars != self._told:
+            self._stuck = 0
+        elif self.record.resumes and answer.has_caught_up:  # one that was lost before shows nothing of the request
+            self._stuck += 1
         self._told = delivered.chars
         loss = Loss(
             path=self.head.path,

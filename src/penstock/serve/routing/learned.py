@@ -34,8 +34,8 @@ _POOL_FADES_S = 600.0
 _POOL_PRIOR_S = 0.5
 """Seconds of predicted work that the performance model's word counts for against what was seen of all endpoints."""
 _PRIOR_REQUESTS, _STEP_PRIOR_S = 20.0, 30.0
-"""The same of one endpoint: what all its fellows showed counts like so many first tokens of its own, and so many seconds
-of its own decode. Fewer tell more of what came between than of the endpoint."""
+"""The same of one endpoint: what all its fellows showed counts like so many first tokens of its own, and so many
+seconds of its own decode. Fewer tell more of what came between than of the endpoint."""
 _RATIO_MIN, _RATIO_MAX = 0.02, 100.0
 _TRUST_PRIOR_TOKENS = 4096.0
 """Predicted tokens that trust in the index counts for before an endpoint has reported."""

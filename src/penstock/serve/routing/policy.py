@@ -15,9 +15,9 @@ __all__ = ["UNKNOWN_NEED", "Decision", "Ended", "LeastLoad", "Need", "Policy", "
 
 
 Weighed = tuple[str, float, float, float, float, float, int]
-"""A candidate as it was weighed: endpoint id; seconds in all, of prefill, of what goes before, of the rest (decode, and what others lose);
-tokens of the prompt that it is believed to have; requests in flight there. Plain, as one is made for each candidate of
-each request."""
+"""A candidate as it was weighed: endpoint id; seconds in all, of prefill, of what goes before, of the rest (decode, and
+what others lose); tokens of the prompt that it is believed to have; requests in flight there. Plain, as one is made for
+each candidate of each request."""
 
 
 @dataclass(slots=True)  # not keyword-only: one is made for each request, and keywords cost time
