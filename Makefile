@@ -94,6 +94,10 @@ docs: $(VENV)/.dev ## write docs/fleet-file.md and docs/doctor.md anew from the 
 GOLDEN := tests/plan/test_record.py tests/simulate/fleet/test_record.py tests/plan/manifests/test_engine.py tests/plan/manifests/test_render.py \
   tests/plan/manifests/monitoring/test_runbooks.py tests/operate/testing/test_behaviours.py
 
+.PHONY: chaos
+chaos: $(VENV)/.dev ## kill, freeze and restart engines and the gateway under load; exit 1 on any loss (ARGS='--real .venv-vllm')
+	@$(BIN)/python -m bench.chaos $(ARGS)
+
 .PHONY: sim
 sim: $(VENV)/.dev ## let real gateways run in virtual worlds that fail: make sim SEED=0 N=500
 	@$(BIN)/python -m bench.sim --seed $(or $(SEED),0) --count $(or $(N),500) $(ARGS)
