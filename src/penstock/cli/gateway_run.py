@@ -135,7 +135,9 @@ class _Run:
     def _announce(self) -> None:
         if self._options.is_json:
             print_text(orjson.dumps(self._door.announcement()).decode())
-        say(f"gateway   {self._door.url}\nadmin     {self._door.dashboard}")
+        say(f"gateway   {self._door.url}")
+        if self._door.is_admin_open:
+            say(f"admin     {self._door.dashboard}")
 
     def _tell_platform(self, loaded: LoadedFleet) -> None:
         """Says of each model where it runs; warns of those that run nowhere."""
