@@ -52,10 +52,13 @@ def without_messages(port: int) -> Callable[[Link], Coroutine[Any, Any, None]]:
                 *(f"{name}: {value}" for name, value in received.headers.items()),
                 "connection: close",
             ]
-            writer.write("\r\n".join(head).encode() + b"\r\n\r\n" + received.body)
-            while data := await reader.read(65_536):
-                await link.send(data)
-            writer.close()
+            try:
+                writer.write("\r\n".join(head).encode() + b"\r\n\r\n" + received.body)
+                while data := await reader.read(65_536):
+                    await link.send(data)
+            finally:
+                writer.transport.abort()
+                await asyncio.gather(writer.wait_closed(), return_exceptions=True)
             link.close()
             return
 
