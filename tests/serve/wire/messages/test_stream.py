@@ -189,7 +189,9 @@ def test_an_event_without_end_ends_the_stream() -> None:
     assert parsed(out)[-1]["type"] == "error"
 
 
-ARGUMENTS = st.dictionaries(st.text(max_size=5), st.integers(-(2**63), 2**63 - 1) | st.text(max_size=9), min_size=1, max_size=3)
+ARGUMENTS = st.dictionaries(
+    st.text(max_size=5), st.integers(-(2**63), 2**63 - 1) | st.text(max_size=9), min_size=1, max_size=3
+)
 
 
 @st.composite
