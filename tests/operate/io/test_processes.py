@@ -45,7 +45,8 @@ class Running:
         self._posted = posted
 
     async def next(self) -> ReplicaProven | ReplicaExited:
-        return await asyncio.wait_for(self._posted.get(), PATIENCE_S)
+        async with asyncio.timeout(PATIENCE_S):
+            return await self._posted.get()
 
     async def proven(self) -> ReplicaProven:
         event = await self.next()

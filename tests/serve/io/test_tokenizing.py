@@ -201,6 +201,22 @@ def test_a_model_that_is_not_here_or_broken_is_said_and_not_known(tmp_path: Path
     run(work)
 
 
+def test_a_load_that_is_cancelled_in_the_moment_it_ends_is_cancelled(tmp_path: Path) -> None:
+    """Else whoever waits for the gateway's tasks to end waits for ever: `asyncio.wait_for` of Python 3.11 does that."""
+    counter = Tokenizing({}, tmp_path)
+
+    async def work() -> None:
+        loading = asyncio.create_task(counter.load(TokenizerSource(model="m", source=str(make_model(tmp_path / "m")))))
+        await asyncio.sleep(0)  # it begins
+        counter.close()
+        counter._pool.shutdown(wait=True)  # its thread is done, and the loop has not heard
+        loading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await loading
+
+    run(work)
+
+
 def test_a_model_that_goes_is_forgotten(tmp_path: Path) -> None:
     async def work() -> None:
         async with counting(make_model(tmp_path / "m")) as counter:

@@ -106,7 +106,8 @@ class Tokenizing:
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(self._pool, _load, source, self._env, self._base)
         try:
-            loaded = await asyncio.wait_for(work, LOAD_S_MAX)
+            async with asyncio.timeout(LOAD_S_MAX):
+                loaded = await work
         except TimeoutError:
             return f"{source.model}: its tokenizer took more than {LOAD_S_MAX:g} s to load; lengths are estimated"
         except Exception as error:  # any error of the tokenizer's own, of a file that anybody wrote
