@@ -169,8 +169,9 @@ def gateway(peer: Peer, upstream_ports: Sequence[int], folder: Path, core: int) 
 def load_command(workload: Workload, running: Running, body_file: Path) -> list[str]:
     """The load generator's command line."""
     command = [str(BUILD / "load"), "--port", str(running.port), "--body", str(body_file)]
-    command += ["--connections", str(workload.connections), "--warm", str(workload.warm_s)]
-    command += ["--seconds", str(workload.seconds), "--ramp", str(workload.ramp_s)]
+    times = running.peer.slowness
+    command += ["--connections", str(workload.connections), "--warm", str(workload.warm_s * times)]
+    command += ["--seconds", str(workload.seconds * times), "--ramp", str(workload.ramp_s)]
     for header in running.peer.headers:
         command += ["--header", header]
     if workload.is_stream:

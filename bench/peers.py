@@ -1,7 +1,7 @@
 """The gateways that are measured: what each needs on this machine and how it is started.
 
 All get the same two upstreams and one port. The peers run as they are shipped but for their log level, and do less than
-Penstock does in its row: no keys, no access log, no usage accounting.
+Penstock does in its row: no keys, no access log, no usage accounting; `litellm` checks a key.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import sys
 import venv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bench.workloads import MODEL
 
@@ -23,6 +25,10 @@ HERE = Path(__file__).resolve().parent
 BUILD = HERE / "build"
 VENVS = BUILD / "venvs"
 KEY = "penstock-bench-key"
+LITELLM_KEY = "sk-penstock-bench-key"
+"""LiteLLM's master key must begin with `sk-`: https://docs.litellm.ai/docs/proxy/prod."""
+UNREACHED = {"requestsPerMinute": 100_000_000, "tokensPerMinute": 100_000_000_000}
+"""Limits that are counted for each request and refuse none: three thousand times what one core relays."""
 
 
 class CannotRunError(Exception):
@@ -56,6 +62,8 @@ class Peer:
     """Packages of its virtual environment, which `environment` names."""
     environment: str = ""
     headers: tuple[str, ...] = field(default=())
+    slowness: float = 1.0
+    """How many times longer its windows are, so that a slow one answers enough requests to be measured by."""
 
     def prepare(self, say: Callable[[str], None]) -> None:
         """Makes the peer runnable, installing it where needed.
@@ -91,8 +99,13 @@ def _python(environment: str) -> str:
     return str(VENVS / environment / "bin" / "python")
 
 
-def _penstock(place: Place) -> list[str]:
-    """Everything on that a user has on: keys, least-load routing, scraping, metrics, an access log."""
+def _penstock(place: Place, *, limits: dict[str, int] | None = None) -> list[str]:
+    """Everything on that a user has on: keys, queue, routing, scraping, metrics, an access log, the ledger. `limits`
+    hold twice: for the tenant and for the key."""
+    limited = {"limits": limits} if limits else {}
+    key: dict[str, Any] = {"name": "bench", "value": KEY, **limited}
+    folder = place.folder / ("penstock-limits" if limits else "penstock")  # also the ledger's: nobody waits for another
+    folder.mkdir(exist_ok=True)
     fleet = {
         "apiVersion": "penstock.dev/v1alpha1",
         "kind": "Fleet",
@@ -100,12 +113,12 @@ def _penstock(place: Place) -> list[str]:
         "spec": {
             "models": [{"name": MODEL, "endpoints": place.upstream_urls}],
             "gateway": {
-                "tenants": [{"name": "bench", "keys": [{"name": "bench", "value": KEY}]}],
-                "accessLog": str(place.folder / "penstock-access.log"),
+                "tenants": [{"name": "bench", "keys": [key], **limited}],
+                "accessLog": str(folder / "access.log"),
             },
         },
     }
-    file = place.folder / "fleet.yaml"
+    file = folder / "fleet.yaml"
     file.write_text(json.dumps(fleet, indent=2))  # YAML's subset
     listen = ["--listen", f"127.0.0.1:{place.port}", "--admin", f"127.0.0.1:{place.spare_port}"]
     return [sys.executable, "-m", "penstock", "gateway", str(file), *listen]
@@ -119,6 +132,41 @@ def _router(module: str, environment: str, policy: str, log_level: str) -> Calla
         return [*words, "--worker-urls", *place.upstream_urls]
 
     return command
+
+
+def _litellm(place: Place) -> list[str]:
+    """Its proxy with a list of models and a master key, as its page on production has it, but for a database: none.
+
+    One worker, as it has one core. It would fetch prices from the network at its start; they come with the package too.
+    """
+    models = [
+        {
+            "model_name": MODEL,
+            "litellm_params": {"model": f"openai/{MODEL}", "api_base": f"{url}/v1", "api_key": "none"},
+        }
+        for url in place.upstream_urls
+    ]
+    config = {
+        "model_list": models,
+        "general_settings": {"master_key": LITELLM_KEY},
+        "litellm_settings": {"request_timeout": 600, "set_verbose": False},
+    }
+    file = place.folder / "litellm.yaml"
+    file.write_text(json.dumps(config, indent=2))
+    quiet = ["env", "LITELLM_MODE=PRODUCTION", "LITELLM_LOG=ERROR", "LITELLM_LOCAL_MODEL_COST_MAP=True"]
+    program = str(VENVS / "litellm" / "bin" / "litellm")
+    return [
+        *quiet,
+        program,
+        "--config",
+        str(file),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(place.port),
+        "--num_workers",
+        "1",
+    ]
 
 
 def _aiohttp(place: Place) -> list[str]:
@@ -153,12 +201,19 @@ def _nginx(place: Place) -> list[str]:
 
 _VLLM_ROUTER = ("vllm-router==0.1.17",)
 _SGLANG_ROUTER = ("sglang-router==0.3.2",)
+_LITELLM = ("litellm[proxy]==1.102.4",)
 
 PEERS: tuple[Peer, ...] = (
     Peer(
         name="penstock",
-        does="key check, least-load routing, usage accounting, metrics, access log",
+        does="key check, queue, routing by cost, ledger, metrics, access log",
         command=_penstock,
+        headers=(f"authorization: Bearer {KEY}",),
+    ),
+    Peer(
+        name="penstock-limits",
+        does="the same, with limits of requests and tokens a minute on tenant and key, which refuse nothing",
+        command=partial(_penstock, limits=UNREACHED),
         headers=(f"authorization: Bearer {KEY}",),
     ),
     Peer(
@@ -188,6 +243,15 @@ PEERS: tuple[Peer, ...] = (
         command=_router("sglang_router.launch_router", "sglang-router", "round_robin", "warn"),
         requirements=_SGLANG_ROUTER,
         environment="sglang-router",
+    ),
+    Peer(
+        name="litellm",
+        does="master key, its default routing (simple-shuffle), retries; no database, so no limits, no ledger of use",
+        command=_litellm,
+        requirements=_LITELLM,
+        environment="litellm",
+        headers=(f"authorization: Bearer {LITELLM_KEY}",),
+        slowness=2.0,
     ),
     Peer(
         name="aiohttp",
