@@ -142,7 +142,7 @@ def _litellm(place: Place) -> list[str]:
     models = [
         {
             "model_name": MODEL,
-            "litellm_params": {"model": f"openai/{MODEL}", "api_base": f"{url}/v1", "api_key": "none"},
+            "litellm_params": {"model": f"hosted_vllm/{MODEL}", "api_base": f"{url}/v1", "api_key": "none"},
         }
         for url in place.upstream_urls
     ]
@@ -246,7 +246,7 @@ PEERS: tuple[Peer, ...] = (
     ),
     Peer(
         name="litellm",
-        does="master key, its default routing (simple-shuffle), retries; no database, so no limits, no ledger of use",
+        does="master key, its default routing (simple-shuffle), retries, access log; no database: no limits, no use",
         command=_litellm,
         requirements=_LITELLM,
         environment="litellm",
