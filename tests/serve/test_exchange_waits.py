@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from penstock.serve.admission.admission import WAITS_MAX
 from penstock.serve.core import Core
+from penstock.serve.routing import EndpointAddress
 from penstock.serve.routing.signals import Signal
 from serve.exchanges import DONE, END, SSE_HEAD, TOKEN, Call, answer, chunk, core
+from serve.gateways import MODELS, TENANTS, config
 
 
 def back(gateway: Core, call: Call) -> None:
@@ -94,3 +96,63 @@ def test_all_waits_together_are_no_longer_than_one() -> None:
         if call.exchange.endpoint is not None:
             lose_all(call, 1)
     assert call.client.status in (502, 503)
+
+
+def falls_back(to: str) -> Core:
+    """A gateway whose model `chat` falls back to that, in a cluster, where more endpoints may come."""
+    models = MODELS.replace("    - name: embed", f"      fallbacks: [{to}]\n    - name: embed")
+    models += '    - {name: spare, endpoints: ["http://127.0.0.1:1"]}\n'
+    providers = "    providers: [{name: far, url: 'http://127.0.0.1:9/v1'}]\n"
+    gateway = core(2, settings=config(providers + TENANTS, models))
+    for name in ("spare", "far/big"):
+        gateway.endpoints.set_pool(name, [EndpointAddress(id=name, host="127.0.0.1", port=9, is_external="/" in name)])
+    gateway.brings_endpoints = True
+    return gateway
+
+
+def all_out(gateway: Core, model: str) -> None:
+    for endpoint in gateway.endpoints.pools[model].endpoints:
+        gateway.endpoints.heard(endpoint, "connect_failed", 100.0, words="refused the connection")
+
+
+def test_a_model_whose_endpoints_are_all_out_is_not_waited_for_where_another_answers() -> None:
+    gateway = falls_back("{model: spare}")
+    all_out(gateway, "chat")
+    call = Call(gateway).send()
+    assert (call.tried, call.record.fallbacks) == (["spare"], 1)
+    call.engine(answer()).settled()
+    assert call.client.headers["x-penstock-model"] == "spare"
+
+
+def test_one_of_its_endpoints_that_may_be_tried_again_is_tried_before_another_model() -> None:
+    gateway = falls_back("{model: spare}")
+    all_out(gateway, "chat")
+    call = Call(gateway)
+    call.tick(60)
+    assert call.send().tried[0].startswith("chat-")
+
+
+def test_a_model_that_has_no_endpoint_yet_is_waited_for_though_another_would_answer() -> None:
+    """It starts, or was asleep: the request is what wakes it."""
+    gateway = falls_back("{model: spare}")
+    gateway.endpoints.set_pool("chat", [])
+    call = Call(gateway).send()
+    assert (call.tried, call.is_over) == ([], False)
+    assert "chat" in gateway.flow.wakes
+
+
+def test_a_provider_that_is_out_is_not_waited_for_as_nobody_brings_another() -> None:
+    gateway = falls_back("{provider: far, providerModel: big}")
+    all_out(gateway, "chat")
+    all_out(gateway, "far/big")
+    call = Call(gateway).send().settled()
+    assert (call.client.status, call.tried) == (502, [])
+    message = call.client.json["error"]["message"]
+    assert message == "No endpoint of 'far/big' could answer: far/big refused the connection."
+
+
+def test_a_provider_that_refuses_is_not_waited_for_either() -> None:
+    gateway = falls_back("{provider: far, providerModel: big}")
+    all_out(gateway, "chat")
+    call = lose_all(Call(gateway).send(), 1).settled()
+    assert (call.client.status, call.tried) == (502, ["far/big"])

@@ -19,7 +19,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -29,7 +29,7 @@ from fakes.upstream import PATIENCE_S, Script, ScriptedUpstream, close_hard, eve
 from penstock.serve.io.gateway import Gateway
 from penstock.serve.record import RequestRecord
 from penstock.serve.routing import EndpointAddress
-from serve.gateways import KEY, TENANTS, config
+from serve.gateways import KEY, MODELS, TENANTS, config
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 Main = Callable[[], Coroutine[Any, Any, None]]
@@ -238,13 +238,19 @@ class Rig:
 
 @asynccontextmanager
 async def rig(
-    *scripts: Script, gateway: str = "", access_log: str = "off", listen: str = "127.0.0.1:0"
+    *scripts: Script,
+    gateway: str = "",
+    models: str = MODELS,
+    env: Mapping[str, str] | None = None,
+    access_log: str = "off",
+    listen: str = "127.0.0.1:0",
 ) -> AsyncIterator[Rig]:
     """A gateway whose model `chat` is served by one scripted engine for each script.
 
-    `gateway` is more of `spec.gateway`, indented by four.
+    `gateway` is more of `spec.gateway`, indented by four; `models` are those of the file.
     """
-    settings = config(f"{gateway}    accessLog: {json.dumps(access_log)}\n{TENANTS}", file_listen=listen)
+    more = f"{gateway}    accessLog: {json.dumps(access_log)}\n{TENANTS}"
+    settings = config(more, models, env=env, file_listen=listen)
     async with AsyncExitStack() as stack:
         upstreams = [await stack.enter_async_context(ScriptedUpstream(script)) for script in scripts]
         made = Gateway(settings)

@@ -97,3 +97,17 @@ def test_what_is_out_or_draining_has_no_share() -> None:
     table.heard(endpoint, "progress", 20.0)
     assert endpoint.share(20.0) == 0.1
     assert endpoint.share(30.0) == 1.0
+
+
+def test_a_pool_is_out_when_nobody_of_it_may_be_tried() -> None:
+    table = ready_table(2)
+    pool = pool_of(table)
+    assert not pool.is_out(0.0)
+    for endpoint in pool.endpoints:
+        hear(table, endpoint, "connect_failed", 10.0)
+    assert pool.is_out(10.0)
+    assert not pool.is_out(60.0), "one may be tried again"
+    table.set_pool("chat", [address(0), address(1, is_draining=True)])
+    assert not pool.is_out(10.0), "it is being replaced"
+    table.set_pool("chat", [])
+    assert not pool.is_out(10.0), "it starts, or sleeps"

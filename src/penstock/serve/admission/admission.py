@@ -284,9 +284,19 @@ class Admission(Taking):
         return self._submit(now, then)
 
     def _submit(self, now: float, then: Then) -> Step:
-        """Takes a place in the queue of the model, or of another where waiting would miss the objective."""
+        """Takes a place in the queue of the model; of another where waiting would miss the objective or is in vain."""
         model, config = self.model, self._config
-        if model is not None and model.ttft_objective_s is not None and config.fallbacks:
+        if model is None or not config.fallbacks:
+            return self._queue(now)
+        pool = self._core.endpoints.pools.get(model.name)
+        if pool is not None and pool.is_out(now):
+            step = self.fall_back("error", now, then)
+            if step is not False:
+                return step
+            if model.provider is not None:
+                here = pool.endpoints[0]  # nobody brings another
+                return no_endpoint(model.name, f"{here.id} {here.last_error}", LATER_S)
+        elif model.ttft_objective_s is not None:
             wait_s = self._core.flow.expected_wait_s(model.name, self.traffic_class, now)
             step = self.fall_back("objective", now, then) if wait_s > model.ttft_objective_s else False
             if step is not False:
@@ -454,7 +464,7 @@ class Admission(Taking):
             return False
         if not is_new_round and (self._waits >= WAITS_MAX or now >= self._waits_until):
             return False
-        if self._core.brings_endpoints:
+        if self._core.brings_endpoints and not self.is_outside:
             return True
         pool = self._core.endpoints.pools.get(ticket.model)
         if pool is None or len(pool.endpoints) < 2:

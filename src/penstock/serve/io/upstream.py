@@ -26,6 +26,9 @@ IDLE_MAX = 1024
 SMALL_BODY_BYTES = 65_536
 """A body up to this size is joined to its head: one copy is cheaper than one more write."""
 
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG"})
+"""What OpenSSL says of a server that answers a handshake with something else, as plain HTTP."""
+
 
 class UpstreamUser(Protocol):
     """Whoever a connection serves at the moment: a client connection with an exchange in flight."""
@@ -198,8 +201,11 @@ def _lost_words(exc: Exception | None) -> str:
 def _connect_words(error: OSError) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "refused the connection"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"can't be trusted ({error.verify_message.rstrip('.')})"
     if isinstance(error, ssl.SSLError):
-        return f"can't be trusted ({getattr(error, 'verify_message', '') or error.reason or 'TLS failed'})"
+        why = error.reason or "TLS_FAILED"
+        return f"does not speak TLS ({why})" if why in _NO_TLS else f"broke off the TLS handshake ({why})"
     if isinstance(error, socket.gaierror):
         return "has a host name that does not resolve"
     return f"can't be reached ({error.strerror or error})"

@@ -137,6 +137,12 @@ class Pool:
             self.is_calm = all(e.health != "down" for e in fit)
         return fit or self._in_need(now)
 
+    def is_out(self, now: float) -> bool:
+        """Whether all its endpoints are out, and none may be tried yet: not of one that is empty, or that drains."""
+        if self.is_calm or not self.endpoints or any(e.health != "down" for e in self.endpoints):
+            return False
+        return not self.candidates(now)
+
     def trial_due(self, now: float) -> Endpoint | None:
         """An endpoint that could be tried for a while and that nobody chose: the next request should try it."""
         if self.is_calm:
