@@ -10,6 +10,7 @@ import pytest
 from penstock.serve.admission.admission import RETRIES_MAX
 from penstock.serve.core import Core
 from penstock.serve.exchange import ERROR_BYTES_MAX, HELD_BYTES_MAX
+from penstock.serve.routing import EndpointAddress
 from penstock.serve.wire.errors import Failure
 from penstock.serve.wire.sse import EVENT_BYTES_MAX
 from serve.exchanges import (
@@ -27,6 +28,7 @@ from serve.exchanges import (
     head,
     request,
 )
+from serve.gateways import MODELS, config
 
 ENGINE_ERROR = b'{"error":{"message":"too long","type":"invalid_request_error","param":"prompt","code":"too_long"}}'
 
@@ -54,6 +56,19 @@ class TestEngineErrors:
         wire = answer(b"{}", status="429 Too Many Requests", fields="retry-after: 7\r\n")
         call = Call(core()).send().engine(wire)
         assert (call.client.status, call.client.headers["retry-after"], call.outcome[0]) == (429, "7", "limited")
+
+    def test_a_client_that_leaves_its_fallback_cuts_it_though_the_first_engine_was_done(self) -> None:
+        """The fallback still writes: kept, its connection would carry that into the answer of somebody else."""
+        models = MODELS.replace("    - name: embed", "      fallbacks: [{model: spare}]\n    - name: embed")
+        models += '    - {name: spare, endpoints: ["http://127.0.0.1:1"]}\n'
+        gateway = core(1, settings=config(models=models))
+        gateway.endpoints.set_pool("spare", [EndpointAddress(id="spare-0", host="127.0.0.1", port=9)])
+        call = Call(gateway, stream=True).send().engine(answer(b"oops", status="500 Internal Server Error"))
+        assert call.tried == ["chat-0", "spare-0"]
+        call.engine(SSE_HEAD, chunk(TOKEN))
+        call.exchange.client_lost(call.tick())
+        assert call.settled().outcome == ("cancelled", "client_disconnected")
+        assert not call.exchange.is_upstream_kept
 
     def test_an_engine_that_broke_is_not_asked_twice_for_the_same(self) -> None:
         call = Call(core()).send().engine(answer(b"oops", status="500 Internal Server Error")).settled()

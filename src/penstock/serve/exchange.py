@@ -267,6 +267,7 @@ class Exchange(ClientSide):
     def _sent(self, endpoint: Endpoint, now: float, *, is_fresh: bool = False) -> Dispatch:
         self.endpoint = endpoint
         self._has_begun = self._is_told = False
+        self.is_upstream_kept = False  # whatever the one before it was left like
         self._sent_at = now
         self.record.endpoint = endpoint.id
         self._error_head = None
