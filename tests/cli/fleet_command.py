@@ -44,10 +44,10 @@ class Command:
         assert self.process.stderr is not None
         return self.process.stderr.read()
 
-    def ask(self) -> str:
+    def ask(self, key: str = KEY) -> str:
         """What the engine says of itself; the status where it says nothing."""
         body = json.dumps({"model": "chat", "messages": [{"role": "user", "content": "Hello"}]})
-        headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+        headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
         with closing(HTTPConnection(self.announced["listen"], timeout=PATIENCE_S)) as client:
             client.request("POST", "/v1/chat/completions", body, headers)
             answer = client.getresponse()

@@ -9,12 +9,12 @@ import pytest
 
 from penstock.cli.key_store import (
     SECRETS_VARIABLE,
-    STATE_VARIABLE,
     admin_token,
     open_shelf,
     store_password,
     store_place,
 )
+from penstock.cli.state import STATE_VARIABLE
 from penstock.errors import UsageError
 from penstock.spec import Fleet, GatewaySpec
 from penstock.spec.loader import load_fleet
@@ -49,6 +49,7 @@ def test_the_file_and_the_environment_say_otherwise(tmp_path: Path, monkeypatch:
     assert (asked.url, asked.is_asked, asked.is_there) == ("postgresql://u@db/p", True, True)
     assert asked.snapshot == tmp_path / "state" / "keys.snapshot"
     assert store_place("-", fleet()).url == f"sqlite:{tmp_path}/state/keys.db"
+    assert store_place("-", fleet(), tmp_path / "named").state == tmp_path / "named"
 
 
 def test_the_password_is_read_anew_from_where_the_file_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

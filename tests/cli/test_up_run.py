@@ -7,6 +7,9 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -111,6 +114,38 @@ def test_an_engine_that_dies_at_its_start_is_told_with_its_last_words(tmp_path: 
         assert "no such weights" in Path(died["log"]).read_text()
         fleet.process.send_signal(signal.SIGTERM)
         assert fleet.end() == 0
+
+
+def told(*words: str) -> str:
+    """What a command prints."""
+    line = [sys.executable, "-m", "penstock", *words]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+    return done.stdout.strip()
+
+
+def test_logs_keys_and_use_lie_in_the_state_folder_that_each_command_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PENSTOCK_STATE_DIR", raising=False)
+    file, state = write_fleet(tmp_path), tmp_path / "elsewhere"
+    here = ("--state-dir", str(state))
+    with running("up", file, *here) as fleet:
+        fleet.until(event="ready")
+        key = told("keys", "create", str(file), "--tenant", "acme", "--name", "laptop", *here)
+        while fleet.ask(key) == "401":  # it holds within a second
+            time.sleep(0.05)
+        record = json.loads(told("keys", "list", str(file), "--tenant", "acme", "-o", "json", *here))["keys"][0]
+        used = json.loads(told("usage", str(file), "--tenant", "acme", "-o", "json", *here))
+        assert used["total"]["requests"] == 1
+        tenants = json.loads(told("tenants", "list", str(file), "-o", "json", *here))["tenants"]
+        assert {tenant["tenant"] for tenant in tenants} == {"acme", "demo"}
+        told("keys", "rotate", str(file), record["id"], "--overlap", "0", *here)
+        while fleet.ask(key) != "401":
+            time.sleep(0.05)
+        fleet.process.send_signal(signal.SIGTERM)
+        assert fleet.end() == 0
+    assert {"keys.db", "ledger", "logs", "penstock-access.log"} <= {path.name for path in state.iterdir()}
+    assert not (tmp_path / ".penstock").exists()
 
 
 def test_a_change_of_the_file_rolls_and_a_wrong_one_is_refused(tmp_path: Path) -> None:

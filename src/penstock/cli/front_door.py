@@ -67,6 +67,8 @@ class Listeners:
     """How long requests in flight may finish at the end."""
     calibrations: tuple[str, ...] = ()
     """`GPU=FILE`: times that were measured, for routing."""
+    state_dir: Path | None = None
+    """Where logs, keys and the ledger are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +123,7 @@ def load(path: str, listeners: Listeners) -> LoadedFleet:
     """
     text = read_text(path)
     fleet = load_fleet(text, "<stdin>" if path == "-" else path)
-    store = store_place(path, fleet)
+    store = store_place(path, fleet, listeners.state_dir)
     config = compile_gateway(
         fleet,
         os.environ,

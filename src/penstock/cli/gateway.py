@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from penstock.cli.output import Output, OutputOption
+from penstock.cli.state import StateOption
 
 __all__ = ["register"]
 
@@ -53,6 +54,7 @@ def gateway(
             "other one is gone.",
         ),
     ] = False,
+    state_dir: StateOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Run the gateway alone, in front of `endpoints` that the file names or its cluster tells. Starts no engine.
@@ -64,7 +66,9 @@ def gateway(
     from penstock.cli.front_door import Listeners  # noqa: PLC0415 — start-up time
     from penstock.cli.gateway_run import GatewayOptions, run_gateway  # noqa: PLC0415 — start-up time
 
-    listeners = Listeners(listen=listen, admin=admin, drain_s=drain, calibrations=tuple(calibration or ()))
+    listeners = Listeners(
+        listen=listen, admin=admin, drain_s=drain, calibrations=tuple(calibration or ()), state_dir=state_dir
+    )
     options = GatewayOptions(
         file=file, listeners=listeners, is_watching=watch, takes_over=takeover, is_json=output is Output.JSON
     )

@@ -1,7 +1,7 @@
 """Where a fleet keeps the keys that its file does not name, for `up`, `gateway`, `keys` and `tenants` alike.
 
-The default is `keys.db` in the state folder, `.penstock/FLEET` beside the file: nothing is made, opened or even
-imported before `penstock keys` has made it. Databases are imported here, when one is used.
+The default is `keys.db` in the state folder (`cli.state` says which that is): nothing is made, opened or even imported
+before `penstock keys` has made it. Databases are imported here, when one is used.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from penstock.cli.state import state_folder
 from penstock.errors import PenstockError
 from penstock.serve.sources import SecretReader, read_source
 from penstock.spec import Fleet, GatewaySpec, sqlite_path
@@ -26,7 +27,6 @@ if TYPE_CHECKING:  # SQLAlchemy costs 0.2 s to import, and a fleet without a sto
 
 __all__ = [
     "SECRETS_VARIABLE",
-    "STATE_VARIABLE",
     "StorePlace",
     "admin_token",
     "open_desk",
@@ -41,9 +41,6 @@ __all__ = [
 
 SECRETS_VARIABLE = "PENSTOCK_SECRETS_DIR"
 """Environment variable with the folder whose files SECRET/KEY hold what `secretKeyRef` means; rendered pods set it."""
-STATE_VARIABLE = "PENSTOCK_STATE_DIR"
-"""Environment variable with the folder for `keys.db` and the snapshot, where `.penstock/FLEET` beside the file can't be
-written, as in a pod."""
 TOKEN_CHARS_MIN = 16
 """A shorter admin token could be guessed."""
 _SECRET_BYTES_MAX = 64 * 1024
@@ -76,11 +73,11 @@ class StorePlace:
         return self.is_asked or Path(sqlite_path(self.url)).exists()
 
 
-def store_place(path: str, fleet: Fleet) -> StorePlace:
-    """The store of the fleet whose file is at `path`; `-` stands for one in the present folder."""
+def store_place(path: str, fleet: Fleet, state_dir: Path | None = None) -> StorePlace:
+    """The store of the fleet whose file is at `path`; `-` stands for one in the present folder. `state_dir`: what the
+    command line says of the state folder."""
     folder = Path.cwd() if path == "-" else Path(path).absolute().parent
-    named = os.environ.get(STATE_VARIABLE)
-    state = Path(named).absolute() if named else folder / ".penstock" / fleet.metadata.name
+    state = state_folder(path, fleet.metadata.name, state_dir)
     asked = fleet.spec.gateway.store
     return StorePlace(
         url=asked.url if asked is not None else f"sqlite:{state / 'keys.db'}",

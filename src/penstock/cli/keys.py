@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from penstock.cli.output import Output, OutputOption
+from penstock.cli.state import StateOption
 
 __all__ = ["register"]
 
@@ -63,6 +64,7 @@ def create(
     prompt_tokens_max: _Prompt = None,
     output_tokens_max: _Most = None,
     traffic_class: _Class = None,
+    state_dir: StateOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Make a key. It is printed once, on stdout, and kept nowhere: the store has its SHA-256."""
@@ -88,7 +90,7 @@ def create(
         limits=limits,
         traffic_class=traffic_class,
     )
-    run_create(file, ask, output)
+    run_create(file, ask, output, state_dir=state_dir)
 
 
 def set_(
@@ -105,6 +107,7 @@ def set_(
     prompt_tokens_max: _Prompt = None,
     output_tokens_max: _Most = None,
     traffic_class: _Class = None,
+    state_dir: StateOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Change limits or class of a key; `none` takes one away, and what is not named stays. Holds within a second."""
@@ -121,7 +124,7 @@ def set_(
         "promptTokensMax": prompt_tokens_max,
         "outputTokensMax": output_tokens_max,
     }
-    run_set(file, key_id, limits=limits, traffic_class=traffic_class, output=output)
+    run_set(file, key_id, limits=limits, traffic_class=traffic_class, output=output, state_dir=state_dir)
 
 
 def list_(
@@ -129,12 +132,13 @@ def list_(
     *,
     tenant: Annotated[str | None, _Option(metavar="NAME", help="Only this tenant's.")] = None,
     ended: Annotated[bool, _Option("--all", help="Revoked and expired ones too.")] = False,
+    state_dir: StateOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """List keys, those of the file too, without the keys."""
     from penstock.cli.keys_run import run_list  # noqa: PLC0415 — start-up time
 
-    run_list(file, tenant=tenant, shows_ended=ended, output=output)
+    run_list(file, tenant=tenant, shows_ended=ended, output=output, state_dir=state_dir)
 
 
 def rotate(
@@ -142,23 +146,24 @@ def rotate(
     key_id: _Id,
     *,
     overlap: Annotated[str, _Option(metavar="SPAN", help="How long the old key stays valid: `1h`, `7d`, `0`.")] = "24h",
+    state_dir: StateOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Put a new key in the place of another. It is printed once; the old one ends after the overlap."""
     from penstock.cli.keys_run import run_rotate  # noqa: PLC0415 — start-up time
 
-    run_rotate(file, key_id, overlap=overlap, output=output)
+    run_rotate(file, key_id, overlap=overlap, output=output, state_dir=state_dir)
 
 
-def revoke(file: _File, key_id: _Id, *, output: OutputOption = Output.TABLE) -> None:
+def revoke(file: _File, key_id: _Id, *, state_dir: StateOption = None, output: OutputOption = Output.TABLE) -> None:
     """End a key at once, for good. Requests that have begun with it finish."""
     from penstock.cli.keys_run import run_revoke  # noqa: PLC0415 — start-up time
 
-    run_revoke(file, key_id, output=output)
+    run_revoke(file, key_id, output=output, state_dir=state_dir)
 
 
-def list_tenants(file: _File, *, output: OutputOption = Output.TABLE) -> None:
+def list_tenants(file: _File, *, state_dir: StateOption = None, output: OutputOption = Output.TABLE) -> None:
     """List tenants: valid keys in file and store, class, weight, limits, and what they used this month."""
     from penstock.cli.keys_run import run_tenants  # noqa: PLC0415 — start-up time
 
-    run_tenants(file, output=output)
+    run_tenants(file, output=output, state_dir=state_dir)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.cli.files import read_text
@@ -52,14 +53,14 @@ class KeyAsk:
     traffic_class: str | None = None
 
 
-def run_create(file: str, ask: KeyAsk, output: Output) -> None:
+def run_create(file: str, ask: KeyAsk, output: Output, *, state_dir: Path | None = None) -> None:
     """Makes a key and prints it, once.
 
     Raises:
         UsageError: there can't be such a key.
         PenstockError: the store is away or can't be written.
     """
-    fleet, desk = _open(file)
+    fleet, desk = _open(file, state_dir)
     expires = None if ask.expires is None else parse_expiry(ask.expires, int(time.time()))
     limits = {name: value for name, value in parse_limits(ask.limits).items() if value is not None}
     request = KeyRequest(
@@ -78,14 +79,14 @@ def run_create(file: str, ask: KeyAsk, output: Output) -> None:
         say("calls without a key are refused from now on; `auth: {anonymous: true}` in the file would serve them too")
 
 
-def run_rotate(file: str, key_id: str, *, overlap: str, output: Output) -> None:
+def run_rotate(file: str, key_id: str, *, overlap: str, output: Output, state_dir: Path | None = None) -> None:
     """Replaces a key and prints the new one, once.
 
     Raises:
         UsageError: there is no such key, or it can't be rotated.
         PenstockError: the store is away or can't be written.
     """
-    _, desk = _open(file)
+    _, desk = _open(file, state_dir)
     made = asyncio.run(desk.rotate(key_id, overlap_s=parse_span(overlap)))
     _print_made(made, output)
     assert made.replaced is not None
@@ -93,7 +94,13 @@ def run_rotate(file: str, key_id: str, *, overlap: str, output: Output) -> None:
 
 
 def run_set(
-    file: str, key_id: str, *, limits: Mapping[str, str | None], traffic_class: str | None, output: Output
+    file: str,
+    key_id: str,
+    *,
+    limits: Mapping[str, str | None],
+    traffic_class: str | None,
+    output: Output,
+    state_dir: Path | None = None,
 ) -> None:
     """Changes limits or class of a key.
 
@@ -110,7 +117,7 @@ def run_set(
         traffic_class=None if is_inherited else parse_class(traffic_class),
         is_class_inherited=is_inherited,
     )
-    _, desk = _open(file)
+    _, desk = _open(file, state_dir)
     record = asyncio.run(desk.set(key_id, wanted))
     if output is Output.JSON:
         print_json({"record": record_shown(record, time.time())})
@@ -119,27 +126,29 @@ def run_set(
     say(f"changed: {whose} has {has}; gateways hold it within a second")
 
 
-def run_revoke(file: str, key_id: str, *, output: Output) -> None:
+def run_revoke(file: str, key_id: str, *, output: Output, state_dir: Path | None = None) -> None:
     """Ends a key.
 
     Raises:
         UsageError: there is no such key.
         PenstockError: the store is away or can't be written.
     """
-    _, desk = _open(file)
+    _, desk = _open(file, state_dir)
     record = asyncio.run(desk.revoke(key_id))
     if output is Output.JSON:
         print_json({"record": record_shown(record, time.time())})
     say(f"revoked: key {record.name!r} ({record.id}) of tenant {record.tenant!r}; gateways refuse it within a second")
 
 
-def run_list(file: str, *, tenant: str | None, shows_ended: bool, output: Output) -> None:
+def run_list(
+    file: str, *, tenant: str | None, shows_ended: bool, output: Output, state_dir: Path | None = None
+) -> None:
     """Prints the keys of the file and of the store.
 
     Raises:
         PenstockError: the store is away.
     """
-    fleet, desk = _open(file)
+    fleet, desk = _open(file, state_dir)
     now = time.time()
     rows = [*_of_file(fleet), *(_of_store(r, now) for r in asyncio.run(desk.records()))]
     rows = [r for r in rows if tenant in (None, r["tenant"]) and (shows_ended or r["standing"] == Standing.VALID)]
@@ -152,15 +161,16 @@ def run_list(file: str, *, tenant: str | None, shows_ended: bool, output: Output
     print_table(columns, ([_cell(row, c) for c in columns] for row in rows))
 
 
-def run_tenants(file: str, *, output: Output) -> None:
+def run_tenants(file: str, *, output: Output, state_dir: Path | None = None) -> None:
     """Prints the tenants of the file and of the store.
 
     Raises:
         PenstockError: the store is away.
     """
-    fleet, desk = _open(file)
+    fleet, desk = _open(file, state_dir)
     records = asyncio.run(desk.records())
-    rows = tenants_shown(fleet.spec.gateway.tenants, records, time.time(), month_uses(file, fleet))
+    uses = month_uses(store_place(file, fleet, state_dir), fleet)
+    rows = tenants_shown(fleet.spec.gateway.tenants, records, time.time(), uses)
     if output is Output.JSON:
         print_json({"tenants": rows})
         return
@@ -168,10 +178,10 @@ def run_tenants(file: str, *, output: Output) -> None:
     print_table(columns, ([_cell(row, c) for c in columns] for row in rows))
 
 
-def _open(file: str) -> tuple[Fleet, KeyDesk]:
+def _open(file: str, state_dir: Path | None) -> tuple[Fleet, KeyDesk]:
     fleet = load_fleet(read_text(file), "<stdin>" if file == "-" else file)
     gateway = fleet.spec.gateway
-    return fleet, open_desk(store_place(file, fleet), fleet, lambda: store_password(gateway))
+    return fleet, open_desk(store_place(file, fleet, state_dir), fleet, lambda: store_password(gateway))
 
 
 def _print_made(made: MadeKey, output: Output) -> None:

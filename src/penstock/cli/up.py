@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from penstock.cli.output import Output, OutputOption
+from penstock.cli.state import StateOption
 
 __all__ = ["register"]
 
@@ -28,10 +28,7 @@ def up(
         str | None,
         typer.Option(metavar="HOST:PORT", help="Where metrics and the dashboard are. Default: the file's."),
     ] = None,
-    state_dir: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Where logs are kept. Default: .penstock/FLEET beside the file."),
-    ] = None,
+    state_dir: StateOption = None,
     watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Take changes of the file while it runs.")] = True,
     calibration: Annotated[
         list[str] | None,
@@ -47,6 +44,6 @@ def up(
     from penstock.cli.screens import JsonScreen, PeopleScreen  # noqa: PLC0415 — start-up time
     from penstock.cli.up_run import UpOptions, run_up  # noqa: PLC0415 — start-up time
 
-    listeners = Listeners(listen=listen, admin=admin, calibrations=tuple(calibration or ()))
-    options = UpOptions(file=file, listeners=listeners, state_dir=state_dir, is_watching=watch)
+    listeners = Listeners(listen=listen, admin=admin, calibrations=tuple(calibration or ()), state_dir=state_dir)
+    options = UpOptions(file=file, listeners=listeners, is_watching=watch)
     run_up(options, JsonScreen() if output is Output.JSON else PeopleScreen())

@@ -38,7 +38,6 @@ class UpOptions:
 
     file: str
     listeners: Listeners
-    state_dir: Path | None
     is_watching: bool
 
     @property
@@ -56,9 +55,7 @@ def run_up(options: UpOptions, screen: Screen) -> None:
     """
     loaded = load(options.file, options.listeners)
     targets = _targets(loaded, options)
-    name = loaded.fleet.metadata.name
-    folder = options.state_dir
-    with StateFolder(folder, name) if folder else StateFolder.beside(options.folder / "fleet.yaml", name) as state:
+    with StateFolder(loaded.store.state, loaded.fleet.metadata.name) as state:
         tune_process()
         try:
             uvloop.run(_Up(options, screen, state).run(loaded, targets))

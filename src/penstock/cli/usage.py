@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from penstock.cli.state import StateOption
+
 __all__ = ["UsageOutput", "register"]
 
 _Option = typer.Option
@@ -39,6 +41,7 @@ def usage(
     ] = None,
     until: Annotated[str | None, _Option(metavar="DAY", help="Last day. Default: today.")] = None,
     tenant: Annotated[str | None, _Option(metavar="NAME", help="Only this tenant's.")] = None,
+    state_dir: StateOption = None,
     output: Annotated[
         UsageOutput, _Option("--output", "-o", help="A table for people, JSON or CSV for programs.")
     ] = UsageOutput.TABLE,
@@ -46,4 +49,4 @@ def usage(
     """Tell who used how many tokens and how much money, by tenant, key, model or day."""
     from penstock.cli.usage_run import run_usage  # noqa: PLC0415 — start-up time
 
-    run_usage(file, by=by, since=since, until=until, tenant=tenant, output=output)
+    run_usage(file, by=by, since=since, until=until, tenant=tenant, output=output, state_dir=state_dir)

@@ -7,6 +7,7 @@ import csv
 import io
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from penstock.cli.files import read_text
 from penstock.cli.key_store import StorePlace, open_usage, store_password, store_place
@@ -33,7 +34,14 @@ _WORDS = {"key_name": "key", "traffic_class": "class"}
 
 
 def run_usage(
-    file: str, *, by: str, since: str | None, until: str | None, tenant: str | None, output: UsageOutput
+    file: str,
+    *,
+    by: str,
+    since: str | None,
+    until: str | None,
+    tenant: str | None,
+    output: UsageOutput,
+    state_dir: Path | None = None,
 ) -> None:
     """Prints use.
 
@@ -43,7 +51,7 @@ def run_usage(
     """
     query = parse_query(now=time.time(), since=since, until=until, by=by, tenant=tenant)
     fleet = load_fleet(read_text(file), "<stdin>" if file == "-" else file)
-    told = _ask(store_place(file, fleet), fleet, query)
+    told = _ask(store_place(file, fleet, state_dir), fleet, query)
     match output:
         case UsageOutput.JSON:
             print_json(told.shown())
@@ -57,12 +65,12 @@ def run_usage(
         say(f"{told.waiting:,} requests of these wait in a journal on this machine to be entered into the store")
 
 
-def month_uses(file: str, fleet: Fleet) -> Mapping[str, tuple[int, int]] | None:
+def month_uses(place: StorePlace, fleet: Fleet) -> Mapping[str, tuple[int, int]] | None:
     """This month's tokens and micro-dollars by scope; None where the ledger's store can't be read."""
     since = month_start(time.time())
     query = UsageQuery(since=since, until=f"{since[:8]}31", by=("tenant", "key"))
     try:
-        return scope_uses(_ask(store_place(file, fleet), fleet, query).rows)
+        return scope_uses(_ask(place, fleet, query).rows)
     except PenstockError as error:
         say(f"what was used this month is not known: {error.message}")
         return None

@@ -13,9 +13,9 @@ from penstock.errors import StartError
 from penstock.operate.io.state_folder import StateFolder
 
 
-def test_it_lies_beside_the_fleet_file_and_is_kept_out_of_git(tmp_path: Path) -> None:
-    with StateFolder.beside(tmp_path / "fleet.yaml", "demo") as state:
-        assert state.path == tmp_path / ".penstock" / "demo"
+def test_it_is_made_where_it_is_named_and_kept_out_of_git(tmp_path: Path) -> None:
+    with StateFolder(tmp_path / "some" / "where", "demo") as state:
+        assert state.path == tmp_path / "some" / "where"
         assert state.logs.is_dir()
         assert state.ready.is_dir()
         assert (state.path / ".gitignore").read_text() == "*\n"

@@ -26,11 +26,6 @@ class StateFolder:
         self._fleet = fleet
         self._lock: int | None = None
 
-    @classmethod
-    def beside(cls, fleet_file: Path, fleet: str) -> Self:
-        """The folder of a fleet whose file lies at `fleet_file`."""
-        return cls(fleet_file.absolute().parent / ".penstock" / fleet, fleet)
-
     def __enter__(self) -> Self:
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
