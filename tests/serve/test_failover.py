@@ -9,14 +9,23 @@ from typing import Any
 
 import pytest
 
-from penstock.serve.failover import CASES, RESUMES_MAX, STUCK_MAX, Loss, choose, needs_seed
+from penstock.serve.failover import (
+    CASES,
+    CONTINUATIONS,
+    RESUMES_MAX,
+    STUCK_MAX,
+    Case,
+    Loss,
+    choose,
+    choose_after,
+    needs_seed,
+)
 from penstock.serve.wire.requests import read_json
 from penstock.serve.wire.routes import ROUTES
 from serve.exchanges import DONE, END, SSE_HEAD, Call, answer, chunk, core, event, request, sent
 from serve.streams import chat, heard
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "failover.md"
-BEGIN, STOP = "<!-- cases:begin -->\n", "<!-- cases:end -->"
 EVENTS = [chunk(e) for e in [*chat(["a", "b", "c"]), DONE]] + [END]
 
 ROWS: dict[str, dict[str, Any]] = {
@@ -29,7 +38,50 @@ ROWS: dict[str, dict[str, Any]] = {
     "bound_to_engine": {"request": {"temperature": 0, "kv_transfer_params": {"remote_block_ids": [1]}}},
     "greedy": {"request": {"temperature": 0}, "path": "/v1/messages"},
     "seeded": {"request": {"temperature": 1, "seed": 7}},
-    "unseeded": {"request": {}, "path": "/v1/messages"},
+    "continued": {"request": {"seed": 7}, "is_continued": True},
+    "not_again": {"request": {"seed": 7}, "is_continued": True, "is_plain_text": False},
+    "unseeded": {"request": {}},
+    "unrepeatable": {"request": {}, "path": "/v1/messages"},
+}
+PICTURE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]
+ROWS_AFTER: dict[str, list[dict[str, Any]]] = {
+    "other_api": [{"path": "/v1/messages"}, {"path": "/v1/responses"}, {"is_outside": True}],
+    "several_choices": [
+        {"request": asked} for asked in ({"n": 2}, {"best_of": 3}, {"prompt": ["a", "b"]}, {"use_beam_search": True})
+    ],
+    "grammar": [
+        {"request": asked}
+        for asked in (
+            {"response_format": {"type": "json_schema"}},
+            {"structured_outputs": {"choice": ["a"]}},
+            {"guided_regex": "a+"},
+            {"tool_choice": "required"},
+            {"tool_choice": {"type": "function", "function": {"name": "f"}}},
+        )
+    ],
+    "not_plain_text": [{"is_plain_text": False}],
+    "each_token": [
+        {"request": asked}
+        for asked in (
+            {"logprobs": True},
+            {"logprobs": 0},
+            {"prompt_logprobs": 0},
+            {"echo": True},
+            {"return_token_ids": 1},
+        )
+    ],
+    "media": [{"request": {"messages": PICTURE}}],
+    "counted": [{"request": {"bad_words": ["x"]}}],
+    "text": [
+        {"request": asked}
+        for asked in (
+            {},
+            {"n": 1, "echo": False, "logprobs": None, "bad_words": [], "response_format": {"type": "text"}},
+            {"tools": [{"type": "function"}], "tool_choice": "auto"},
+            {"prompt": [1, 2, 3], "stop": ["x"], "frequency_penalty": 1, "min_tokens": 3},
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]},
+        )
+    ],
 }
 
 
@@ -42,6 +94,15 @@ def loss(**changes: Any) -> Loss:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_each_row_is_taken_where_it_says(case: Any) -> None:
     assert choose(loss(**ROWS[case.name])) is case
+
+
+@pytest.mark.parametrize(("name", "changes"), [(name, c) for name, rows in ROWS_AFTER.items() for c in rows])
+def test_each_row_of_continuations_is_taken_where_it_says(name: str, changes: dict[str, Any]) -> None:
+    assert choose_after(loss(**changes)).name == name
+
+
+def test_each_row_of_continuations_has_its_test() -> None:
+    assert [case.name for case in CONTINUATIONS] == list(ROWS_AFTER)
 
 
 @pytest.mark.parametrize(
@@ -64,19 +125,21 @@ def test_whatever_else_a_request_asks_for_a_replay_carries_it(extra: dict[str, A
     assert choose(loss(request={"seed": 1, **extra})).course == "replay"
 
 
-def drawn() -> str:
+def drawn(cases: tuple[Case, ...]) -> str:
     lines = ["| case | when | what is done | why |", "| --- | --- | --- | --- |"]
-    lines += [f"| `{c.name}` | {c.when} | **{c.course}** | {c.why} |" for c in CASES]
+    lines += [f"| `{c.name}` | {c.when} | **{c.course}** | {c.why} |" for c in cases]
     return "\n".join(lines) + "\n"
 
 
-def test_the_documentation_is_drawn_from_the_table() -> None:
+@pytest.mark.parametrize(("mark", "cases"), [("cases", CASES), ("continuations", CONTINUATIONS)])
+def test_the_documentation_is_drawn_from_the_tables(mark: str, cases: tuple[Case, ...]) -> None:
+    begin, stop = f"<!-- {mark}:begin -->\n", f"<!-- {mark}:end -->"
     text = DOCS.read_text()
-    before, _, rest = text.partition(BEGIN)
-    shown, _, after = rest.partition(STOP)
+    before, _, rest = text.partition(begin)
+    shown, _, after = rest.partition(stop)
     if os.environ.get("PENSTOCK_REGENERATE"):
-        DOCS.write_text(before + BEGIN + drawn() + STOP + after)
-    assert shown == drawn(), "run with PENSTOCK_REGENERATE=1, and look at the difference"
+        DOCS.write_text(before + begin + drawn(cases) + stop + after)
+    assert shown == drawn(cases), "run with PENSTOCK_REGENERATE=1, and look at the difference"
 
 
 class TestSeeds:

@@ -14,7 +14,7 @@ from penstock.serve.record import RequestRecord
 FIELDS = (
     *("event", "time", "request_id", "route", "model", "endpoint", "tenant", "key", "class", "stream", "status"),
     *("outcome", "reason", "prompt_tokens", "cached_tokens", "output_tokens", "bytes_in", "bytes_out", "queue_ms"),
-    *("ttft_ms", "total_ms", "retries", "resumes"),
+    *("ttft_ms", "total_ms", "retries", "resumes", "continued"),
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from penstock.serve.delivered import Delivered, Replay
+from penstock.serve.delivered import Attempt, Delivered, Replay
 from penstock.serve.record import Outcome
 from penstock.serve.wire.errors import Failure, error_event
 from penstock.serve.wire.responses import CHUNK_SIZES, ChunkedBody, CountedBody, EofBody, ResponseHead
@@ -72,9 +72,10 @@ class Answer:
         has_last_event: bool,
         ends_in_choices: bool = False,
         before: Answer | None = None,
+        attempt: Attempt | None = None,
     ) -> None:
         """`has_last_event`: a stream of this API is known to be complete by its last event. `ends_in_choices`: see
-        `EventRelay`. `before`: the answer that this one goes on from, at another endpoint."""
+        `EventRelay`. `before`: the answer that this one goes on from, at another endpoint, as `attempt` does."""
         is_events = head.content_type.startswith(b"text/event-stream")
         self.head = head
         self.framing: Literal["counted", "chunked", "eof"]
@@ -98,13 +99,13 @@ class Answer:
             self._plain_end = ()  # what is translated is never passed on unread
         self._plain_mark = ABORT_MARK if ends_in_choices else USAGE_MARK
         self._plain_from = 0  # index of the first kept piece that went on without `feed`
-        self._replay: Replay | None = None
+        self._replay: Attempt | None = None
         self._delivered: Delivered | None = None
         self._pieces: list[bytes] = []  # as they went to the client, unread
         if before is not None:
             self._delivered, self.framing, self._pieces = before.settle(), before.framing, before._pieces
             self.payload_bytes, self.has_begun = before.payload_bytes, before.has_begun
-            self._replay = Replay(self._delivered)
+            self._replay = attempt if attempt is not None else Replay(self._delivered)
         self._settled_bytes = self.payload_bytes
         self._keep = self._pieces.append
         self._seam = b""
@@ -187,7 +188,7 @@ class Answer:
             self._plain_from = len(self._pieces)
         return data
 
-    def _feed_replay(self, replay: Replay, events: EventRelay, out: bytes) -> bytes:
+    def _feed_replay(self, replay: Attempt, events: EventRelay, out: bytes) -> bytes:
         out = replay.feed(out)
         self.payload_bytes += len(out)
         self.is_progress = events.is_progress
@@ -257,6 +258,11 @@ class Answer:
         """Whether it goes on from another attempt."""
         return self._replay is not None
 
+    @property
+    def prompt_ids(self) -> tuple[int, ...]:
+        """The tokens of the prompt, where this attempt was to tell them and did."""
+        return self._replay.prompt_ids if self._replay is not None else ()
+
     def suspend(self) -> None:
         """The endpoint is lost: nothing more comes, and what went ended with a whole event."""
         self.is_plain = False
@@ -290,7 +296,8 @@ class Answer:
     @property
     def usage(self) -> Usage | None:
         """What the answer said of its tokens so far."""
-        return self._usage if self._events is None else self._events.usage
+        usage = self._usage if self._events is None else self._events.usage
+        return usage if self._replay is None or usage is None else self._replay.usage(usage)
 
     @property
     def ending(self) -> tuple[Outcome, str]:

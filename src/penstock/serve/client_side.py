@@ -11,6 +11,7 @@ from penstock.serve.admission.admission import Admission
 from penstock.serve.answer import Answer
 from penstock.serve.commands import Reply
 from penstock.serve.config import GatewayConfig
+from penstock.serve.continued import Continuation
 from penstock.serve.core import Carrier, Core
 from penstock.serve.record import Outcome, RequestRecord
 from penstock.serve.routing import Endpoint
@@ -39,6 +40,7 @@ class ClientSide:
         "_admission",
         "_answer",
         "_collected",
+        "_continuation",
         "_core",
         "_error_head",
         "_has_begun",
@@ -77,6 +79,7 @@ class ClientSide:
         self._started_at = now
         self._admission = Admission(core, self.config, head, self.record, now)
         self._answer: Answer | None = None
+        self._continuation: Continuation | None = None  # how a stream whose endpoint was lost goes on
         self._error_head: ResponseHead | None = None
         self._collected = b""
         self._has_begun = False  # the answer of the endpoint that it is at

@@ -1,14 +1,16 @@
 """What a client has been given of a stream, and what another attempt at the same answer adds to it.
 
 `Delivered` keeps the bytes that went to the client and reads them only when somebody asks: after a failure, or when
-they have grown past `KEPT_BYTES_MAX`. `Replay` takes the events of another attempt and lets through what the client
-has not got yet, under the identity of the first. Both see an event through `walk`: texts that grow, lists that grow,
-and marks that are set once. Guarantees: what a replay lets through continues what was delivered, character by
-character, or it raises `DivergedError`. Leaves to others: whether a replay is worth an attempt (`failover`).
+they have grown past `KEPT_BYTES_MAX`. An `Attempt` takes the events of another attempt and lets through what the client
+has not got yet, under the identity of the first; a `Replay` is one at the same answer from its first token. All see an
+event through `walk`: texts that grow, lists that grow, and marks that are set once. Guarantees: what a replay lets
+through continues what was delivered, character by character, or it raises `DivergedError`. Leaves to others: whether a
+replay is worth an attempt (`failover`), and how an answer goes on where it diverged (`continued`).
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -16,8 +18,9 @@ import orjson
 
 from penstock.serve.walk import Key, UnreadableError, walk
 from penstock.serve.wire.responses import ChunkedBody
+from penstock.serve.wire.sse import Usage
 
-__all__ = ["KEPT_BYTES_MAX", "TEXT_CHARS_MAX", "Delivered", "DivergedError", "Replay"]
+__all__ = ["KEPT_BYTES_MAX", "TEXT_CHARS_MAX", "Attempt", "Delivered", "DivergedError", "Replay"]
 
 KEPT_BYTES_MAX = 65_536
 """Bytes that are kept unread: some 250 tokens. Past it they are read, so that a long stream costs the memory of its
@@ -125,27 +128,27 @@ class Delivered:
         return self.mark((index, "finish"))
 
 
-class Replay:
-    """The same answer from another endpoint, less what the client has. Owned by its answer.
+class Attempt(ABC):
+    """Another attempt at an answer, less what the client has. Owned by its answer.
 
-    `text`, `items`, `mark` and `finish` are for `walk`: each returns what is new to the client.
+    `text`, `items`, `mark` and `finish` are for `walk`: each returns what is new to the client. `prompt_ids` are the
+    tokens of the prompt, as the engine told them; empty before, or where it was not asked.
     """
 
-    __slots__ = ("_at", "_identity", "_lists", "_marks", "_texts")
+    __slots__ = ("_identity", "_takes_ids", "prompt_ids")
 
-    def __init__(self, delivered: Delivered) -> None:
-        """`delivered` was settled just now."""
-        self._texts = delivered.texts
-        self._lists = dict(delivered.lists)
-        self._marks = set(delivered.marks)
+    def __init__(self, delivered: Delivered, *, takes_ids: bool) -> None:
+        """`delivered` was settled just now. `takes_ids`: the engine was asked for token ids, which are kept here; else
+        those that come are the client's."""
         self._identity = dict(delivered.identity)
-        self._at: dict[Key, int] = {}
+        self._takes_ids = takes_ids
+        self.prompt_ids: tuple[int, ...] = ()
 
     def feed(self, payload: bytes) -> bytes:
         """Takes whole events, returns those that are new to the client, cut to what is new in them.
 
         Raises:
-            DivergedError: they are not what the client got, or they can't be read.
+            DivergedError: they do not follow what the client got, or they can't be read.
         """
         return b"".join(self._event(event) for event in _events(payload))
 
@@ -154,10 +157,13 @@ class Replay:
         if not data:
             return event if event.startswith(b":") else b""
         if data == _DONE:
-            self._check_all()
+            self._done()
             return event
         try:
             fields = _fields(data)
+            if self._takes_ids:
+                self._take_ids(fields)
+            self._look(fields)
             if not walk(fields, self):
                 return b""
         except UnreadableError as error:
@@ -167,6 +173,63 @@ class Replay:
                 fields[name] = value
         head = b"".join(line + b"\n" for line in event.splitlines() if line and not line.startswith(b"data:"))
         return head + b"data: " + orjson.dumps(fields) + b"\n\n"
+
+    def _take_ids(self, fields: dict[str, Any]) -> None:
+        """Takes token ids out of an event: chat tells those of the prompt beside the choices, completions within."""
+        told = [fields.pop("prompt_token_ids", None)]
+        fields.pop("prompt_text", None)
+        choices = fields.get("choices")
+        for choice in choices if type(choices) is list else ():
+            if type(choice) is dict:
+                choice.pop("token_ids", None)
+                told.append(choice.pop("prompt_token_ids", None))
+        for ids in told:
+            if not self.prompt_ids and type(ids) is list and all(type(token) is int for token in ids):
+                self.prompt_ids = tuple(ids)
+
+    def _look(self, fields: dict[str, Any]) -> None:  # noqa: B027 — a replay needs no look
+        """An event, before it is cut."""
+
+    def _done(self) -> None:  # noqa: B027 — nor has a continuation a rest
+        """The attempt is whole."""
+
+    @property
+    @abstractmethod
+    def has_caught_up(self) -> bool:
+        """Whether it has said all the text that the client had when it began."""
+
+    def usage(self, told: Usage) -> Usage:
+        """The usage of the whole answer, from what the engine told of this attempt."""
+        return told
+
+    @abstractmethod
+    def text(self, key: Key, piece: str) -> str:
+        """The part of a text that the client has not got."""
+
+    @abstractmethod
+    def items(self, key: Key, piece: list[Any]) -> list[Any]:
+        """The part of a list that the client has not got."""
+
+    @abstractmethod
+    def mark(self, key: Key) -> bool:
+        """Whether the client has not got this yet."""
+
+    @abstractmethod
+    def finish(self, index: int) -> bool:
+        """Whether the client does not know yet that this choice or block is complete."""
+
+
+class Replay(Attempt):
+    """The same answer from another endpoint, from its first token."""
+
+    __slots__ = ("_at", "_lists", "_marks", "_texts")
+
+    def __init__(self, delivered: Delivered, *, takes_ids: bool = False) -> None:
+        super().__init__(delivered, takes_ids=takes_ids)
+        self._texts = delivered.texts
+        self._lists = dict(delivered.lists)
+        self._marks = set(delivered.marks)
+        self._at: dict[Key, int] = {}
 
     @property
     def has_caught_up(self) -> bool:
@@ -218,7 +281,7 @@ class Replay:
             if key[0] == index and self._at.get(key, 0) < len(text):
                 raise DivergedError(f"its {key[-1]} ended after {self._at.get(key, 0)} of {len(text)} characters")
 
-    def _check_all(self) -> None:
+    def _done(self) -> None:
         for index in {key[0] for key in self._texts}:
             self._check(int(index))
 

@@ -5,7 +5,7 @@ whole answer), a `Dispatch` (send this to that endpoint), or nothing. The edge p
 
     RECEIVING ── request ──▶ WAITING ── head ──▶ RELAYING ── body ends ──▶ OVER
         │                     │  ▲ │  ▲            │   ▲ head
-        │ refused             │  └─┘  └ retry      ▼   │ endpoint lost, `failover` says replay
+        │ refused             │  └─┘  └ retry      ▼   │ endpoint lost, or a replay diverged (`resuming`)
         └───────▶ OVER ◀──────┘ no endpoint left  RESUMING ──▶ OVER: SSE error event, or the connection is cut
                                                                 (engine error: COLLECTING its body, then OVER)
 
@@ -14,24 +14,24 @@ One event per read from the endpoint, and nothing is parsed per token: what a cl
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from penstock.serve.admission.admission import Step
 from penstock.serve.admission.fallbacks import Why
 from penstock.serve.answer import Answer
-from penstock.serve.client_side import STREAM_HEADERS, ClientSide, Phase
+from penstock.serve.client_side import STREAM_HEADERS, Phase
 from penstock.serve.commands import Dispatch, Reply
 from penstock.serve.deadline import NO_DEADLINE
-from penstock.serve.delivered import KEPT_BYTES_MAX, DivergedError
-from penstock.serve.failover import ENGINE_DIED, Loss, choose
+from penstock.serve.delivered import KEPT_BYTES_MAX, Attempt, DivergedError
+from penstock.serve.failover import ENGINE_DIED
 from penstock.serve.local import explanation, local_answer, no_endpoint
 from penstock.serve.record import Outcome
+from penstock.serve.resuming import Resuming, signal_of
 from penstock.serve.routing import Endpoint
 from penstock.serve.routing.signals import Signal
 from penstock.serve.stall import FLOOR_S, has_stalled, learned_itl_s
 from penstock.serve.wire.cors import is_preflight
 from penstock.serve.wire.errors import Failure, normalise_engine_error
-from penstock.serve.wire.requests import json_object
 from penstock.serve.wire.responses import EofBody, ResponseError, ResponseHead, parse_head
 from penstock.serve.wire.sse import find_usage
 
@@ -52,7 +52,7 @@ _LACKS: dict[str, Why] = {"queue_full": "saturation", "queue_timeout": "saturati
 """By the code of a refusal: what a fallback must be for. Whatever else is an error."""
 
 
-class Exchange(ClientSide):
+class Exchange(Resuming):
     """The life of one request. Owned by the client connection that it came on."""
 
     __slots__ = ()
@@ -144,7 +144,7 @@ class Exchange(ClientSide):
         except ResponseError as error:
             return self.upstream_lost(str(error), now, signal="bad_http")
         except DivergedError as error:
-            return self._cut(f"could not go on with it: {error}", now, code="replay_diverged")
+            return self._diverged(str(error), now)
         return None
 
     def upstream_lost(
@@ -276,7 +276,7 @@ class Exchange(ClientSide):
         admission, ticket = self._admission, self._admission.ticket
         if ticket is not None and ticket.decision is not None:
             self._core.decisions.add(self.record.at, self.record.request_id, ticket.model, ticket.decision, ticket.need)
-        request = admission.upstream_request(endpoint)
+        request = self._request_to(endpoint) if self._continuation is not None else admission.upstream_request(endpoint)
         return Dispatch(endpoint, request, is_fresh=is_fresh, tls_host=admission.tls_host)
 
     def _retry(self, reason: str, now: float, signal: Signal | None = None) -> Reply | Dispatch | None:
@@ -295,101 +295,11 @@ class Exchange(ClientSide):
         self.record.retries += 1
         return self._stepped(step, now)
 
-    # ------------------------------------------------------------------ going on elsewhere
-
-    def _go_elsewhere(
-        self,
-        reason: str,
-        now: float,
-        outcome: Outcome = "upstream_error",
-        *,
-        signal: Signal | None = None,
-        first: bytes = b"",
-    ) -> bytes | Reply | Dispatch | None:
-        """The endpoint is lost after its answer began: resumes the stream at another, or ends it honestly. `first`
-        goes to the client before that."""
-        answer = self._answer
-        if signal is not None:
-            self._heard(signal, now, reason)
-        if self._held is not None:
-            return self._retry(reason, now, signal)
-        if answer is None:
-            return None
-        if self.phase == "resuming":
-            return self._resume(reason, now)
-        admission = self._admission
-        can_go_on = admission.has_elsewhere(now, is_new_round=True) or admission.can_wait(now, is_new_round=True)
-        if can_go_on and self._course(answer) == "replay":
-            admission.begin_round()
-            self.record.resumes += 1
-            resumed = self._resume(reason, now)
-            if isinstance(resumed, Dispatch):
-                resumed.first = first
-                return resumed
-            return first + (resumed or b"")
-        if answer.fault and not answer.is_replay:
-            out = first + answer.let_fault_pass()
-            if answer.is_done:
-                self._finish_relay(answer, now)
-            return out
-        return first + (self._cut(reason, now, outcome) or b"")
-
-    def _course(self, answer: Answer) -> str:
-        """What the table says of this loss."""
-        delivered = answer.settle()
-        if delivered.chars != self._told:
-            self._stuck = 0
-        elif self.record.resumes and answer.has_caught_up:  # one that was lost before shows nothing of the request
-            self._stuck += 1
-        self._told = delivered.chars
-        loss = Loss(
-            path=self.head.path,
-            request=json_object(self._admission.body),
-            is_stream=answer.is_stream,
-            has_text=delivered.has_text,
-            is_readable=delivered.is_readable,
-            resumes=self.record.resumes,
-            stuck=self._stuck,
-        )
-        return choose(loss).course
-
-    def _resume(self, reason: str, now: float, signal: Signal | None = None) -> bytes | Dispatch | None:
-        """Sends the request of a stream under way to an endpoint that has not failed it since its last word, or waits
-        for one."""
-        answer, self.endpoint = self._answer, None
-        step: Step | Literal[False] = self._admission.elsewhere(now, is_resume=True)
-        if step is None:
-            step = self._admission.wait_again(now, is_blameless=signal == "connect_failed")
-        if answer is None or step is False:
-            return self._cut(reason, now)
-        self.phase = "resuming"
-        answer.suspend()
-        return self._resumed(step, reason, now)
-
-    def _resumed(self, step: Step, reason: str, now: float) -> bytes | Dispatch | None:
-        if isinstance(step, Endpoint):
-            return self._sent(step, now)
-        if step is None:
-            self._await_turn()
-            return None
-        return self._cut(f"{reason}, and no other came: {step.message}", now)
-
-    def _resume_answer(self, head: ResponseHead, rest: bytes, now: float) -> bytes | Reply | Dispatch | None:
-        """Another endpoint answers the request of a stream under way."""
-        before, endpoint = self._answer, self.endpoint
-        if before is None or endpoint is None:
-            return None
-        if head.status != 200 or not head.content_type.startswith(b"text/event-stream"):
-            words = f"answered {head.status}"
-            self._heard(_signal_of(head.status), now, words)
-            return self._resume(words, now)
-        self.phase = "relaying"
-        self._answer = answer = self._make_answer(head, before)
-        return self._relay(answer, rest, now) if rest or head.body.is_done else b""
-
     # ------------------------------------------------------------------ the answer
 
     def _read_head(self, data: bytes, now: float) -> bytes | Reply | Dispatch | None:
+        if (continuation := self._continuation) is not None and continuation.stage == "tokens":
+            return self._take_tokens(continuation, data, now)
         if self._collected:
             data = self._collected + data
         head = parse_head(data)
@@ -407,7 +317,7 @@ class Exchange(ClientSide):
             return self._resume_answer(head, rest, now)
         if head.status in _RETRIED_STATUSES and self._admission.has_elsewhere(now):
             words = f"answered {head.status}"
-            self._heard(_signal_of(head.status), now, words)
+            self._heard(signal_of(head.status), now, words)
             return self._retry(words, now)
         is_stream = head.content_type.startswith(b"text/event-stream")
         if head.status >= 400 or (self._wants_whole and not is_stream):
@@ -443,7 +353,7 @@ class Exchange(ClientSide):
         is_chunked = answer.framing == "chunked"
         return self._answer_head(head.status, head.content_type, length, is_chunked=is_chunked, extra=extra), answer
 
-    def _make_answer(self, head: ResponseHead, before: Answer | None = None) -> Answer:
+    def _make_answer(self, head: ResponseHead, before: Answer | None = None, attempt: Attempt | None = None) -> Answer:
         request, route = self._admission.request, self._admission.route
         if request is None or route is None:
             raise AssertionError("an answer belongs to a request that was dispatched")
@@ -457,6 +367,7 @@ class Exchange(ClientSide):
             has_last_event=route.has_stream_options or route.dialect != "openai",
             ends_in_choices=route.has_stream_options,
             before=before,
+            attempt=attempt,
         )
 
     def _relay(self, answer: Answer, data: bytes, now: float, first: bytes = b"") -> bytes | Reply | Dispatch | None:
@@ -538,7 +449,7 @@ class Exchange(ClientSide):
             return self._sent(endpoint, now)
         self.record.status = head.status
         self.is_upstream_kept = head.is_keep_alive and head.body.is_done and not head.body.is_overrun
-        self._heard(_signal_of(head.status), now, f"answered {head.status}")
+        self._heard(signal_of(head.status), now, f"answered {head.status}")
         if head.status in _PROVIDERS_OWN and self._admission.is_outside:
             self.endpoint = None
             return self._refuse_or_fall_back(no_endpoint(self.record.model, f"it answered {head.status}", 1), now)
@@ -552,36 +463,6 @@ class Exchange(ClientSide):
             outcome = "limited"
         extra = head.passed + self._admission.headers
         return self._reply(head.status, body, now, (outcome, f"engine_{head.status}"), extra)
-
-    def _cut(
-        self,
-        reason: str,
-        now: float,
-        outcome: Outcome = "upstream_error",
-        *,
-        code: str = "stream_interrupted",
-        endpoint_id: str = "",
-    ) -> bytes | None:
-        """The answer can't be finished after it began: an SSE error event, or a connection cut where there is no
-        honest way to say it."""
-        answer = self._answer
-        if answer is None:
-            return None
-        self._note_answer(answer)
-        if self.endpoint is not None:
-            endpoint_id = self.endpoint.id
-        out = answer.cut(code, f"The stream ended early: endpoint {endpoint_id} {reason}.", outcome)
-        if out is None:
-            self.is_client_kept = False
-        self._over(now, outcome, "answer_cut" if out is None else code)
-        return out
-
-
-def _signal_of(status: int) -> Signal:
-    """What an answer's status tells of the endpoint."""
-    if status in (429, 503):
-        return "busy"
-    return "answered_5xx" if status >= 500 else "client_error"
 
 
 def _fault_signal(fault: str) -> Signal:

@@ -1,8 +1,10 @@
-"""What is done with an answer whose endpoint is lost: the table of cases, as data.
+"""What is done with an answer whose endpoint is lost: the tables of cases, as data.
 
-`choose` takes the first row that holds. `docs/failover.md` is drawn from `CASES`, and each row has its test. Two
-courses exist: *replay* (the same request again at another endpoint, less what the client has) and *error* (an SSE
-error event, or a cut connection where the answer was not a stream). Why there is no third is decision 0007.
+`choose` takes the first row of `CASES` that holds, `choose_after` the first of `CONTINUATIONS` once a replay has said
+something else. `docs/failover.md` is drawn from both, and each row has its test. Three courses exist: *replay* (the
+same request again at another endpoint, less what the client has), *continue* (a request for what follows the text that
+the client has) and *error* (an SSE error event, or a cut connection where the answer was not a stream). See decisions
+0007 and 0009.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from penstock.serve.wire.routes import Route
 
 __all__ = [
     "CASES",
+    "CONTINUATIONS",
     "ENGINE_DIED",
     "READ_PATHS",
     "RESUMES_MAX",
@@ -25,10 +28,11 @@ __all__ = [
     "Course",
     "Loss",
     "choose",
+    "choose_after",
     "needs_seed",
 ]
 
-Course = Literal["replay", "error"]
+Course = Literal["replay", "continue", "error"]
 
 RESUMES_MAX = 8
 """Times that one stream is resumed. Under one killed engine of four every two seconds a ten-second stream meets more
@@ -42,6 +46,8 @@ READ_PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/messages
 ENGINE_DIED = re.compile(rb"EngineCore encountered an issue|EngineDeadError|cannot schedule new futures after shutdown")
 """In a 500 of vLLM 0.32 whose engine died or is shutting down (seen on a real one): the request was not at fault and
 is worth another endpoint, while any other 500 may be the request's own doing."""
+_TOKEN_PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
+"""Paths whose requests may begin with tokens."""
 _GREEDY_BELOW = 1e-5
 """Temperature under which vLLM samples greedily (`_SAMPLING_EPS` in its sampling parameters, 0.32)."""
 
@@ -62,6 +68,12 @@ class Loss:
     resumes: int
     stuck: int
     """Resumes just before that ended without a new word."""
+    is_plain_text: bool = True
+    """What the client has is text of one channel (`continued.text_key`), and its finish reason is not there yet."""
+    is_continued: bool = False
+    """Some of it was a continuation already."""
+    is_outside: bool = False
+    """A provider answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +90,111 @@ class Case:
 def _is_greedy(request: Mapping[str, Any]) -> bool:
     temperature = request.get("temperature")
     return isinstance(temperature, int | float) and temperature < _GREEDY_BELOW
+
+
+def _grammar_binds(request: Mapping[str, Any]) -> bool:
+    """Whether a grammar says what may come next."""
+    wanted = request.get("response_format")
+    if type(wanted) is dict and wanted.get("type") not in (None, "text"):
+        return True
+    if request.get("tool_choice") not in (None, "auto", "none"):
+        return True
+    return any(request.get(name) is not None for name in _GRAMMARS)
+
+
+def _has_several(request: Mapping[str, Any]) -> bool:
+    prompt = request.get("prompt")
+    is_batch = type(prompt) is list and not (prompt and all(type(token) is int for token in prompt))
+    return is_batch or any((request.get(name) or 1) != 1 for name in ("n", "best_of")) or _asks(request, _BEAMS)
+
+
+def _asks(request: Mapping[str, Any], names: tuple[str, ...]) -> bool:
+    """Whether a field of those is set. 0 counts: `prompt_logprobs` 0 asks for some."""
+    return any(
+        (value := request.get(name)) is not None and value is not False and value not in ([], {}) for name in names
+    )
+
+
+def _has_media(request: Mapping[str, Any]) -> bool:
+    messages = request.get("messages")
+    contents = [m.get("content") for m in messages if type(m) is dict] if type(messages) is list else []
+    parts = [part for content in contents if type(content) is list for part in content]
+    return any(type(part) is not dict or part.get("type") != "text" for part in parts)
+
+
+_GRAMMARS = ("structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar")
+_BEAMS = ("use_beam_search",)
+_EACH_TOKEN = ("logprobs", "prompt_logprobs", "return_token_ids", "return_tokens_as_token_ids", "echo")
+_COUNTED = ("bad_words", "thinking_token_budget", "vllm_xargs", "prompt_embeds", "suffix")
+
+CONTINUATIONS: tuple[Case, ...] = (
+    Case(
+        name="other_api",
+        when="Anthropic's messages, and all that is no stream of chat or completions; a provider",
+        course="error",
+        why="a request there can't begin with tokens",
+        holds=lambda loss: loss.path not in _TOKEN_PATHS or loss.is_outside,
+    ),
+    Case(
+        name="several_choices",
+        when="`n` or `best_of` over 1, several prompts, beam search",
+        course="error",
+        why="the choices end at different tokens, and one request has one beginning",
+        holds=lambda loss: _has_several(loss.request),
+    ),
+    Case(
+        name="grammar",
+        when="a JSON schema or another grammar, `tool_choice` `required` or a tool's name",
+        course="error",
+        why="the grammar would begin anew in the middle",
+        holds=lambda loss: _grammar_binds(loss.request),
+    ),
+    Case(
+        name="not_plain_text",
+        when="the client has a tool call, reasoning or the finish reason",
+        course="error",
+        why="the engine's parsers would begin anew in the middle",
+        holds=lambda loss: not loss.is_plain_text,
+    ),
+    Case(
+        name="each_token",
+        when="`logprobs`, `prompt_logprobs`, `echo`, `return_token_ids`",
+        course="error",
+        why="the client has something for each token, and the tokens of its text may be cut otherwise",
+        holds=lambda loss: _asks(loss.request, _EACH_TOKEN),
+    ),
+    Case(
+        name="media",
+        when="messages with images, audio or video",
+        course="error",
+        why="vLLM 0.32 takes tokens for a prompt only where messages are text",
+        holds=lambda loss: _has_media(loss.request),
+    ),
+    Case(
+        name="counted",
+        when="`bad_words`, `thinking_token_budget`, `vllm_xargs`, `prompt_embeds`, `suffix`",
+        course="error",
+        why="the engine counts or compares these from its own first token",
+        holds=lambda loss: _asks(loss.request, _COUNTED),
+    ),
+    Case(
+        name="text",
+        when="whatever else",
+        course="continue",
+        why="what the model says after a text is an answer as good as the first, whoever said the text",
+        holds=lambda _: True,
+    ),
+)
+"""The first row that holds is taken, once a replay said something else than the client has."""
+
+
+def choose_after(loss: Loss) -> Case:
+    """The row for a stream whose replay diverged."""
+    return next(case for case in CONTINUATIONS if case.holds(loss))
+
+
+def _may_continue(loss: Loss) -> bool:
+    return choose_after(loss).course == "continue"
 
 
 CASES: tuple[Case, ...] = (
@@ -131,6 +248,20 @@ CASES: tuple[Case, ...] = (
         holds=lambda loss: bool((loss.request.get("kv_transfer_params") or {}).keys() - {"prompt_token_ids"}),
     ),
     Case(
+        name="continued",
+        when="part of it was continued before, and the table below allows it again",
+        course="continue",
+        why="no attempt from the first token will say that text",
+        holds=lambda loss: loss.is_continued and _may_continue(loss),
+    ),
+    Case(
+        name="not_again",
+        when="part of it was continued before, and the table below does not allow it now",
+        course="error",
+        why="as there",
+        holds=lambda loss: loss.is_continued,
+    ),
+    Case(
         name="greedy",
         when="temperature 0",
         course="replay",
@@ -146,7 +277,14 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         name="unseeded",
-        when="sampled without a seed: Anthropic's API has none, and with one endpoint the gateway adds none",
+        when="sampled without a seed, as with one endpoint the gateway adds none, and the table below allows it",
+        course="continue",
+        why="another attempt draws something else, and any draw that follows the text is right",
+        holds=_may_continue,
+    ),
+    Case(
+        name="unrepeatable",
+        when="sampled without a seed, which Anthropic's API has not, and the table below does not allow it",
         course="error",
         why="another attempt says something else",
         holds=lambda _: True,

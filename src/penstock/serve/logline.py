@@ -40,5 +40,5 @@ def log_line(r: RequestRecord) -> str:
         f" stream={'true' if r.is_stream else 'false'} status={r.status} outcome={r.outcome} reason={r.reason or '-'}"
         f" prompt_tokens={r.prompt_tokens} cached_tokens={r.cached_tokens} output_tokens={r.output_tokens}"
         f" bytes_in={r.bytes_in} bytes_out={r.bytes_out} queue_ms={r.queue_ms:.2f} ttft_ms={r.ttft_ms:.2f}"
-        f" total_ms={r.total_ms:.2f} retries={r.retries} resumes={r.resumes}"
+        f" total_ms={r.total_ms:.2f} retries={r.retries} resumes={r.resumes} continued={r.continued}"
     )

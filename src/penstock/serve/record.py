@@ -52,6 +52,8 @@ class RequestRecord:
     total_ms: float = 0.0
     retries: int = 0
     resumes: int = 0
+    continued: int = 0
+    """Resumes after which the text went on as another run of the model would have it."""
     fallbacks: int = 0
     """Models that could not answer before the one that did, or the last."""
     rule: str = ""

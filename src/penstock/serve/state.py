@@ -141,6 +141,7 @@ def request_state(record: RequestRecord) -> dict[str, Any]:
         "total_ms": _known(record.total_ms),
         "retries": record.retries,
         "resumes": record.resumes,
+        "continued": record.continued,
     }
 
 

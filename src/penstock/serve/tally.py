@@ -44,7 +44,10 @@ class CallerTally:
 class ModelTally:
     """Counts of one model since the start. Owned by `Telemetry`."""
 
-    __slots__ = ("callers", "failures", "in_flight", "marks", "resumes", "retries", "total", "tpot", "ttft", "waits")
+    __slots__ = (
+        *("callers", "continued", "failures", "in_flight", "marks", "resumes", "retries"),
+        *("total", "tpot", "ttft", "waits"),
+    )
 
     def __init__(self) -> None:
         self.in_flight = 0
@@ -54,6 +57,7 @@ class ModelTally:
         """By outcome and reason."""
         self.retries = 0
         self.resumes = 0
+        self.continued = 0
         self.ttft = Histogram()
         self.tpot = Histogram()
         self.total = Histogram()

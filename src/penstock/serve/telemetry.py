@@ -124,6 +124,7 @@ class Telemetry:
         if record.retries or record.resumes:
             tally.retries += record.retries
             tally.resumes += record.resumes
+            tally.continued += record.continued
         self._recent.append(record)
 
     def tallies(self) -> Iterator[tuple[str, ModelTally]]:

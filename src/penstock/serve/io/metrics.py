@@ -127,7 +127,12 @@ def _requests(tallies: dict[str, ModelTally]) -> Iterator[Metric]:
     retried = CounterMetricFamily(
         "penstock_retries_total", "Attempts on another endpoint before the first byte.", labels=("model",)
     )
-    resumed = CounterMetricFamily("penstock_resumes_total", "Streams continued on another endpoint.", labels=("model",))
+    resumed = CounterMetricFamily("penstock_resumes_total", "Streams resumed on another endpoint.", labels=("model",))
+    continued = CounterMetricFamily(
+        "penstock_continuations_total",
+        "Resumed streams whose text went on as another run of the model would have it.",
+        labels=("model",),
+    )
     in_flight = GaugeMetricFamily(
         "penstock_in_flight_requests", "Requests begun and unfinished, queued ones included.", labels=("model",)
     )
@@ -139,8 +144,9 @@ def _requests(tallies: dict[str, ModelTally]) -> Iterator[Metric]:
             failed.add_metric((model, outcome, reason), count)
         retried.add_metric((model,), tally.retries)
         resumed.add_metric((model,), tally.resumes)
+        continued.add_metric((model,), tally.continued)
         in_flight.add_metric((model,), tally.in_flight)
-    yield from (finished, failed, retried, resumed, in_flight)
+    yield from (finished, failed, retried, resumed, continued, in_flight)
 
 
 def _tokens(tallies: dict[str, ModelTally]) -> Iterator[Metric]:

@@ -1,0 +1,463 @@
+"""Streams of real vLLM engines, cut at random tokens: is what the client heard the uncut answer?
+
+    python -m bench.cuts --cuts 200 --kills 12                      # float32: everything must be exact
+    python -m bench.cuts --cuts 96 --dtype bfloat16 --load 8        # what goes on differently, must still be one text
+
+Two engines on the CPU, each behind a relay that cuts a chosen answer at a chosen byte (most of the cuts: it takes no
+restart), and a real gateway. For `--kills` the engines themselves are harmed: the engine core killed, the API server
+killed, SIGTERM, SIGSTOP. Every answer is compared with that of an undisturbed run: text, calls, finish reason, usage.
+Where the gateway says that a text goes on differently (`continued`), what the relays wrote down must prove that it is
+one text: what the client had, then what the last attempt said, asked for with just these tokens. Prints figures as
+JSON; exits 1 when an answer was wrong, or with float32 not exact.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import aiohttp
+
+from bench.chaos import REAL_ENVIRONMENT, Engine, healthy
+from bench.failover import free_port
+from bench.relay import KINDS, Attempt, Order, Relay
+
+KEY = "cuts-key-1"
+SECRET = "The vault opens with amaranth."
+"""In every system prompt: nobody may ever hear it."""
+PATIENCE_S = 120.0
+FLAGS = (
+    "--enforce-eager --max-model-len 1024 --max-num-seqs 16 --kv-cache-memory-bytes 64M --block-size 32 "
+    "--enable-auto-tool-choice --tool-call-parser hermes"
+)
+HARMS = ("core", "server", "terminate", "stop")
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "gates": {"type": "array", "items": {"enum": ["open", "shut"]}, "minItems": 12, "maxItems": 20},
+        "step": {"type": "integer", "minimum": 1, "maximum": 9},
+    },
+    "required": ["gates", "step"],
+    "additionalProperties": False,
+}
+TOOL = {"type": "function", "function": {"name": "set_gates", "strict": True, "parameters": SCHEMA}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "greedy": {"temperature": 0},
+    "seeded": {"temperature": 1.0, "seed": 11},
+    "stop": {"temperature": 0, "stop": ["er", "con", "zqzq"], "min_tokens": 40},
+    "stop_kept": {"seed": 5, "stop": ["ing", "the"], "include_stop_str_in_output": True, "min_tokens": 30},
+    "logit_bias": {"temperature": 0, "logit_bias": {"300": 4, "301": -100, "17": 2.5}},
+    "min_tokens": {"temperature": 0, "min_tokens": 70, "stop_token_ids": list(range(300, 500))},
+    "frequency": {"temperature": 0, "frequency_penalty": 0.8},
+    "presence": {"temperature": 0, "presence_penalty": 1.5},
+    "repetition": {"temperature": 0, "repetition_penalty": 1.3},
+    "top": {"temperature": 0.8, "seed": 3, "top_p": 0.9, "top_k": 40},
+}
+CHAT_ONLY: dict[str, dict[str, Any]] = {
+    "json": {
+        "seed": 7,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "gates", "schema": SCHEMA}},
+        "max_tokens": 400,
+    },
+    "tool": {
+        "temperature": 0,
+        "tools": [TOOL],
+        "tool_choice": {"type": "function", "function": {"name": "set_gates"}},
+        "max_tokens": 400,
+    },
+}
+PROMPTS = (
+    "How does the water reach the wheel?",
+    "List what a miller does on a day without wind, and why the stones are dressed.",
+    "Name a gate.",
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One request."""
+
+    name: str
+    path: str
+    body: dict[str, Any]
+
+
+@dataclass
+class Heard:
+    """What a client made of a stream."""
+
+    outcome: str = "lost"
+    text: str = ""
+    calls: dict[int, dict[str, str]] = field(default_factory=dict)
+    finish: str = ""
+    usage: dict[str, int] = field(default_factory=dict)
+    ids: set[Any] = field(default_factory=set)
+    body_bytes: int = 0
+    gap_s: float = 0.0
+
+    @property
+    def said(self) -> tuple[Any, ...]:
+        """All that an uncut answer says too; the ids of calls are drawn anew by each run."""
+        calls = {n: (c.get("name"), c.get("arguments")) for n, c in self.calls.items()}
+        return self.text, calls, self.finish, self.usage
+
+
+def questions(prompts: int) -> list[Question]:
+    """Every kind of request, with each of the first prompts."""
+    made = []
+    for prompt in PROMPTS[:prompts]:
+        messages = [{"role": "system", "content": SECRET}, {"role": "user", "content": prompt}]
+        common = {"model": "chat", "stream": True, "max_tokens": 120, "stream_options": {"include_usage": True}}
+        for name, extra in SETTINGS.items():
+            made.append(Question(name, "/v1/chat/completions", common | {"messages": messages} | extra))
+            made.append(Question(name, "/v1/completions", common | {"prompt": f"{SECRET} {prompt}"} | extra))
+        made += [
+            Question(name, "/v1/chat/completions", common | {"messages": messages} | extra)
+            for name, extra in CHAT_ONLY.items()
+        ]
+    return made
+
+
+def add(heard: Heard, event: dict[str, Any]) -> None:
+    """One event more."""
+    heard.ids.add((event["id"], event["created"], event["model"]))
+    if event.get("usage"):
+        heard.usage = {name: event["usage"][name] for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
+    for choice in event["choices"]:
+        delta = choice.get("delta") or {}
+        heard.text += choice.get("text") or delta.get("content") or ""
+        for call in delta.get("tool_calls") or ():
+            told = heard.calls.setdefault(call["index"], {})
+            for name, value in (call.get("function") or {}).items():
+                told[name] = told.get(name, "") + (value or "")
+        heard.finish += choice.get("finish_reason") or ""
+
+
+async def ask(session: aiohttp.ClientSession, port: int, question: Question, name: str) -> Heard:
+    """One stream, to its end."""
+    heard, last = Heard(), 0.0
+    headers = {"authorization": f"Bearer {KEY}", "x-request-id": name}
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            url = f"http://127.0.0.1:{port}{question.path}"
+            async with session.post(url, json=question.body, headers=headers) as answer:
+                if answer.status != 200:
+                    heard.outcome = f"status {answer.status}: {(await answer.text())[:200]}"
+                    return heard
+                heard.outcome = "no [DONE]"
+                async for line in answer.content:
+                    heard.body_bytes += len(line)
+                    if not line.startswith(b"data: "):
+                        continue
+                    now = time.monotonic()
+                    heard.gap_s, last = max(heard.gap_s, now - last if last else 0.0), now
+                    if line.startswith(b"data: [DONE]"):
+                        heard.outcome = "ok"
+                        continue
+                    event = json.loads(line[6:])
+                    if "error" in event:
+                        heard.outcome = f"error {event['error']['code']}: {event['error']['message']}"
+                        return heard
+                    add(heard, event)
+    except TimeoutError:
+        heard.outcome = "hung"
+    except aiohttp.ClientError as error:
+        heard.outcome = f"lost: {error!r}"
+    return heard
+
+
+# ------------------------------------------------------------------ the proof that a continued text is one
+
+
+def text_of(attempt: Attempt) -> str:
+    heard = Heard()
+    for event in attempt.events:
+        add(heard, event)
+    return heard.text
+
+
+def flaw(heard: Heard, attempts: list[Attempt], decode: Any) -> str:
+    """What is wrong with a text that goes on differently; empty when it is one text. `attempts`: in their order."""
+    last = attempts[-1]
+    asked = last.fields
+    ids = asked.get("prompt") if last.path == "/v1/completions" else asked["kv_transfer_params"]["prompt_token_ids"]
+    before = max((text_of(a) for a in attempts[:-1] if a.is_cut), key=len, default="")
+    said = text_of(last)
+    if not heard.text.endswith(said):
+        return "it does not end with what the last attempt said"
+    had = heard.text[: len(heard.text) - len(said)]
+    if not had.startswith(before) and not before.startswith(had):
+        return "it does not begin with what was let through before the cut"
+    if not decode(ids).endswith(had):
+        return "the tokens that the last attempt went on from are not the text that the client had"
+    kept = len(encode_length(ids, had, decode))
+    events = Heard()
+    for event in last.events:
+        add(events, event)
+    if heard.finish != events.finish:
+        return f"its finish reason {heard.finish!r} is not {events.finish!r}"
+    right = events.usage["completion_tokens"] + kept
+    if heard.usage and heard.usage["completion_tokens"] != right:
+        return f"its usage {heard.usage} is not {right}"
+    return ""
+
+
+def encode_length(ids: list[int], had: str, decode: Any) -> list[int]:
+    """The tail of `ids` that says `had`."""
+    start = len(ids)
+    while start and not decode(ids[start:]).endswith(had):
+        start -= 1
+    return ids[start:]
+
+
+# ------------------------------------------------------------------ the run
+
+
+class Cuts:
+    """One run."""
+
+    def __init__(self, args: argparse.Namespace, folder: Path) -> None:
+        self.args, self.folder, self.random = args, folder, Random(args.seed)
+        self.engines: list[Engine] = []
+        self.relays: list[Relay] = []
+        self.port = free_port()
+        self.gateway: subprocess.Popen[bytes] | None = None
+        self.log = folder / "gateway.log"
+        self.results: list[tuple[str, Question, str, Heard]] = []
+        self.right: list[Heard] = []
+        self.asked = questions(args.prompts)
+        self.decode: Any = None
+
+    # ------------------------------------------------------------------ what runs
+
+    def model_folder(self) -> Path:
+        if self.args.model:
+            folder: Path = self.args.model
+            return folder
+        maker = Path(__file__).parent.parent / "tests/e2e/engine/tiny_model.py"
+        subprocess.run([self.args.venv.absolute() / "bin/python", maker, self.folder / "model"], check=True)
+        return self.folder / "model"
+
+    async def start(self) -> None:
+        from tokenizers import Tokenizer
+
+        model = self.model_folder()
+        self.decode = Tokenizer.from_file(str(model / "tokenizer.json")).decode
+        tools = self.args.venv.absolute() / "bin"
+        line = [str(tools / "vllm"), "serve", str(model), "--host", "127.0.0.1", "--served-model-name", "chat"]
+        line += [*FLAGS.split(), "--dtype", self.args.dtype]
+        line += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
+        env = REAL_ENVIRONMENT | {"PATH": f"{tools}:{os.environ['PATH']}"}
+        ports = self.args.ports or [free_port(), free_port()]
+        self.engines = [Engine(line, port, env) for port in ports]
+        for engine in self.engines if not self.args.ports else ():
+            engine.start()
+        for engine in self.engines:
+            async with asyncio.timeout(300):
+                await healthy(engine.port)
+        self.relays = [Relay(engine.port) for engine in self.engines]
+        await self.start_gateway([await relay.start() for relay in self.relays])
+
+    async def start_gateway(self, ports: list[int]) -> None:
+        fleet = {
+            "apiVersion": "penstock.dev/v1alpha1",
+            "kind": "Fleet",
+            "metadata": {"name": "cuts"},
+            "spec": {
+                "models": [{"name": "chat", "endpoints": [f"http://127.0.0.1:{port}" for port in ports]}],
+                "gateway": {
+                    "listen": f"127.0.0.1:{self.port}",
+                    "admin": f"127.0.0.1:{free_port()}",
+                    "tenants": [{"name": "bench", "keys": [{"value": KEY}]}],
+                },
+            },
+        }
+        file = self.folder / "fleet.yaml"
+        file.write_text(json.dumps(fleet))
+        command = [sys.executable, "-m", "penstock", "gateway", str(file)]
+        with self.log.open("wb") as out:
+            env = os.environ | {"NO_COLOR": "1"}
+            self.gateway = subprocess.Popen(command, stdout=out, stderr=out, env=env)  # noqa: ASYNC220 — a fork is short
+        async with asyncio.timeout(60):
+            await healthy(self.port)
+
+    def end(self) -> None:
+        if self.gateway is not None:
+            self.gateway.terminate()
+            self.gateway.wait()
+        for engine in self.engines:
+            engine.end()
+
+    # ------------------------------------------------------------------ the cuts
+
+    async def run(self) -> None:
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        async with aiohttp.ClientSession(connector=connector, read_bufsize=1 << 20) as session:
+            for number, question in enumerate(self.asked):
+                heard = await ask(session, self.engines[number % 2].port, question, f"right-{number}")
+                if heard.outcome != "ok":
+                    raise SystemExit(f"the uncut run of {question.name} failed: {heard.outcome}")
+                self.right.append(heard)
+            turns = iter(range(self.args.cuts))
+
+            async def client() -> None:
+                for turn in turns:
+                    await self.cut(session, turn)
+
+            async with asyncio.TaskGroup() as clients:
+                for _ in range(self.args.load or 1):
+                    clients.create_task(client())
+            for turn in range(self.args.kills):
+                await self.harm(session, turn)
+
+    async def cut(self, session: aiohttp.ClientSession, turn: int) -> None:
+        """One stream that a relay cuts, or two or three times."""
+        number = turn % len(self.asked)
+        question, right, name = self.asked[number], self.right[number], f"cut-{turn}"
+        kinds = [kind for kind in KINDS if kind != "freeze" or self.random.random() < self.args.freezes]
+        size = right.body_bytes
+        orders = [Order(self.random.choice(kinds), self.random.randrange(size))]
+        while len(orders) < 3 and self.random.random() < 0.2:
+            orders.append(Order(self.random.choice(kinds), self.random.randrange(size)))
+        kind = "+".join(order.kind for order in orders)
+        for relay in self.relays:
+            relay.orders[name] = orders  # shared: whichever endpoint gets the attempt
+        heard = await ask(session, self.port, question, name)
+        for relay in self.relays:
+            relay.orders.pop(name, None)
+        self.results.append((kind, question, name, heard))
+
+    async def harm(self, session: aiohttp.ClientSession, turn: int) -> None:
+        """A batch of streams while one engine is harmed for real, and has been restarted after it."""
+        harm, engine = HARMS[turn % len(HARMS)], self.engines[turn // len(HARMS) % 2]
+        picked = self.random.sample(range(len(self.asked)), 8)
+
+        async def one(number: int) -> None:
+            name = f"harm-{turn}-{number}"
+            heard = await ask(session, self.port, self.asked[number], name)
+            if heard.outcome == "ok" and heard.said != self.right[number].said:
+                heard.outcome = "differs"
+            self.results.append((harm, self.asked[number], name, heard))
+
+        async with asyncio.TaskGroup() as streams:
+            for number in picked:
+                streams.create_task(one(number))
+            await asyncio.sleep(0.1 + 0.3 * self.random.random())
+            harmed = core_of(engine) if harm in ("core", "stop") else [engine.process.pid if engine.process else 0]
+            number = {"terminate": signal.SIGTERM, "stop": signal.SIGSTOP}.get(harm, signal.SIGKILL)
+            for pid in harmed:
+                os.kill(pid, number)
+        if harm == "stop":
+            for pid in harmed:
+                os.kill(pid, signal.SIGCONT)
+        else:
+            engine.end()
+            engine.start()
+            await asyncio.sleep(1)
+        async with asyncio.timeout(300):
+            await healthy(engine.port)
+        await asyncio.sleep(3)  # the gateway finds it again
+
+    # ------------------------------------------------------------------ what came of it
+
+    def judged(self) -> list[tuple[str, str, str, str]]:
+        """(harm, kind of request, verdict, words) of each stream."""
+        text = self.log.read_text(errors="replace")
+        resumes = {m[1]: int(m[2]) for m in re.finditer(r"request_id=(\S+) .*resumes=(\d+)", text)}
+        continued = {m[1]: int(m[2]) for m in re.finditer(r"request_id=(\S+) .*continued=(\d+)", text)}
+        by_question = {id(q): right for q, right in zip(self.asked, self.right, strict=True)}
+        told = []
+        for harm, question, name, heard in self.results:
+            attempts = [a for relay in self.relays for a in relay.attempts.get(name, [])]
+            verdict, words = "exact", heard.outcome
+            if SECRET in heard.text or len(heard.ids) > 1:
+                verdict, words = "wrong", f"leaked, or several ids: {heard.ids}"
+            elif heard.outcome.startswith("error"):
+                verdict = "error"
+            elif heard.outcome not in ("ok", "differs"):
+                verdict = "lost"
+            elif continued.get(name):
+                words = flaw(heard, sorted(attempts, key=lambda a: a.began), self.decode)
+                verdict = "wrong" if words else "continued"
+            elif self.args.dtype == "float32" and heard.said != by_question[id(question)].said:
+                verdict, words = "wrong", f"{heard.said} is not {by_question[id(question)].said}"
+            kind = f"{question.path.rpartition('/v1/')[2]} {question.name}"
+            told.append((harm, kind, verdict if resumes.get(name) or verdict != "exact" else "not cut", words))
+        return told
+
+    def report(self) -> dict[str, Any]:
+        judged = self.judged()
+        verdicts = Counter(verdict for _, _, verdict, _ in judged)
+        by_harm: dict[str, Counter[str]] = {}
+        for harm, _, verdict, _ in judged:
+            by_harm.setdefault(harm.partition("+")[0], Counter())[verdict] += 1
+        bad = [entry for entry in judged if entry[2] in ("wrong", "lost", "error")]
+        gaps = sorted(heard.gap_s for *_, heard in self.results)
+        return {
+            "dtype": self.args.dtype,
+            "seed": self.args.seed,
+            "streams": len(judged),
+            "verdicts": dict(sorted(verdicts.items())),
+            "by_harm": {name: dict(sorted(count.items())) for name, count in sorted(by_harm.items())},
+            "longest_gap_p50_s": round(gaps[len(gaps) // 2], 3),
+            "longest_gap_max_s": round(gaps[-1], 3),
+            "bad": [f"{harm} {kind} {verdict}: {words[:600]}" for harm, kind, verdict, words in bad[:12]],
+        }
+
+
+def core_of(engine: Engine) -> list[int]:
+    """The engine's processes that compute, which are the children of its API server."""
+    if engine.process is None:
+        return []
+    children = Path(f"/proc/{engine.process.pid}/task/{engine.process.pid}/children").read_text().split()
+    return [int(pid) for pid in children if "EngineCore" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cuts", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--load", type=int, default=0, help="streams at once")
+    parser.add_argument("--freezes", type=float, default=0.3, help="share of the freezes that are done: each takes 2 s")
+    parser.add_argument("--prompts", type=int, default=len(PROMPTS))
+    parser.add_argument("--venv", type=Path, default=Path(".venv-vllm"))
+    parser.add_argument("--model", type=Path, help="folder of another model than the tiny one")
+    parser.add_argument("--ports", type=int, nargs=2, help="engines that run already; then nothing is killed")
+    args = parser.parse_args()
+    if args.ports and args.kills:
+        parser.error("engines that run already are not killed: --ports goes without --kills")
+    with tempfile.TemporaryDirectory() as folder:
+        run = Cuts(args, Path(folder))
+
+        async def all_of_it() -> None:
+            await run.start()
+            await run.run()
+
+        began = time.monotonic()
+        try:
+            asyncio.run(all_of_it())
+        finally:
+            run.end()
+        figures = run.report() | {"seconds": round(time.monotonic() - began, 1)}
+    print(json.dumps(figures, indent=1))
+    allowed = {"exact", "not cut"} | ({"continued", "error"} if args.dtype != "float32" else set())
+    return 0 if set(figures["verdicts"]) <= allowed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

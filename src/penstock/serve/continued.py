@@ -1,0 +1,314 @@
+"""An answer that goes on from the text that its client has, where another attempt from the first token says otherwise.
+
+On bfloat16 two engines may break a near tie differently, and a sampled answer without a seed is another each time. Then
+the engine is asked for what follows the client's text: it gets the prompt's tokens, which the replay told, and the
+text's, which the engine counts out (`/tokenize`); `Continuation` makes both requests. `Continued` lets through what
+comes, as the end of the client's stream. Guarantees: the text is one, nothing twice and nothing but what was asked for;
+usage is that of prompt, delivered text and new text. `CONTINUATIONS` says for which requests.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, assert_never
+
+import orjson
+
+from penstock.serve.delivered import Attempt, Delivered, DivergedError, Replay
+from penstock.serve.walk import Key
+from penstock.serve.wire.responses import EofBody, ResponseError, ResponseHead, parse_head
+from penstock.serve.wire.sse import Usage
+
+__all__ = ["Continuation", "Continued", "continued_fields", "stops_of", "text_key", "token_ids", "tokens_said"]
+
+ASKS_IDS = b'"return_token_ids":true,'
+"""What a replay asks for besides, so that it can be continued from where it diverges."""
+COMPLETION_TOKENS = 16
+"""`max_tokens` of completions that say none, as OpenAI's API and vLLM 0.32 have it."""
+BIAS_MAX = 100.0
+"""Of `logit_bias`, either way: https://platform.openai.com/docs/api-reference/chat/create"""
+TOKENIZE_PATH = "/tokenize"
+TOKENS_BYTES_MAX = 16 << 20
+"""Bytes of the engine's answer about the tokens of a text: more than its longest text has."""
+SEEDS = 1 << 31
+_NUMBERS = (int, float)
+_LIMITS = ("max_tokens", "max_completion_tokens")
+TEXTS = frozenset({"content", "text"})
+"""Channels that a text can go on in."""
+
+
+def text_key(delivered: Delivered) -> Key | None:
+    """The one channel that the client has text of; None where there are several, or others than plain text."""
+    keys = [key for key, text in delivered.texts.items() if text]
+    lists = any(delivered.lists.values())
+    if lists or len(keys) != 1 or len(keys[0]) != 2 or keys[0][0] != 0 or keys[0][1] not in TEXTS:
+        return None
+    return keys[0]
+
+
+def stops_of(request: Mapping[str, Any]) -> tuple[str, ...]:
+    """The stop strings of a request."""
+    stop = request.get("stop")
+    given = [stop] if type(stop) is str else stop if type(stop) is list else []
+    return tuple(text for text in given if type(text) is str and text)
+
+
+def token_ids(answer: bytes) -> tuple[int, ...]:
+    """The tokens in an answer of `/tokenize`; none where it is no such answer."""
+    try:
+        told = orjson.loads(answer)
+    except orjson.JSONDecodeError:
+        return ()
+    ids = told.get("tokens") if type(told) is dict else None
+    return tuple(ids) if type(ids) is list and all(type(token) is int for token in ids) else ()
+
+
+def tokens_said(path: str, request: Mapping[str, Any], text_ids: tuple[int, ...]) -> int:
+    """How many tokens the client's text is taken to have. An engine may cut a text into more than the model had said it
+    in; but one that had not ended was at least one token below its limit."""
+    default = COMPLETION_TOKENS if path == "/v1/completions" else None
+    limits = [request.get("max_tokens") or default, request.get("max_completion_tokens")]
+    return min([len(text_ids), *(limit - 1 for limit in limits if type(limit) is int)])
+
+
+def continued_fields(
+    path: str, request: Mapping[str, Any], prompt_ids: Iterable[int], text_ids: tuple[int, ...]
+) -> dict[str, Any] | None:
+    """The request for what follows `text_ids`; None where it may have no token more.
+
+    What counts from the first token is counted on: the limits by arithmetic, and penalties on what was said, which the
+    engine would forget with the prompt, as a bias against it.
+    """
+    fields, said = dict(request), tokens_said(path, request, text_ids)
+    if path == "/v1/completions" and fields.get("max_tokens") is None:
+        fields["max_tokens"] = COMPLETION_TOKENS
+    for name in _LIMITS:
+        if type(fields.get(name)) is int:
+            fields[name] -= said
+            if said < 1:
+                return None
+    if type(fields.get("min_tokens")) is int:
+        fields["min_tokens"] = max(0, fields["min_tokens"] - said)
+    if type(fields.get("seed")) is int:  # the same would draw once more what it drew for the first tokens
+        fields["seed"] = (fields["seed"] + said) % SEEDS
+    bias = _penalties(fields, text_ids)
+    if bias:
+        fields["logit_bias"] = bias
+    fields.pop("truncate_prompt_tokens", None)  # it was truncated before
+    ids = [*prompt_ids, *text_ids]
+    fields |= {"prompt": ids} if path == "/v1/completions" else {"kv_transfer_params": {"prompt_token_ids": ids}}
+    fields["return_token_ids"] = True
+    return fields
+
+
+def _penalties(fields: Mapping[str, Any], text_ids: tuple[int, ...]) -> dict[str, float]:
+    """The bias of a request with its penalties on what was said; empty where there are none."""
+    frequency, presence = (fields.get(f"{name}_penalty") or 0 for name in ("frequency", "presence"))
+    if not (frequency or presence):
+        return {}
+    given = fields.get("logit_bias")
+    bias = {name: value for name, value in given.items() if type(value) in _NUMBERS} if type(given) is dict else {}
+    for token, count in Counter(text_ids).items():
+        name = str(token)
+        bias[name] = max(-BIAS_MAX, min(BIAS_MAX, bias.get(name, 0) - frequency * count - presence))
+    return bias
+
+
+class Continued(Attempt):
+    """What follows the client's text, as an engine says it that was given the text's tokens."""
+
+    __slots__ = (
+        "_asked",
+        "_had",
+        "_has_begun",
+        "_key",
+        "_marks",
+        "_prompt_tokens",
+        "_said",
+        "_seam",
+        "_seam_left",
+        "_stops",
+    )
+
+    def __init__(
+        self,
+        delivered: Delivered,
+        prompt_ids: tuple[int, ...],
+        text_ids: tuple[int, ...],
+        said: int,
+        stops: tuple[str, ...],
+    ) -> None:
+        """`said`: the tokens that the client's text counts as (`tokens_said`)."""
+        super().__init__(delivered, takes_ids=True)
+        self._key = text_key(delivered)
+        self._marks = set(delivered.marks)
+        self._asked = prompt_ids + text_ids
+        self._prompt_tokens, self._said = len(prompt_ids), said
+        self._has_begun = False
+        self._stops = stops
+        reach = max(map(len, stops), default=1) - 1
+        text = delivered.texts.get(self._key, "") if self._key is not None else ""
+        self._seam = text[-reach:] if reach else ""
+        self._had = len(self._seam)
+        self._seam_left = reach if self._seam else 0  # characters that may still end a stop which began before them
+
+    @property
+    def has_caught_up(self) -> bool:
+        return True
+
+    def _look(self, fields: dict[str, Any]) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            if self.prompt_ids != self._asked:  # an engine that does not know them would begin anew, or tell the prompt
+                raise DivergedError("it went on from other tokens than it was given")
+        usage = fields.get("usage")
+        if type(usage) is dict:
+            self._add_up(usage)
+
+    def _add_up(self, usage: dict[str, Any]) -> None:
+        """Makes the usage of a continuation that of the whole answer."""
+        prompt, output = self._prompt_tokens, usage.get("completion_tokens")
+        output = output + self._said if type(output) is int else self._said
+        usage |= {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output}
+        details = usage.get("prompt_tokens_details")
+        if type(details) is dict and type(details.get("cached_tokens")) is int:
+            details["cached_tokens"] = min(details["cached_tokens"], prompt)
+
+    def usage(self, told: Usage) -> Usage:
+        _, output, cached = told
+        return self._prompt_tokens, self._said + max(0, output), min(cached, self._prompt_tokens)
+
+    def text(self, key: Key, piece: str) -> str:
+        """All of it, if it goes on in the client's channel.
+
+        Raises:
+            DivergedError: it does not, or a stop string is complete that began in what the client has.
+        """
+        if key == self._key:
+            if self._seam_left:
+                self._watch_seam(piece)
+        elif piece and key[1:2] != ("tool",):
+            raise DivergedError(f"it went on in {key[-1]}")
+        return piece
+
+    def _watch_seam(self, piece: str) -> None:
+        """The engine sees only its own text, and would miss a stop string that lies across the seam."""
+        self._seam += piece[: self._seam_left]
+        self._seam_left = max(0, self._seam_left - len(piece))
+        for stop in self._stops:
+            if 0 <= self._seam.find(stop, max(0, self._had - len(stop) + 1)) < self._had:
+                raise DivergedError("a stop string came that had begun in what was sent")
+
+    def items(self, key: Key, piece: list[Any]) -> list[Any]:
+        return piece
+
+    def mark(self, key: Key) -> bool:
+        is_new = key not in self._marks
+        self._marks.add(key)
+        return is_new
+
+    def finish(self, index: int) -> bool:
+        return self.mark((index, "finish"))
+
+
+class Continuation:
+    """The steps by which one stream goes on. Owned by its exchange; begun with the first replay that may diverge.
+
+        replay (asks for the prompt's tokens) ── diverged ──▶ tokens (of the client's text) ──▶ text (what follows it)
+
+    Attributes:
+        stage: what is asked of the endpoint next, or was.
+        has_diverged: a replay said something else: no further one is tried.
+        status: of an answer about tokens that was none.
+    """
+
+    __slots__ = (
+        "_collected",
+        "_delivered",
+        "_head",
+        "_path",
+        "_prompt_ids",
+        "_request",
+        "_text_ids",
+        "stage",
+        "status",
+    )
+
+    def __init__(self, path: str, request: Mapping[str, Any], delivered: Delivered) -> None:
+        """`request`: the body that the first endpoint got, for `path`. `delivered` is settled before each step."""
+        self.stage: Literal["replay", "tokens", "text"] = "replay"
+        self.status = 0
+        self._path = path
+        self._request = request
+        self._delivered = delivered
+        self._prompt_ids: tuple[int, ...] = ()
+        self._text_ids: tuple[int, ...] = ()
+        self._head: ResponseHead | None = None
+        self._collected = b""
+
+    @property
+    def has_diverged(self) -> bool:
+        """Whether a replay said something else."""
+        return bool(self._prompt_ids)
+
+    def diverged(self, prompt_ids: tuple[int, ...]) -> None:
+        """A replay told the prompt's tokens, and then something else than the client has."""
+        self._prompt_ids = prompt_ids
+        self.restart()
+
+    def restart(self) -> None:
+        """From the first step that is still needed: the client may have more text now, and the endpoint be another."""
+        self.stage = "tokens" if self._prompt_ids else "replay"
+        self._head, self._collected, self._text_ids, self.status = None, b"", (), 0
+
+    def request(self, body: bytes) -> tuple[str, bytes]:
+        """Path and body for the endpoint. `body`: what the first one got."""
+        match self.stage:
+            case "replay":
+                start = body.index(b"{") + 1
+                return self._path, body[:start] + ASKS_IDS + body[start:]
+            case "tokens":
+                key = text_key(self._delivered)
+                text = self._delivered.texts[key] if key is not None else ""
+                asked = {"model": self._request.get("model"), "prompt": text, "add_special_tokens": False}
+                return TOKENIZE_PATH, orjson.dumps(asked)
+            case "text":
+                fields = continued_fields(self._path, self._request, self._prompt_ids, self._text_ids)
+                return self._path, orjson.dumps(fields)
+            case _:
+                assert_never(self.stage)
+
+    def take(self, data: bytes) -> bool:
+        """Takes a read of the answer about tokens; whether it is whole. Then `go_on`.
+
+        Raises:
+            ResponseError: it breaks HTTP, or is endless.
+        """
+        head = self._head
+        if head is None:
+            data = self._collected + data
+            self._head = head = parse_head(data)
+            if head is None:
+                self._collected = data
+                return False
+            data, self._collected, self.status = data[head.size :], b"", head.status
+        self._collected += head.body.feed(data)
+        if len(self._collected) > TOKENS_BYTES_MAX or isinstance(head.body, EofBody):
+            raise ResponseError("told the tokens of a text without end")
+        return head.body.is_done
+
+    def go_on(self) -> bool:
+        """Whether the whole answer about tokens was one, and leaves something to ask for: then that is the stage."""
+        self._text_ids = token_ids(self._collected) if self.status == 200 else ()
+        if not self._text_ids or not continued_fields(self._path, self._request, self._prompt_ids, self._text_ids):
+            return False
+        self.stage = "text"
+        return True
+
+    def attempt(self) -> Attempt:
+        """Who reads the answer at this stage."""
+        if self.stage == "text":
+            said = tokens_said(self._path, self._request, self._text_ids)
+            return Continued(self._delivered, self._prompt_ids, self._text_ids, said, stops_of(self._request))
+        return Replay(self._delivered, takes_ids=True)

@@ -1,0 +1,256 @@
+"""What becomes of a stream whose endpoint is lost: the part of an exchange that goes on elsewhere, or ends it honestly.
+
+    RELAYING ── lost ──▶ RESUMING (replay) ── head ──▶ RELAYING ── it diverges ──▶ RESUMING (tokens, then text) ──▶ …
+
+`failover` chooses, `continued` makes the requests of a continuation. Guarantees: the client's stream ends with its last
+event or with an error event, whatever fails here; each step is bounded in time and tries.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+from penstock.serve.admission.admission import Step
+from penstock.serve.answer import Answer
+from penstock.serve.client_side import ClientSide
+from penstock.serve.commands import Dispatch, Reply
+from penstock.serve.continued import Continuation, text_key
+from penstock.serve.delivered import Attempt
+from penstock.serve.failover import Loss, choose, choose_after
+from penstock.serve.record import Outcome
+from penstock.serve.routing import Endpoint
+from penstock.serve.routing.signals import Signal
+from penstock.serve.wire.heads import request_head
+from penstock.serve.wire.requests import json_object
+from penstock.serve.wire.responses import ResponseHead
+
+__all__ = ["Resuming", "signal_of"]
+
+
+class Resuming(ClientSide, ABC):
+    """How one exchange goes on. Owned by the exchange that it is a part of."""
+
+    __slots__ = ()
+
+    # ------------------------------------------------------------------ what the exchange does
+
+    @abstractmethod
+    def _await_turn(self) -> None:
+        """The request waits in the queue."""
+
+    @abstractmethod
+    def _sent(self, endpoint: Endpoint, now: float, *, is_fresh: bool = False) -> Dispatch:
+        """Sends it there."""
+
+    @abstractmethod
+    def _retry(self, reason: str, now: float, signal: Signal | None = None) -> Reply | Dispatch | None:
+        """Nothing of the answer has gone: another endpoint may give all of it."""
+
+    @abstractmethod
+    def _make_answer(self, head: ResponseHead, before: Answer | None = None, attempt: Attempt | None = None) -> Answer:
+        """The answer that begins with that head."""
+
+    @abstractmethod
+    def _relay(self, answer: Answer, data: bytes, now: float, first: bytes = b"") -> bytes | Reply | Dispatch | None:
+        """A read of an answer under way."""
+
+    @abstractmethod
+    def _finish_relay(self, answer: Answer, now: float) -> None:
+        """The answer is complete."""
+
+    # ------------------------------------------------------------------ a loss
+
+    def _go_elsewhere(
+        self,
+        reason: str,
+        now: float,
+        outcome: Outcome = "upstream_error",
+        *,
+        signal: Signal | None = None,
+        first: bytes = b"",
+    ) -> bytes | Reply | Dispatch | None:
+        """The endpoint is lost after its answer began: resumes the stream at another, or ends it honestly. `first`
+        goes to the client before that."""
+        answer = self._answer
+        if signal is not None:
+            self._heard(signal, now, reason)
+        if self._held is not None:
+            return self._retry(reason, now, signal)
+        if answer is None:
+            return None
+        if self.phase == "resuming":
+            return self._resume(reason, now)
+        admission = self._admission
+        can_go_on = admission.has_elsewhere(now, is_new_round=True) or admission.can_wait(now, is_new_round=True)
+        if can_go_on and self._may_go_on(answer):
+            admission.begin_round()
+            self.record.resumes += 1
+            resumed = self._resume(reason, now)
+            if isinstance(resumed, Dispatch):
+                resumed.first = first
+                return resumed
+            return first + (resumed or b"")
+        if answer.fault and not answer.is_replay:
+            out = first + answer.let_fault_pass()
+            if answer.is_done:
+                self._finish_relay(answer, now)
+            return out
+        return first + (self._cut(reason, now, outcome) or b"")
+
+    def _may_go_on(self, answer: Answer) -> bool:
+        """Whether the table says of this loss that the stream goes on; readies how."""
+        delivered = answer.settle()
+        if delivered.chars != self._told:
+            self._stuck = 0
+        elif self.record.resumes and answer.has_caught_up:  # one that was lost before shows nothing of the request
+            self._stuck += 1
+        self._told = delivered.chars
+        loss = self._loss(answer)
+        if choose(loss).course == "error":
+            return False
+        if choose_after(loss).course == "error":
+            self._continuation = None  # if a replay diverges, that is the end
+        elif self._continuation is None:
+            self._continuation = Continuation(self.head.path, loss.request, delivered)
+        return True
+
+    def _loss(self, answer: Answer) -> Loss:
+        delivered = answer.settle()
+        return Loss(
+            path=self.head.path,
+            request=json_object(self._admission.body),
+            is_stream=answer.is_stream,
+            has_text=delivered.has_text,
+            is_readable=delivered.is_readable,
+            resumes=self.record.resumes,
+            stuck=self._stuck,
+            is_plain_text=text_key(delivered) is not None and (0, "finish") not in delivered.marks,
+            is_continued=self.record.continued > 0,
+            is_outside=self._admission.is_outside,
+        )
+
+    def _resume(self, reason: str, now: float, signal: Signal | None = None) -> bytes | Dispatch | None:
+        """Sends the request of a stream under way to an endpoint that has not failed it since its last word, or waits
+        for one."""
+        answer, self.endpoint = self._answer, None
+        step: Step | Literal[False] = self._admission.elsewhere(now, is_resume=True)
+        if step is None:
+            step = self._admission.wait_again(now, is_blameless=signal == "connect_failed")
+        if answer is None or step is False:
+            return self._cut(reason, now)
+        self._suspend(answer)
+        return self._resumed(step, reason, now)
+
+    def _suspend(self, answer: Answer) -> None:
+        self.phase = "resuming"
+        answer.suspend()
+        answer.settle()
+        if self._continuation is not None:
+            self._continuation.restart()
+
+    def _resumed(self, step: Step, reason: str, now: float) -> bytes | Dispatch | None:
+        if isinstance(step, Endpoint):
+            return self._sent(step, now)
+        if step is None:
+            self._await_turn()
+            return None
+        return self._cut(f"{reason}, and no other came: {step.message}", now)
+
+    def _resume_answer(self, head: ResponseHead, rest: bytes, now: float) -> bytes | Reply | Dispatch | None:
+        """Another endpoint answers the request of a stream under way."""
+        before, endpoint, continuation = self._answer, self.endpoint, self._continuation
+        if before is None or endpoint is None:
+            return None
+        if head.status != 200 or not head.content_type.startswith(b"text/event-stream"):
+            words = f"answered {head.status}"
+            self._heard(signal_of(head.status), now, words)
+            return self._resume(words, now)
+        self.phase = "relaying"
+        if continuation is not None and continuation.stage == "text":
+            self.record.continued += 1
+        attempt = continuation.attempt() if continuation is not None else None
+        self._answer = answer = self._make_answer(head, before, attempt)
+        return self._relay(answer, rest, now) if rest or head.body.is_done else b""
+
+    # ------------------------------------------------------------------ a replay that says something else
+
+    def _diverged(self, words: str, now: float) -> bytes | Reply | Dispatch | None:
+        """An attempt does not say what the client has: the same endpoint is asked for what follows it, if the table
+        allows that, or the stream ends honestly."""
+        answer, endpoint, continuation = self._answer, self.endpoint, self._continuation
+        if answer is None or endpoint is None:
+            return None
+        if continuation is None or continuation.has_diverged or not answer.prompt_ids:
+            return self._cut(f"could not go on with it: {words}", now, code="replay_diverged")
+        if choose_after(self._loss(answer)).course == "error":
+            return self._cut(f"could not go on with it: {words}", now, code="replay_diverged")
+        continuation.diverged(answer.prompt_ids)
+        self._suspend(answer)
+        return self._ask_on(endpoint, now)
+
+    def _ask_on(self, endpoint: Endpoint, now: float) -> Dispatch:
+        """The next step of a continuation, at the endpoint where the last one was."""
+        self.last_progress_at = self._sent_at = now
+        return Dispatch(endpoint, self._request_to(endpoint), tls_host=self._admission.tls_host)
+
+    def _request_to(self, endpoint: Endpoint) -> tuple[bytes, bytes]:
+        """Head and body of what is asked of the endpoint now."""
+        admission, continuation = self._admission, self._continuation
+        if continuation is None:
+            return admission.upstream_request(endpoint)
+        path, body = continuation.request(admission.body)
+        head = request_head(
+            path,
+            endpoint.authority,
+            content_type=b"application/json",
+            content_length=len(body),
+            request_id=self.request_id,
+            forwarded=self.head.forwarded,
+        )
+        return head, body
+
+    def _take_tokens(self, continuation: Continuation, data: bytes, now: float) -> bytes | Dispatch | None:
+        """A read of what the endpoint says of the tokens of the client's text."""
+        endpoint = self.endpoint
+        if endpoint is None or not continuation.take(data):
+            return None
+        if continuation.status != 200:
+            words = f"answered {continuation.status} when asked for tokens"
+            self._heard(signal_of(continuation.status), now, words)
+            return self._resume(words, now)
+        if not continuation.go_on():
+            return self._cut("could not go on with it: nothing may follow the text", now, code="replay_diverged")
+        return self._ask_on(endpoint, now)
+
+    # ------------------------------------------------------------------ the honest end
+
+    def _cut(
+        self,
+        reason: str,
+        now: float,
+        outcome: Outcome = "upstream_error",
+        *,
+        code: str = "stream_interrupted",
+        endpoint_id: str = "",
+    ) -> bytes | None:
+        """The answer can't be finished after it began: an SSE error event, or a connection cut where there is no
+        honest way to say it."""
+        answer = self._answer
+        if answer is None:
+            return None
+        self._note_answer(answer)
+        if self.endpoint is not None:
+            endpoint_id = self.endpoint.id
+        out = answer.cut(code, f"The stream ended early: endpoint {endpoint_id} {reason}.", outcome)
+        if out is None:
+            self.is_client_kept = False
+        self._over(now, outcome, "answer_cut" if out is None else code)
+        return out
+
+
+def signal_of(status: int) -> Signal:
+    """What an answer's status tells of the endpoint."""
+    if status in (429, 503):
+        return "busy"
+    return "answered_5xx" if status >= 500 else "client_error"
