@@ -36,6 +36,14 @@ def test_a_model_asked_for_by_another_name_is_told() -> None:
     assert "model=chat requested_model=gpt-4 " in line
 
 
+def test_what_sent_a_request_to_another_model_is_told_and_nothing_where_nothing_did() -> None:
+    line = log_line(RequestRecord(model="far/big", requested_model="chat", rule="long prompts", fallbacks=2))
+    assert 'model=far/big requested_model=chat rule="long prompts" fallbacks=2 endpoint=' in line
+    plain = log_line(RequestRecord(model="chat", requested_model="chat"))
+    assert "rule=" not in plain
+    assert "fallbacks=" not in plain
+
+
 @given(st.text(max_size=300), st.text(max_size=30))
 @example('x" status=200 outcome=ok', "")
 @example("a\nevent=request", "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from penstock.serve.kept import KeptResponses
-from penstock.serve.shelf import Found, LocalShelf
+from penstock.serve.shelf import Found, LocalShelf, ShelfState
 from penstock.serve.stored import Stored
 
 
@@ -44,3 +44,13 @@ def test_it_is_bounded() -> None:
         shelf.put(response(number), 0.0)
     assert len(shelf.kept) == 2
     assert shelf.find("acme", "resp_19", 1.0, never) == Found(stored=response(19))
+
+
+def test_what_it_holds_and_what_it_let_go_is_told() -> None:
+    shelf = LocalShelf(KeptResponses(bytes_max=40, tenant_bytes_max=8))
+    for number in range(3):
+        shelf.put(response(number), 0.0)
+    size = response().size
+    assert shelf.state == ShelfState(kept=2, kept_bytes=2 * size, dropped_total=1)
+    shelf.take_away("acme", "resp_2", 1.0, never)
+    assert shelf.state == ShelfState(kept=1, kept_bytes=size, dropped_total=1)

@@ -14,7 +14,7 @@ from penstock.serve.kept import KeptResponses
 from penstock.serve.stored import Stored
 from penstock.serve.wire.errors import Failure
 
-__all__ = ["Found", "LocalShelf", "Shelf"]
+__all__ = ["Found", "LocalShelf", "Shelf", "ShelfState"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,24 @@ class Found:
     """None: the tenant has no such response."""
     failure: Failure | None = None
     """Nobody can tell, as the store is away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShelfState:
+    """How a shelf does, as people and metrics are told."""
+
+    kept: int
+    """Responses in this process's memory: all of them, or with a store those that it does not have yet."""
+    kept_bytes: int
+    dropped_total: int
+    """That found no room, or made room for others: lost."""
+    has_store: bool = False
+    is_connected: bool = True
+    """Whether the store takes what is put."""
+    written_total: int = 0
+    """That the store has taken."""
+    failures_total: int = 0
+    """Times that the store did not answer."""
 
 
 Then = Callable[[Found, float], None]
@@ -44,6 +62,11 @@ class Shelf(Protocol):
 
     def take_away(self, tenant: str, response_id: str, now: float, then: Then) -> Found | None:
         """The same, and it is gone afterwards."""
+        ...
+
+    @property
+    def state(self) -> ShelfState:
+        """How it does now."""
         ...
 
 
@@ -66,3 +89,9 @@ class LocalShelf:
         stored = self.kept.get(tenant, response_id, now)
         self.kept.take(tenant, response_id)
         return Found(stored=stored)
+
+    @property
+    def state(self) -> ShelfState:
+        """See `Shelf`."""
+        kept = self.kept
+        return ShelfState(kept=len(kept), kept_bytes=kept.bytes, dropped_total=kept.dropped_total)

@@ -12,6 +12,8 @@ from penstock.serve.core import Core
 from penstock.serve.flow.limits_state import LimitsState
 from penstock.serve.io.ledger import LedgerState
 from penstock.serve.io.metrics_flow import FlowCollector, Leanings
+from penstock.serve.shelf import LocalShelf, ShelfState
+from penstock.serve.stored import Stored
 from serve.exchanges import Call, answer, core, fail
 from serve.gateways import KEY, config
 
@@ -113,3 +115,23 @@ def test_a_journal_in_memory_is_a_fault_of_its_own(gateway: Core) -> None:
 def test_a_gateway_without_shared_limits_tells_nothing_of_them(gateway: Core) -> None:
     Call(gateway).send().engine(answer())
     assert not [name for name in shown(gateway) if name.startswith(("penstock_limits", "penstock_ledger"))]
+
+
+def test_stored_responses_are_told_and_their_store_where_there_is_one(gateway: Core) -> None:
+    def told() -> dict[str, float]:
+        name = "penstock_stored_responses"
+        return {n.removeprefix(name).removesuffix("{}"): v for n, v in shown(gateway).items() if n.startswith(name)}
+
+    assert told() == {"": 0, "_bytes": 0, "_dropped_total": 0}
+    gateway.shelf.put(Stored(id="resp_1", tenant="acme", expires=10**10, body=b"{}", items=b"[]"), 0.0)
+    assert told() == {"": 1, "_bytes": 4, "_dropped_total": 0}
+
+    class Shared(LocalShelf):
+        @property
+        def state(self) -> ShelfState:
+            away = {"has_store": True, "is_connected": False}
+            return ShelfState(kept=3, kept_bytes=99, dropped_total=2, written_total=7, failures_total=5, **away)
+
+    gateway.shelf = Shared()
+    kept = {"": 3, "_bytes": 99, "_dropped_total": 2}
+    assert told() == {**kept, "_connected": 0, "_written_total": 7, "_failures_total": 5}

@@ -1,4 +1,4 @@
-"""Of `/metrics`: what waits and why, what limits and the ledger lean on, and what was heard of endpoints.
+"""Of `/metrics`: what waits and why, what limits, ledger and stored responses do, and what was heard of endpoints.
 
 Guarantees: names begin with `penstock_` and carry their unit; labels are models, classes, endpoints and reasons of the
 gateway's own, all bounded.
@@ -17,6 +17,7 @@ from penstock.serve.flow import CLASSES
 from penstock.serve.flow.limits_state import LimitsState
 from penstock.serve.io.ledger import LedgerState
 from penstock.serve.routing.condition import CONDITIONS, condition_of
+from penstock.serve.shelf import ShelfState
 
 __all__ = ["REASONS", "FlowCollector", "Leanings"]
 
@@ -33,7 +34,7 @@ class Leanings:
 
 
 class FlowCollector(Collector):
-    """Queues, limits, ledger, health."""
+    """Queues, limits, ledger, stored responses, health."""
 
     def __init__(self, core: Core, leanings: Leanings, now: Callable[[], float]) -> None:
         self._core = core
@@ -49,6 +50,7 @@ class FlowCollector(Collector):
         yield from self._health()
         yield from _limits(self._leanings.limits())
         yield from _ledger(self._leanings.ledger())
+        yield from _responses(self._core.shelf.state)
 
     def _queues(self) -> Iterator[Metric]:
         flow, labels = self._core.flow, ("model", "class")
@@ -124,3 +126,18 @@ def _ledger(state: LedgerState | None) -> Iterator[Metric]:
         ("failures", "Batches that the store did not take.", state.failures_total),
     ):
         yield CounterMetricFamily(f"penstock_ledger_{name}_total", words, value)
+
+
+def _responses(state: ShelfState) -> Iterator[Metric]:
+    name = "penstock_stored_responses"
+    yield GaugeMetricFamily(name, "Responses in this gateway's memory; with a store, those not in it yet.", state.kept)
+    yield GaugeMetricFamily(f"{name}_bytes", "Bytes of the responses in this gateway's memory.", state.kept_bytes)
+    dropped = "Responses that found no room, or made room for others."
+    yield CounterMetricFamily(f"{name}_dropped_total", dropped, state.dropped_total)
+    if not state.has_store:
+        return
+    connected = float(state.is_connected)
+    yield GaugeMetricFamily(f"{name}_connected", "1 while the store takes responses.", connected)
+    yield CounterMetricFamily(f"{name}_written_total", "Responses that the store has taken.", state.written_total)
+    failed = "Times that the store of responses did not answer."
+    yield CounterMetricFamily(f"{name}_failures_total", failed, state.failures_total)

@@ -20,6 +20,7 @@ from penstock.serve.io.metrics_flow import Leanings
 from penstock.serve.platform import DiscoveryState, StoreState
 from penstock.serve.record import RequestRecord
 from penstock.serve.routing.endpoints import EndpointAddress, EndpointTable
+from penstock.serve.shelf import LocalShelf, ShelfState
 from penstock.serve.telemetry import ModelProfile, Telemetry
 from serve.gateways import config
 
@@ -67,6 +68,8 @@ def gateway_page() -> bytes:
         dropped_total=0,
         failures_total=0,
     )
+    core = Core(config(), random=Random(1), endpoints=table)
+    core.shelf = _Shared()
     return MetricsPage(
         telemetry,
         table,
@@ -74,9 +77,17 @@ def gateway_page() -> bytes:
         connections=lambda: 0,
         discovery=lambda: DiscoveryState(source="kubernetes", heard_at=1.0),
         store=lambda: StoreState(kind="postgresql", where="db.example", read_at=1.0),
-        core=Core(config(), random=Random(1), endpoints=table),
+        core=core,
         leanings=Leanings(limits=lambda: LimitsState(is_connected=True), ledger=lambda: ledger),
     ).render()
+
+
+class _Shared(LocalShelf):
+    """A shelf before a store."""
+
+    @property
+    def state(self) -> ShelfState:
+        return ShelfState(kept=0, kept_bytes=0, dropped_total=0, has_store=True)
 
 
 def selectors(expr: str) -> list[tuple[str, set[str]]]:

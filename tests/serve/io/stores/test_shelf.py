@@ -54,7 +54,9 @@ def test_what_one_gateway_put_is_found_there_at_once_and_by_others_when_it_is_wr
         one, other = shelf(store_address), shelf(store_address)
         one.put(RESPONSE, 0.0)
         assert one.find("acme", "resp_1", 0.0, Heard()) == Found(stored=RESPONSE)
+        assert (one.state.kept, one.state.written_total) == (1, 0)
         await one.close()
+        assert (one.state.kept, one.state.written_total, one.state.is_connected) == (0, 1, True)
         assert (await look(other)).stored == RESPONSE
         assert (await look(other, "beta")) == Found()
 
@@ -87,7 +89,10 @@ def test_a_store_that_is_away_is_said_to_be_and_what_is_here_is_still_found(tmp_
         assert (lost.status, lost.code) == (503, "store_unavailable")
         alone.put(RESPONSE, 0.0)
         assert (await look(alone)).stored == RESPONSE
+        assert (alone.state.has_store, alone.state.is_connected) == (True, True)  # nobody has written yet
+        assert (alone.state.kept, alone.state.failures_total) == (1, 1)
         await alone.close()
+        assert (alone.state.is_connected, alone.state.kept, alone.state.failures_total) == (False, 1, 2)
 
     run(main())
 

@@ -140,6 +140,8 @@ class ResponseShelf:
         self._deleted: set[tuple[str, str]] | None = None  # while a batch is being written: what it may not bring back
         self.is_store_away = False
         self.written_total = 0
+        self.failures_total = 0
+        """Times that the store did not answer."""
 
     def put(self, stored: Stored) -> None:
         """Keeps a response. Never waits."""
@@ -205,6 +207,7 @@ class ResponseShelf:
                 if not self.is_store_away:
                     _log.warning("stored responses wait: %s", error)
                 self.is_store_away = True
+                self.failures_total += 1
                 return False
             self.is_store_away = False
             self.written_total += len(batch)
@@ -229,4 +232,5 @@ class ResponseShelf:
             try:
                 await self._store.prune(now)
             except PenstockError as error:
+                self.failures_total += 1
                 _log.warning("old stored responses stay for now: %s", error)

@@ -13,7 +13,7 @@ from time import monotonic
 from penstock.errors import PenstockError
 from penstock.serve.io.stores.responses import ResponseShelf
 from penstock.serve.io.tasks import Tasks
-from penstock.serve.shelf import Found
+from penstock.serve.shelf import Found, ShelfState
 from penstock.serve.stored import Stored
 from penstock.serve.wire.errors import Failure
 
@@ -87,10 +87,25 @@ class SharedShelf:
             async with asyncio.timeout(LOOK_S_MAX):
                 found = Found(stored=await look)
         except (PenstockError, TimeoutError) as error:
+            self._shelf.failures_total += 1
             _log.warning("a stored response can't be read: %s", error)
         finally:
             self._looks -= 1
             then(found, monotonic())
+
+    @property
+    def state(self) -> ShelfState:
+        """See `Shelf`."""
+        shelf = self._shelf
+        return ShelfState(
+            kept=len(shelf.kept),
+            kept_bytes=shelf.kept.bytes,
+            dropped_total=shelf.kept.dropped_total,
+            has_store=True,
+            is_connected=not shelf.is_store_away,
+            written_total=shelf.written_total,
+            failures_total=shelf.failures_total,
+        )
 
     async def run(self) -> None:
         """Writes what was put until cancelled."""
