@@ -78,6 +78,58 @@ def test_the_gateways_bounds_and_prices_of_the_file_are_taken(tmp_path: Path) ->
     assert asked.price_words == "the fleet file's"
 
 
+GATEWAY = """\
+  gateway:
+    queue: {requestsMax: 40, tenantShareMax: 0.25, starvationS: 5}
+    classes: {batch: {waitS: 7}}
+    routing: {scrapeMs: 500}
+    requests: {outputTokensDefault: 900}
+    limits: {url: "redis://redis:6379/0"}
+    tenants:
+      - name: search
+        weight: 3
+        class: batch
+        limits: {requestsPerMinute: 60}
+        keys: [{name: ci, valueFrom: {env: KEY}}]
+"""
+
+
+def test_the_gateways_queue_and_tenants_of_the_file_are_taken(tmp_path: Path) -> None:
+    text = CHAT + "      concurrency: 24\n      requests: {outputTokensDefault: 300}\n" + GATEWAY
+
+    (one,) = read_asks(_options(tmp_path, text, tenant="search")).scenarios
+
+    assert (one.queue.is_on, one.queue.requests_max, one.queue.tenant_share_max, one.queue.starvation_s) == (
+        True,
+        40,
+        0.25,
+        5,
+    )
+    assert dict(one.wait_s) == {"interactive": 60.0, "batch": 7, "experimental": 300.0}
+    assert (one.capacity.requests_max, one.scrape_s, one.output_tokens_default) == (24, 0.5, 300)
+    assert (one.has_shared_limits, one.tenant) == (True, "search")
+    rules = one.rules_of("search")
+    assert (rules.weight, rules.traffic_class) == (3, "batch")
+    assert [scope.quota.requests_per_minute for scope in rules.scopes] == [60]
+    assert one.rules_of("somebody").scopes == ()
+
+
+def test_the_queue_can_be_left_out(tmp_path: Path) -> None:
+    (one,) = read_asks(_options(tmp_path, CHAT, has_queue=False)).scenarios
+
+    assert not one.queue.is_on
+    assert one.words == "3 × H100, cost, no queue"
+    off = CHAT + "  gateway: {queue: {enabled: false}}\n"
+    assert not read_asks(_options(tmp_path, off)).scenarios[0].queue.is_on
+    assert read_asks(_options(tmp_path, off, has_queue=True)).scenarios[0].queue.is_on
+
+
+def test_a_tenant_that_the_file_does_not_have_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--tenant reports: the file has no such tenant") as caught:
+        read_asks(_options(tmp_path, CHAT + GATEWAY, tenant="reports"))
+    assert "it has search" in str(caught.value)
+
+
 def test_each_opening_of_the_workload_gives_the_same_requests(tmp_path: Path) -> None:
     asked = read_asks(_options(tmp_path, CHAT))
 

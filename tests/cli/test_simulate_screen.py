@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from penstock.cli.simulate_screen import print_reports
+from penstock.serve.flow import Capacity, QueueSettings
 from penstock.simulate.workload import Objectives
 from simulate.fleet.rig import ask, reported
 
@@ -26,6 +27,32 @@ def test_what_went_wrong_is_counted_in_words(capsys: pytest.CaptureFixture[str])
     for words in ("1 refused as longer than the context", "shed", "unfinished", "Overloaded", "no price is known"):
         assert words in out
     assert "1 answers ended at the context" in out
+
+
+def test_what_waited_in_the_gateway_and_who_got_what_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    requests = [ask(at_s=n / 200, output=60, tenant=f"t{n % 20}", traffic_class="batch") for n in range(300)]
+    requests += [ask(at_s=n / 5, tenant="t0") for n in range(10)]
+    change = {"settings": {"max_num_seqs": 4}, "capacity": Capacity(requests_max=4), "replicas": 1}
+
+    out = _printed(capsys, change | {"queue": QueueSettings(requests_max=50)}, requests=requests)
+
+    for words in (
+        "requests waited in the gateway, at most 50 at once",
+        "the gateway refused or dropped: ",
+        "queue_full",
+    ):
+        assert words in out
+    for words in (
+        "gateway ms",
+        "engine ms",
+        "tenant",
+        "t0",
+        "class",
+        "interactive",
+        "batch",
+        "and 4 more, in the JSON",
+    ):
+        assert words in out
 
 
 def test_an_uneven_fleet_is_told(capsys: pytest.CaptureFixture[str]) -> None:

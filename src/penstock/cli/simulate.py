@@ -1,4 +1,4 @@
-"""`penstock simulate`: a trace through N simulated replicas and the gateway's routing, in virtual time.
+"""`penstock simulate`: a trace through N simulated replicas and the gateway's queue and routing, in virtual time.
 
 Exit codes: 0 every run holds its objectives (of several: one of them does), 1 none does, or nothing was answered, 2 the
 command line, the fleet file or the trace is wrong. The report is printed in either of the first two.
@@ -53,6 +53,13 @@ _Policy = Annotated[list[str] | None, _Option(metavar="NAME", help="Routing poli
 _Gateways = Annotated[
     int, _Option(min=1, max=64, metavar="N", help="Gateways that share the requests, each with its own view.")
 ]
+_Queue = Annotated[
+    bool | None,
+    _Option("--queue/--no-queue", help="Wait in the gateway, or go to the engines at once. Default: as the file."),
+]
+_Tenant = Annotated[
+    str, _Option(metavar="NAME", help="Whose the requests are that name no tenant: its weight, class and limits.")
+]
 _TtftMs = Annotated[float | None, _Option(min=0, metavar="MS", help="Objective over the file's: time to first token.")]
 _ItlMs = Annotated[float | None, _Option(min=0, metavar="MS", help="Objective: a request's mean time between tokens.")]
 _E2eMs = Annotated[float | None, _Option(min=0, metavar="MS", help="Objective: time to the whole answer.")]
@@ -87,6 +94,8 @@ def simulate(
     tp: _Tp = None,
     policy: _Policy = None,
     gateways: _Gateways = 1,
+    queue: _Queue = None,
+    tenant: _Tenant = "",
     ttft_ms: _TtftMs = None,
     itl_ms: _ItlMs = None,
     e2e_ms: _E2eMs = None,
@@ -109,6 +118,8 @@ def simulate(
         gpus=_split(gpu),
         policies=_split(policy),
         gateways=gateways,
+        has_queue=queue,
+        tenant=tenant,
         tensor=tp,
         ttft_ms=ttft_ms,
         itl_ms=itl_ms,

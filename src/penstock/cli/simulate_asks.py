@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from penstock.cli.bench_workload import Workload, WorkloadOptions, build_workload
 from penstock.cli.calibrations import calibrations_of
@@ -19,9 +20,12 @@ from penstock.errors import SpecError, UsageError
 from penstock.facts import Gpu, find_gpu
 from penstock.plan import PRICE_WORDS, Ask, Refusal, ask_of_model, list_prices, plain_demand, unknown_model
 from penstock.plan.checks import check
-from penstock.simulate.fleet import DEFAULT_POLICY, Scenario, engine_of, make_policy
+from penstock.serve.config import WAIT_S
+from penstock.serve.flow import CLASSES, Capacity, QueueSettings
+from penstock.serve.flow.scopes import scopes_of
+from penstock.simulate.fleet import DEFAULT_POLICY, Scenario, TenantRules, engine_of, make_policy
 from penstock.simulate.workload import Objectives
-from penstock.spec import Fleet, HardwareSpec, ModelSpec
+from penstock.spec import Fleet, GatewaySpec, HardwareSpec, ModelSpec
 from penstock.spec.base import FieldPath
 from penstock.spec.document import Document, parse_document
 from penstock.spec.loader import load_fleet
@@ -43,6 +47,8 @@ class SimulateOptions:
     gpus: tuple[str, ...] = ()
     policies: tuple[str, ...] = ()
     gateways: int = 1
+    has_queue: bool | None = None
+    tenant: str = ""
     tensor: int | None = None
     ttft_ms: float | None = None
     itl_ms: float | None = None
@@ -257,6 +263,7 @@ class _Reader:
                 itl_ms=_first(options.itl_ms, said.itl_ms),
                 e2e_ms=_first(options.e2e_ms, said.e2e_ms),
             ),
+            **gateway_of(gateway, model, options),
             in_flight_max=gateway.limits.in_flight_max,
             first_byte_s=gateway.timeouts.first_byte_s,
             until_s=options.until_s,
@@ -270,6 +277,39 @@ class _Reader:
             first = at_option[0]
             return UsageError(f"{first.at[0]}: {first.message}", hint=first.hint or None)
         return SpecError([self._document.problem((*self._at, *r.at), r.message, r.hint or None) for r in refusals])
+
+
+def gateway_of(gateway: GatewaySpec, model: ModelSpec, options: SimulateOptions) -> dict[str, Any]:
+    """What gateways do with requests before they route them, as fields of a scenario."""
+    queue, classes = gateway.queue, gateway.classes
+    tenants = {
+        tenant.name: TenantRules(
+            weight=tenant.weight,
+            traffic_class=tenant.traffic_class or CLASSES[0],
+            scopes=scopes_of(tenant.name, tenant.limits),
+        )
+        for tenant in gateway.tenants
+    }
+    if options.tenant and options.tenant not in tenants:
+        named = ", ".join(tenants) or "none"
+        raise UsageError(f"--tenant {options.tenant}: the file has no such tenant", hint=f"it has {named}")
+    own, default = model.requests.output_tokens_default, gateway.requests.output_tokens_default
+    return {
+        "queue": QueueSettings(
+            is_on=queue.is_on if options.has_queue is None else options.has_queue,
+            requests_max=queue.requests_max,
+            bytes_max=queue.bytes_max,
+            tenant_share_max=queue.tenant_share_max,
+            starvation_s=queue.starvation_s,
+        ),
+        "capacity": Capacity(requests_max=model.concurrency),
+        "wait_s": {name: getattr(classes, name).wait_s or WAIT_S[name] for name in CLASSES},
+        "tenants": tenants,
+        "tenant": options.tenant,
+        "has_shared_limits": gateway.limits.url is not None,
+        "output_tokens_default": default if own is None else own,
+        "scrape_s": gateway.routing.scrape_ms / 1000.0,
+    }
 
 
 def _without_tensor(ask: Ask) -> dict[str, FieldPath]:

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 
 from penstock.cli.output import print_text
 from penstock.plan.reasons import dollars, figure
-from penstock.simulate.fleet import FleetReport, cheapest_held
+from penstock.simulate.fleet import FleetReport, Share, cheapest_held
 from penstock.simulate.workload import Spread
 
 __all__ = ["print_reports"]
 
 _REPLICAS_SHOWN = 16
 """A larger fleet's replicas are in the JSON and the HTML."""
+_SHARES_SHOWN = 16
 _WIDTH_MIN, _WIDTH_MAX = 60, 110
 _UNEVEN = 1.1
 """Balance from which it is worth a word."""
@@ -82,11 +83,16 @@ def _print_run(report: FleetReport, price_words: str) -> None:
         _row("ITL ms", report.itl_ms),
         _row("TPOT ms", report.tpot_ms),
         _row("E2E ms", report.e2e_ms),
-        _row("queue ms", report.queue_ms),
+        _row("gateway ms", report.waited_ms),
+        _row("engine ms", report.queue_ms),
     ]
     _print_table(("", "mean", "p50", "p90", "p95", "p99", "max"), [row for row in rows if row[2] is not None])
     for line in _lines(report, price_words):
         _print_words(line)
+    for title, shares in (("tenant", report.shares.tenants), ("class", report.shares.classes)):
+        if shares:
+            print_text("")
+            _print_shares(title, shares)
     if len(report.replicas) <= _REPLICAS_SHOWN:
         print_text("")
         _print_replicas(report)
@@ -96,8 +102,10 @@ def _counts(report: FleetReport) -> str:
     parts = [f"{report.requests:,} requests", f"{report.ok:,} ok"]
     others = (
         (report.client_errors, "refused as longer than the context"),
+        (report.limited, "over a tenant's limit"),
         (report.shed, "shed"),
         (report.timeouts, "timed out"),
+        (report.no_endpoint, "without an endpoint"),
         (report.unfinished, "unfinished"),
     )
     return ", ".join([*parts, *(f"{n:,} {words}" for n, words in others if n)])
@@ -112,6 +120,11 @@ def _lines(report: FleetReport, price_words: str) -> list[str]:
         f" {report.preemptions:,} preemptions; at once at most"
         f" {report.running_max:,} running, {report.waiting_max:,} waiting, KV {_percent(report.kv_max_share)}",
     ]
+    if report.queued:
+        lines.append(f"{report.queued:,} requests waited in the gateway, at most {report.queued_max:,} at once")
+    for what, counts in (("the gateway refused or dropped", report.sheds), ("limits refused", report.limits)):
+        if counts:
+            lines.append(f"{what}: {', '.join(f'{name} {n:,}' for name, n in counts)}")
     if report.cut_short:
         lines.append(f"{report.cut_short:,} answers ended at the context, shorter than the workload wanted")
     if cost.usd_micro is None or cost.usd_micro_per_hour is None:
@@ -146,6 +159,29 @@ def _print_replicas(report: FleetReport) -> None:
             for r in report.replicas
         ],
     )
+
+
+def _print_shares(title: str, shares: Sequence[Share]) -> None:
+    hidden = len(shares) - _SHARES_SHOWN
+    _print_table(
+        (title, "requests", "ok", "limited", "lost", "work", "waited p50 ms", "p95", "TTFT p95 ms"),
+        [
+            (
+                one.name or None,
+                f"{one.requests:,}",
+                f"{one.ok:,}",
+                f"{one.limited:,}",
+                f"{one.lost:,}",
+                _percent(one.share),
+                _short(one.waited_ms.p50),
+                _short(one.waited_ms.p95),
+                _short(one.ttft_ms.p95),
+            )
+            for one in shares[:_SHARES_SHOWN]
+        ],
+    )
+    if hidden > 0:
+        print_text(f"and {hidden} more, in the JSON and the HTML")
 
 
 def _print_words(words: str) -> None:

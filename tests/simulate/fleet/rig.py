@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from penstock.facts import find_gpu, find_model
+from penstock.serve.flow import QueueSettings
 from penstock.simulate.engine import EngineConfig
 from penstock.simulate.fleet.report import FleetReport, draw_up
 from penstock.simulate.fleet.run import FleetRun, Traffic, simulate
@@ -23,6 +24,10 @@ def engine(**changes: Any) -> EngineConfig:
 def scenario(*, settings: dict[str, Any] | None = None, **changes: Any) -> Scenario:
     """Two replicas; `settings` are the engine's."""
     return Scenario(**({"model": "chat", "engine": engine(**(settings or {})), "replicas": 2} | changes))
+
+
+NO_QUEUE = QueueSettings(is_on=False)
+"""Everything goes to the engines at once: what engines measured alone are compared with."""
 
 
 def ask(at_s: float = 0.0, prompt: int = 100, output: int = 20, **more: Any) -> TraceRequest:

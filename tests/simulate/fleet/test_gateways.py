@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from penstock.simulate.fleet.gateways import gateways_of, need_of
 from penstock.simulate.fleet.report import draw_up
+from penstock.simulate.fleet.scenario import TenantRules
 from simulate.fleet.rig import ask, ran, scenario
 
 
@@ -15,8 +16,9 @@ def test_a_need_has_the_chained_blocks_of_the_prompt_that_are_whole() -> None:
 
 def test_each_gateway_counts_its_own_requests() -> None:
     one, other = gateways_of(scenario(gateways=2), ["chat-0", "chat-1"])
-    sent = one.send(need_of(ask()), 0.0).endpoint
-    assert sent.in_flight == 1
+    ticket = one.submit(ask(), TenantRules(), "who asked", 0.0)
+    assert ticket.state == "granted"
+    assert sum(e.in_flight for e in one.endpoints) == 1
     assert [e.in_flight for e in other.endpoints] == [0, 0]
 
 

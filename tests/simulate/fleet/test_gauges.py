@@ -13,10 +13,11 @@ def test_a_tick_adds_replicas_up_and_keeps_the_fullest_cache() -> None:
     gauges = Gauges(3)
     gauges.read(0, replace(IDLE, running=3, waiting=1, kv_usage=0.2))
     gauges.read(2, replace(IDLE, running=4, waiting=0, kv_usage=0.5))
-    gauges.close()
+    gauges.close(7)
     gauges.close()
 
     assert (list(gauges.running), list(gauges.waiting), list(gauges.kv)) == ([7, 0], [1, 0], [0.5, 0.0])
+    assert list(gauges.queued) == [7, 0]
     assert [(one.running_max, one.busy_ticks, one.waiting_max) for one in gauges.replicas] == [
         (3, 1, 1),
         (0, 0, 0),

@@ -3,6 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.serve.flow import CLASSES
 from penstock.serve.record import OUTCOMES
 from penstock.simulate.fleet.ledger import Ledger, Row
 
@@ -18,6 +19,9 @@ ROWS = st.lists(
         st.integers(0, 10**7),
         st.integers(0, 10**7),
         st.sampled_from(OUTCOMES),
+        st.just(-1.0) | SECONDS,
+        st.sampled_from(["", "search", "chat"]),
+        st.sampled_from(CLASSES),
     ),
     max_size=20,
 )
@@ -31,6 +35,7 @@ def test_what_is_entered_comes_out_in_order(rows: list[Row]) -> None:
 
     assert list(ledger) == rows
     assert len(ledger) == len(rows)
+    assert ledger.tenants == tuple(dict.fromkeys(row.tenant for row in rows))
     assert ledger[1:3] == rows[1:3]
     assert rows == [ledger[n] for n in range(len(rows))]
     assert sum(ledger.count(outcome) for outcome in OUTCOMES) == len(rows)

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from penstock.serve.flow import Capacity, QueueSettings
 from penstock.simulate.fleet.page import html_page
 from penstock.simulate.workload import Objectives
 from simulate.fleet.rig import ask, reported
@@ -59,10 +60,37 @@ def test_a_run_has_its_verdict_figures_charts_and_replicas() -> None:
     page = _page(objectives=Objectives(ttft_ms=500, itl_ms=50), usd_micro_per_gpu_hour=6_880_000)
 
     read = _read(page)
-    assert read.tags.count("svg") == 6
+    assert read.tags.count("svg") == 7
     assert read.tags.count("details") == 1
     words = " ".join(read.words)
     for expected in ("Comfortable", "GPU-hours", "$6.88 an hour", "TTFT ≤ 500 ms", "held", "chat-0", "seed 7", "shop"):
+        assert expected in words
+
+
+def test_tenants_classes_and_what_was_refused_have_their_tables() -> None:
+    requests = [
+        ask(at_s=n / 200, output=60, tenant=f"<t{n % 3}>", traffic_class=("batch", "interactive")[n % 2])
+        for n in range(200)
+    ]
+    report = reported(
+        requests,
+        replicas=1,
+        settings={"max_num_seqs": 4},
+        capacity=Capacity(requests_max=4),
+        queue=QueueSettings(requests_max=20),
+    )
+    read = _read(html_page([report], fleet="shop", workload="w", seed=0, version="0.1.0"))
+
+    words = " ".join(read.words)
+    for expected in (
+        "Tenants",
+        "<t2>",
+        "Classes",
+        "batch",
+        "Refused by the gateway",
+        "evicted",
+        "In the gateway's queue",
+    ):
         assert expected in words
 
 
@@ -71,7 +99,7 @@ def test_several_runs_are_compared_and_the_cheapest_that_holds_is_open() -> None
 
     read = _read(page)
     assert read.tags.count("details") == 3
-    assert read.tags.count("svg") == 3 * 6 + 2
+    assert read.tags.count("svg") == 3 * 7 + 2
     assert "The cheapest that holds its objectives: 1 × H200, cost." in " ".join(read.words)
     assert page.count("<details open>") == 1
     assert page.count("<tr class='best'>") == 1

@@ -16,7 +16,7 @@ from penstock.simulate.fleet.report import draw_up
 from penstock.simulate.fleet.run import simulate
 from penstock.simulate.workload import generate
 from penstock.simulate.workload.report import percentile
-from simulate.fleet.rig import H200, engine, scenario, traffic
+from simulate.fleet.rig import H200, NO_QUEUE, engine, scenario, traffic
 
 FREE = replace(
     default_calibration(H200),
@@ -70,7 +70,7 @@ def test_its_api_server_adds_what_one_that_streams_each_token_does(rate: float, 
     ]
     exact = replay_open_loop([(r.at_s, one) for r, one in zip(requests, lengths, strict=True)], config, phase=0.0)
 
-    report = draw_up(simulate(traffic(requests), scenario(engine=config, replicas=1)))
+    report = draw_up(simulate(traffic(requests), scenario(engine=config, replicas=1, queue=NO_QUEUE)))
 
     ttft = sorted(one.ttft_s * 1000 for one in exact.answered)
     e2e = sorted(one.e2e_s * 1000 for one in exact.answered)

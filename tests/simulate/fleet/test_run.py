@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.serve.flow import CLASSES, Capacity, QueueSettings, Quota, Scope
 from penstock.simulate.fleet.policies import POLICIES
 from penstock.simulate.fleet.run import FleetRun, Traffic, simulate
+from penstock.simulate.fleet.scenario import TenantRules
 from penstock.simulate.workload import Session, TraceRequest, generate
 from simulate.fleet.rig import ask, ran, scenario, traffic
 
@@ -28,6 +30,9 @@ TURNS = st.lists(
     max_size=4,
 )
 SESSIONS = st.lists(st.tuples(st.floats(0, 4), TURNS), min_size=1, max_size=14)
+FEW = TenantRules(
+    scopes=(Scope(id="t:", words="all", quota=Quota(requests_per_minute=5, output_tokens_per_minute=2000)),)
+)
 CHANGES = st.fixed_dictionaries(
     {
         "replicas": st.integers(1, 3),
@@ -35,6 +40,11 @@ CHANGES = st.fixed_dictionaries(
         "in_flight_max": st.sampled_from([1, 3, 16384]),
         "first_byte_s": st.sampled_from([0.05, 600.0]),
         "until_s": st.sampled_from([None, 2.0]),
+        "gateways": st.integers(1, 2),
+        "queue": st.builds(QueueSettings, is_on=st.booleans(), requests_max=st.sampled_from([0, 2, 2000])),
+        "wait_s": st.sampled_from([0.3, 60.0]).map(lambda seconds: dict.fromkeys(CLASSES, seconds)),
+        "capacity": st.builds(Capacity, requests_max=st.sampled_from([None, 1, 8])),
+        "tenants": st.sampled_from([{}, {"": FEW}]),
         "settings": st.fixed_dictionaries(
             {
                 "max_model_len": st.just(600),
@@ -60,14 +70,22 @@ def test_every_request_ends_once_or_is_unfinished_and_in_flight_returns_to_zero(
     run = simulate(Traffic(sessions=_sessions(spec)), scenario(**changes))
 
     assert run.requests == len(run.ledger) + run.unfinished
-    assert sum(e.in_flight for e in run.endpoints[0]) == run.unfinished
-    assert sum(e.dispatched_total for e in run.endpoints[0]) == run.requests - run.ledger.count("shed")
-    assert len(run.ledger) == sum(run.ledger.count(o) for o in ("ok", "client_error", "shed", "timeout"))
+    seen = [endpoint for endpoints in run.endpoints for endpoint in endpoints]
+    assert sum(e.in_flight for e in seen) <= run.unfinished
+    refused = run.ledger.count("shed") + run.ledger.count("limited")
+    assert run.requests - refused - run.unfinished <= sum(e.dispatched_total for e in seen) <= run.requests - refused
+    assert len(run.ledger) == sum(run.ledger.count(o) for o in ("ok", "client_error", "limited", "shed", "timeout"))
+    assert sum(run.sheds.values()) == run.ledger.count("shed")
+    assert sum(run.limited.values()) == run.ledger.count("limited")
     if changes["until_s"] is None:
+        assert sum(e.in_flight for e in seen) == 0
         assert run.unfinished == 0
         assert run.requests >= len(spec)
         assert all(not replica.engine.has_work for replica in run.replicas)
     for row in run.ledger:
+        if row.outcome == "ok":
+            assert row.first_s is not None
+            assert row.due_s + row.waited_s <= row.first_s
         assert row.due_s <= (row.due_s if row.first_s is None else row.first_s) <= row.done_s <= run.ended_s + 1.0
 
 

@@ -31,6 +31,16 @@ def test_a_csv_trace_is_read_in_seconds() -> None:
     ]
 
 
+def test_a_class_is_read_and_one_that_is_none_is_told() -> None:
+    head = "t_ms,input_tokens,output_tokens,class\n"
+    rows = read_trace(f"{head}0,5,5,batch\n1,5,5,\n".splitlines(), file="day.csv")
+
+    assert isinstance(rows, list)
+    assert [row.traffic_class for row in rows] == ["batch", ""]
+    with pytest.raises(UsageError, match="day.csv:2: class: there is no class 'vip'"):
+        read_trace(f"{head}0,5,5,vip\n".splitlines(), file="day.csv")
+
+
 @pytest.mark.parametrize("who", ["client", "tenant"])
 def test_the_sender_column_becomes_the_tenant_wherever_it_stands(who: str) -> None:
     rows = requests(f"t_ms,{who},input_tokens,output_tokens\n1,39,1544,68\n2,14,29,1\n")

@@ -1,6 +1,6 @@
 """Every request that is over, in columns: what a report is made of.
 
-Guarantees: a request is entered once, with the outcome that the gateway would log; some 70 bytes each, so that a day of
+Guarantees: a request is entered once, with the outcome that the gateway would log; some 75 bytes each, so that a day of
 traffic fits. Rows come out in the order in which they were entered.
 """
 
@@ -10,7 +10,9 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, overload
 
+from penstock.serve.flow.ticket import CLASSES
 from penstock.serve.record import OUTCOMES, Outcome
+from penstock.spec import TrafficClass
 
 __all__ = ["Ledger", "Row"]
 
@@ -31,6 +33,10 @@ class Row(NamedTuple):
     output_tokens: int
     cached_tokens: int
     outcome: Outcome
+    waited_s: float = 0.0
+    """In the gateway's queue; -1 where it was refused before."""
+    tenant: str = ""
+    traffic_class: TrafficClass = "interactive"
 
     @property
     def sent_s(self) -> float:
@@ -62,7 +68,11 @@ class Ledger(Sequence[Row]):
     def __init__(self) -> None:
         self._due, self._first, self._done, self._queue = (array("d") for _ in range(4))
         self._prompt, self._output, self._cached = (array("q") for _ in range(3))
-        self._outcome = array("b")
+        self._outcome, self._class = array("b"), array("b")
+        self._waited = array("d")
+        self._tenant = array("i")
+        self._tenants: list[str] = []
+        self._tenant_places: dict[str, int] = {}
 
     def add(self, row: Row) -> None:
         """One more request is over."""
@@ -74,6 +84,18 @@ class Ledger(Sequence[Row]):
         self._output.append(row.output_tokens)
         self._cached.append(row.cached_tokens)
         self._outcome.append(_PLACES[row.outcome])
+        self._waited.append(row.waited_s)
+        self._class.append(CLASSES.index(row.traffic_class))
+        place = self._tenant_places.get(row.tenant)
+        if place is None:
+            place = self._tenant_places[row.tenant] = len(self._tenants)
+            self._tenants.append(row.tenant)
+        self._tenant.append(place)
+
+    @property
+    def tenants(self) -> tuple[str, ...]:
+        """Whose requests are over, in the order of the first."""
+        return tuple(self._tenants)
 
     def count(self, value: object) -> int:
         """Requests that ended with this outcome."""
@@ -105,4 +127,7 @@ class Ledger(Sequence[Row]):
             self._output[place],
             self._cached[place],
             OUTCOMES[self._outcome[place]],
+            self._waited[place],
+            self._tenants[self._tenant[place]],
+            CLASSES[self._class[place]],
         )

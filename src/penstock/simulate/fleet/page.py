@@ -12,6 +12,7 @@ from penstock.plan.reasons import dollars, figure
 from penstock.simulate.fleet.chart import Chart, Curve, draw_chart
 from penstock.simulate.fleet.record import cheapest_held
 from penstock.simulate.fleet.report import HELD_SHARE, FleetReport
+from penstock.simulate.fleet.shares import Share
 from penstock.simulate.fleet.style import STYLE
 from penstock.simulate.workload.report import Spread
 
@@ -58,8 +59,8 @@ def _footer(report: FleetReport, fleet: str, seed: int, version: str) -> str:
     return escape(
         f"Fleet {fleet} · engine {engine.model.name}, context {context:,}, {engine.max_num_seqs:,} requests and"
         f" {engine.max_num_batched_tokens:,} tokens a step, {report.kv_tokens:,} KV tokens ·"
-        f" seed {seed} · Penstock {version} · engines and routing in virtual time; the network and the gateway's own"
-        " time are left out"
+        f" seed {seed} · Penstock {version} · engines, queue and routing in virtual time; the network and the"
+        " gateway's own time are left out"
     )
 
 
@@ -134,12 +135,17 @@ def _overlaid(reports: Sequence[FleetReport]) -> list[Chart]:
             is_log=True,
         ),
         Chart(
-            title="Waiting in the engines",
-            unit="requests, most at once",
+            title="Waiting",
+            unit="requests, in gateways and engines, most at once",
             times_s=times,
-            curves=curves([report.over.waiting_max for report in alike]),
+            curves=curves([_waiting(report) for report in alike]),
         ),
     ]
+
+
+def _waiting(report: FleetReport) -> list[float]:
+    over = report.over
+    return [inside + queued for inside, queued in zip(over.waiting_max, over.queued_max, strict=True)]
 
 
 def _stretched(values: Sequence[float | None], length: int) -> list[float | None]:
@@ -157,7 +163,9 @@ def _run(report: FleetReport, *, is_open: bool) -> str:
         f"<p class='verdict'>{escape(report.verdict.words)}</p>"
         f"<dl class='cards'>{''.join(_card(*card) for card in _cards(report))}</dl>"
         f"<div class='charts'>{charts}</div>"
-        f"<div class='tables'>{_latencies(report)}{_promises(report)}{_replicas(report)}</div></details>"
+        f"<div class='tables'>{_latencies(report)}{_promises(report)}{_refusals(report)}"
+        f"{_shares('Tenants', report.shares.tenants)}{_shares('Classes', report.shares.classes)}"
+        f"{_replicas(report)}</div></details>"
     )
 
 
@@ -166,14 +174,19 @@ def _cards(report: FleetReport) -> list[tuple[str, str, str]]:
     cost = report.cost
     met = "–" if report.met_share is None or not report.objectives else _percent(report.met_share)
     hourly = "no price is known" if cost.usd_micro_per_hour is None else f"{dollars(cost.usd_micro_per_hour)} an hour"
-    lost = report.shed + report.timeouts
-    refused = [f"{n:,} {word}" for n, word in ((report.client_errors, "too long"), (lost, "lost")) if n]
+    pairs = ((report.client_errors, "too long"), (report.limited, "over a limit"), (report.lost, "lost"))
+    refused = [f"{n:,} {word}" for n, word in pairs if n]
     refused += [f"{report.unfinished:,} unfinished"] if report.unfinished else []
     per_million = cost.usd_micro_per_million_output_tokens
     return [
         ("answered", f"{report.ok:,}", ", ".join(refused) or f"of {report.requests:,}"),
         ("met all objectives", met, "none is set" if not report.objectives else f"{figure(report.goodput_per_s)}/s"),
         ("output tokens/s", figure(report.output_tokens_per_s), f"{figure(report.requests_per_s)} requests/s"),
+        (
+            "waited in the gateway",
+            _percent(report.queued / report.requests if report.requests else None),
+            f"{report.queued_max:,} at most at once",
+        ),
         ("prefix hits", _percent(report.prefix_hit_share), f"{report.preemptions:,} preemptions"),
         ("GPU-hours", figure(cost.gpu_hours), f"{report.seconds / 3600:.3g} h × {report.scenario.gpus}"),
         ("cost", "–" if cost.usd_micro is None else dollars(cost.usd_micro), hourly),
@@ -209,6 +222,15 @@ def _charts(report: FleetReport) -> list[Chart]:
             curves=[
                 Curve(name="running, mean", values=over.running, tone=0, is_area=True),
                 Curve(name="waiting, most", values=over.waiting_max, tone=1),
+            ],
+        ),
+        Chart(
+            title="In the gateway's queue",
+            unit="requests",
+            times_s=times,
+            curves=[
+                Curve(name="waiting, mean", values=over.queued, tone=4, is_area=True),
+                Curve(name="waiting, most", values=over.queued_max, tone=1),
             ],
         ),
         Chart(
@@ -250,6 +272,7 @@ def _latencies(report: FleetReport) -> str:
         ("ITL", report.itl_ms),
         ("TPOT", report.tpot_ms),
         ("E2E", report.e2e_ms),
+        ("gateway queue", report.waited_ms),
         ("engine queue", report.queue_ms),
     )
     body = "".join(_latency(name, spread) for name, spread in rows if spread.count)
@@ -272,6 +295,25 @@ def _promises(report: FleetReport) -> str:
     )
     head = f"<th>objective</th><th>met by</th><th>p95, ms</th><th>{HELD_SHARE:.0%} must meet it</th>"
     return _table("Objectives", head, rows)
+
+
+def _refusals(report: FleetReport) -> str:
+    rows = "".join(f"<tr><th>{escape(name)}</th><td>{n:,}</td></tr>" for name, n in (*report.sheds, *report.limits))
+    return _table("Refused by the gateway", "<th>why</th><th>requests</th>", rows) if rows else ""
+
+
+def _shares(title: str, shares: Sequence[Share]) -> str:
+    if not shares:
+        return ""
+    rows = "".join(
+        f"<tr><th>{escape(one.name) or '–'}</th><td>{one.requests:,}</td><td>{one.ok:,}</td><td>{one.limited:,}</td>"
+        f"<td>{one.lost:,}</td><td class='bar'><i style='width:{100 * (one.share or 0.0):.1f}%'></i>"
+        f"{_percent(one.share)}</td><td>{_ms(one.waited_ms.p50)}</td><td>{_ms(one.waited_ms.p95)}</td>"
+        f"<td>{_ms(one.ttft_ms.p95)}</td></tr>"
+        for one in shares
+    )
+    names = ("", "requests", "ok", "limited", "lost", "work", "waited p50, ms", "p95", "TTFT p95, ms")
+    return _table(title, "".join(f"<th>{name}</th>" for name in names), rows)
 
 
 def _replicas(report: FleetReport) -> str:

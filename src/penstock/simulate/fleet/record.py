@@ -51,16 +51,21 @@ def run_record(report: FleetReport) -> dict[str, Any]:
         "kv_blocks_per_engine": report.kv_blocks,
         "block_tokens": scenario.engine.block_size,
         "context_tokens": scenario.engine.max_model_len or scenario.engine.model.context,
+        "queue": scenario.queue.is_on,
         "seconds": report.seconds,
         "requests": {
             "total": report.requests,
             "ok": report.ok,
             "client_error": report.client_errors,
+            "limited": report.limited,
             "shed": report.shed,
             "timeout": report.timeouts,
+            "no_endpoint": report.no_endpoint,
             "unfinished": report.unfinished,
             "cut_short": report.cut_short,
         },
+        "sheds": dict(report.sheds),
+        "limits": dict(report.limits),
         "verdict": {"level": report.verdict.level, "words": report.verdict.words},
         "is_held": report.is_held,
         "objectives": [_objective(objective) for objective in report.objectives],
@@ -76,6 +81,9 @@ def run_record(report: FleetReport) -> dict[str, Any]:
         "tpot_ms": asdict(report.tpot_ms),
         "e2e_ms": asdict(report.e2e_ms),
         "queue_ms": asdict(report.queue_ms),
+        "gateway_wait_ms": asdict(report.waited_ms),
+        "gateway_waited": report.queued,
+        "gateway_waiting_max": report.queued_max,
         "prefix_hit_share": report.prefix_hit_share,
         "preemptions": report.preemptions,
         "running_max": report.running_max,
@@ -87,8 +95,16 @@ def run_record(report: FleetReport) -> dict[str, Any]:
         "usd_per_million_output_tokens": _usd(cost.usd_micro_per_million_output_tokens),
         "balance": report.balance,
         "endpoints": [asdict(replica) for replica in report.replicas],
-        "timeline": {**asdict(report.timeline), **asdict(report.over)},
+        "tenants": [asdict(share) for share in report.shares.tenants],
+        "classes": [asdict(share) for share in report.shares.classes],
+        "timeline": {**asdict(report.timeline), **_over(report)},
     }
+
+
+def _over(report: FleetReport) -> dict[str, Any]:
+    found = asdict(report.over)
+    named = {"gateway_waiting": found.pop("queued"), "gateway_waiting_max": found.pop("queued_max")}
+    return found | named
 
 
 def _objective(objective: Objective) -> dict[str, Any]:

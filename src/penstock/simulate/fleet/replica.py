@@ -31,9 +31,10 @@ __all__ = ["Answer", "Replica"]
 class _Live:
     """A request that the engine has."""
 
-    __slots__ = ("first_at", "has_begun", "prompt_tokens", "seen_at")
+    __slots__ = ("first_at", "has_begun", "name", "prompt_tokens", "seen_at")
 
-    def __init__(self, prompt_tokens: int, seen_at: float) -> None:
+    def __init__(self, name: str, prompt_tokens: int, seen_at: float) -> None:
+        self.name = name
         self.prompt_tokens = prompt_tokens
         self.seen_at = seen_at
         self.has_begun = False
@@ -55,10 +56,15 @@ class Answer(NamedTuple):
 
 class Replica:
     """Owns one engine and the time at which its API server is free. `receive` a request, then `submit` it at the time
-    that this gave, after an `advance` to it."""
+    that this gave, after an `advance` to it. `tells_firsts`: `begun` is filled."""
 
-    def __init__(self, name: str, config: EngineConfig, gaps: TokenGaps, *, phase: float = 0.0) -> None:
+    def __init__(
+        self, name: str, config: EngineConfig, gaps: TokenGaps, *, phase: float = 0.0, tells_firsts: bool = False
+    ) -> None:
         self.name = name
+        self.begun: list[tuple[float, str]] = []
+        """First tokens that went out: when the client has each, and whose it is. For the caller to take."""
+        self._tells_firsts = tells_firsts
         self.engine = VirtualEngine(config, on_first=self._note_first, phase=phase)
         self.engine.gaps = gaps  # of all replicas together
         self.kv_tokens = count_tokens(config, self.engine.max_model_len, self.engine.num_gpu_blocks)
@@ -74,7 +80,10 @@ class Replica:
     @property
     def next_at(self) -> float:
         """Nothing comes out before; infinity when idle."""
-        return self.engine.next_at
+        at = self.engine.next_at
+        if self._tells_firsts and self._firsts and self._firsts[0][0] < at:
+            return self._firsts[0][0]
+        return at
 
     def receive(self, prompt_tokens: int, now: float) -> float:
         """A request arrives: when the engine will see it."""
@@ -84,7 +93,7 @@ class Replica:
     def submit(self, request: LengthRequest, now: float) -> None:
         """The engine sees it; `ValueError` where it can never run."""
         self.engine.submit(request, now)
-        self._live[request.id] = _Live(request.prompt_tokens, now)
+        self._live[request.id] = _Live(request.id, request.prompt_tokens, now)
 
     def has_first_token(self, name: str) -> bool:
         """Whether the answer has begun, or will with the step under way."""
@@ -98,6 +107,8 @@ class Replica:
     def advance(self, until: float) -> list[Answer]:
         """Runs to `until`; what came out by then."""
         served = self.engine.advance(until)
+        if self._tells_firsts and self._firsts and self._firsts[0][0] <= until:
+            self._stream(until)
         if not served:
             return []
         self._stream(until)
@@ -152,6 +163,8 @@ class Replica:
             sent = max(0, before - place)
             front.free_at = live.first_at = ready + sent * time.per_token_s * slower
             self._charged = total + 1
+            if self._tells_firsts:
+                self.begun.append((live.first_at, live.name))
 
     def _flow(self, total: int, now: float) -> None:
         """Tokens up to this many went out by now."""

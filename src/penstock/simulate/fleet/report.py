@@ -1,8 +1,8 @@
 """From a run to its report: percentiles, objectives, throughput, cost, prefix hits, balance, figures over time. Pure.
 
 Guarantees: percentiles of requests are exact (nearest rank), those of gaps between tokens to 2 %; the same run gives
-the same report. Shares of objectives are of the requests that were the fleet's to answer: a client's own mistakes are
-not, unfinished ones are, as misses.
+the same report. Shares of objectives are of the requests that were the fleet's to answer: a client's own mistakes, and
+what a tenant's limits refused, are not; unfinished ones are, as misses.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from penstock.simulate.fleet.gauges import columns
 from penstock.simulate.fleet.ledger import Ledger, Row
 from penstock.simulate.fleet.run import FleetRun
 from penstock.simulate.fleet.scenario import Scenario
+from penstock.simulate.fleet.shares import Shares, draw_shares
 from penstock.simulate.fleet.verdict import QUEUED_S, Pressure, Verdict, judge
 from penstock.simulate.workload.report import Spread, percentile
 from penstock.simulate.workload.timeline import Timeline, draw_timeline
@@ -73,6 +74,10 @@ class Over:
     running: tuple[float, ...]
     """Mean."""
     waiting_max: tuple[float, ...]
+    """In the engines."""
+    queued: tuple[float, ...]
+    """In the gateways, mean."""
+    queued_max: tuple[float, ...]
     kv_max_share: tuple[float, ...]
     """Of the fullest replica."""
 
@@ -87,8 +92,16 @@ class FleetReport:
     ok: int
     client_errors: int
     """Prompts beyond the context: the engine's 400."""
+    limited: int
+    """Refused by tenants' limits."""
     shed: int
     timeouts: int
+    no_endpoint: int
+    """Nothing could serve within the queue's time."""
+    sheds: tuple[tuple[str, int], ...]
+    """Why gateways refused or dropped requests: reason and count, as a gateway's error code says it."""
+    limits: tuple[tuple[str, int], ...]
+    """Which limits refused: name and count."""
     unfinished: int
     cut_short: int
     verdict: Verdict
@@ -113,20 +126,34 @@ class FleetReport:
     tpot_ms: Spread
     e2e_ms: Spread
     queue_ms: Spread
+    """In the engine, until the first step."""
+    waited_ms: Spread
+    """In the gateway, of what it let into its queue or past it."""
+    queued: int
+    """Requests that waited in a gateway at all."""
     cost: Cost
     balance: float | None
     """The busiest replica's requests over the mean's."""
     running_max: int
     waiting_max: int
+    """In the engines, at once."""
+    queued_max: int
+    """In the gateways, at once."""
     kv_max_share: float
     replicas: tuple[ReplicaReport, ...]
     timeline: Timeline
     over: Over
+    shares: Shares
+
+    @property
+    def lost(self) -> int:
+        """Requests that were the fleet's to answer and got none."""
+        return self.shed + self.timeouts + self.no_endpoint
 
     @property
     def is_held(self) -> bool:
         """Every objective is held and nothing is lost."""
-        return not (self.shed or self.timeouts) and all(objective.is_held for objective in self.objectives)
+        return not self.lost and all(objective.is_held for objective in self.objectives)
 
 
 def draw_up(run: FleetRun) -> FleetReport:
@@ -148,11 +175,15 @@ def draw_up(run: FleetRun) -> FleetReport:
         requests=run.requests,
         ok=ledger.count("ok"),
         client_errors=ledger.count("client_error"),
+        limited=ledger.count("limited"),
         shed=ledger.count("shed"),
         timeouts=ledger.count("timeout"),
+        no_endpoint=ledger.count("upstream_error"),
+        sheds=tuple(sorted(run.sheds.items())),
+        limits=tuple(sorted(run.limited.items())),
         unfinished=run.unfinished,
         cut_short=run.cut_short,
-        verdict=judge(_pressure(run, queue, e2e, objectives)),
+        verdict=judge(_pressure(run, e2e, objectives)),
         objectives=objectives,
         met_share=share,
         goodput_per_s=round(met * per_s, 3),
@@ -170,14 +201,18 @@ def draw_up(run: FleetRun) -> FleetReport:
         tpot_ms=_spread(ledger, lambda row: row.tpot_ms),
         e2e_ms=e2e,
         queue_ms=queue,
+        waited_ms=_spread(ledger, lambda row: row.waited_s * 1000.0 if row.waited_s >= 0 else None),
+        queued=run.queued,
         cost=_cost(run.scenario, seconds, output),
         balance=round(max(requests) * len(requests) / sum(requests), 3) if sum(requests) else None,
         running_max=max(gauges.running, default=0),
         waiting_max=max(gauges.waiting, default=0),
+        queued_max=max(gauges.queued, default=0),
         kv_max_share=round(max(gauges.kv, default=0.0), 4),
         replicas=replicas,
         timeline=timeline,
         over=_over(run, timeline),
+        shares=draw_shares(ledger),
     )
 
 
@@ -206,7 +241,7 @@ def _token_sums(ledger: Ledger) -> tuple[int, int, int]:
 
 def _ours(run: FleetRun) -> int:
     """Requests that were the fleet's to answer."""
-    return run.requests - run.ledger.count("client_error")
+    return run.requests - run.ledger.count("client_error") - run.ledger.count("limited")
 
 
 def _met_all(run: FleetRun) -> tuple[int, float | None]:
@@ -280,20 +315,23 @@ def _replicas(run: FleetRun) -> tuple[ReplicaReport, ...]:
     return tuple(found)
 
 
-def _pressure(run: FleetRun, queue: Spread, e2e: Spread, objectives: Sequence[Objective]) -> Pressure:
+def _pressure(run: FleetRun, e2e: Spread, objectives: Sequence[Objective]) -> Pressure:
+    """A wait counts wherever it was: in a gateway, in an engine, or in both."""
     ledger, gauges = run.ledger, run.gauges
+    waits = [max(0.0, row.waited_s) + max(0.0, row.queue_s) for row in ledger]
+    at_once = [waiting + queued for waiting, queued in zip(gauges.waiting, gauges.queued, strict=True)]
     return Pressure(
         requests=run.requests,
-        queued=sum(row.queue_s > QUEUED_S for row in ledger),
-        queue_max_s=(queue.max or 0.0) / 1000.0,
-        waiting_max=max(gauges.waiting, default=0),
+        queued=sum(wait > QUEUED_S for wait in waits),
+        queue_max_s=round(max(waits, default=0.0), 6),
+        waiting_max=max(at_once, default=0),
         running_max=max((one.running_max for one in gauges.replicas), default=0),
         running_limit=run.scenario.engine.max_num_seqs,
         kv_max=max(gauges.kv, default=0.0),
         preemptions=sum(replica.engine.stats().preemptions for replica in run.replicas),
-        lost=ledger.count("shed") + ledger.count("timeout"),
+        lost=sum(ledger.count(outcome) for outcome in ("shed", "timeout", "upstream_error")),
         unfinished=run.unfinished,
-        still_waiting=gauges.waiting[-1] if run.unfinished and len(gauges.waiting) else 0,
+        still_waiting=at_once[-1] if run.unfinished and at_once else 0,
         drain_s=run.ended_s - run.last_due_s,
         e2e_p99_s=(e2e.p99 or 0.0) / 1000.0,
         missed=tuple(f"{o.name} ≤ {o.limit_ms:g} ms" for o in objectives if not o.is_held),
@@ -309,5 +347,7 @@ def _over(run: FleetRun, timeline: Timeline) -> Over:
     return Over(
         running=columns(gauges.running, step, count, mean),
         waiting_max=columns(gauges.waiting, step, count, lambda values: float(max(values))),
+        queued=columns(gauges.queued, step, count, mean),
+        queued_max=columns(gauges.queued, step, count, lambda values: float(max(values))),
         kv_max_share=columns(gauges.kv, step, count, lambda values: round(max(values), 4)),
     )

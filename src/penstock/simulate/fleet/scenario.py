@@ -5,18 +5,33 @@ Guarantees: plain values; a fleet file's model becomes one here, refused in word
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 from penstock.facts import Gpu, engine_defaults
 from penstock.plan import Ask, Refusal
 from penstock.plan.quantization import native, quantized
+from penstock.serve.config import WAIT_S
+from penstock.serve.flow import Capacity, QueueSettings
+from penstock.serve.flow.quota import Scope
 from penstock.simulate.engine.messages import EngineConfig
 from penstock.simulate.fleet.policies import DEFAULT_POLICY
 from penstock.simulate.workload.report import Objectives
-from penstock.spec import LimitsSpec, ModelSpec, TimeoutsSpec
+from penstock.spec import LimitsSpec, ModelSpec, RoutingSpec, TimeoutsSpec, TrafficClass
 
-__all__ = ["Scenario", "engine_of"]
+__all__ = ["Scenario", "TenantRules", "engine_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantRules:
+    """What the gateway holds a tenant to. The defaults: one that the file does not name."""
+
+    weight: float = 1.0
+    traffic_class: TrafficClass = "interactive"
+    scopes: tuple[Scope, ...] = ()
+    """Its limits; none where nothing limits it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +48,22 @@ class Scenario:
     """Each takes an equal share of the requests, and knows of the others' only what engines show."""
     usd_micro_per_gpu_hour: int | None = None
     objectives: Objectives = field(default_factory=Objectives)
+    queue: QueueSettings = field(default_factory=QueueSettings)
+    """Where requests wait; off: they go to the engines at once."""
+    capacity: Capacity = field(default_factory=Capacity)
+    """What gateways are told of an engine beforehand; its KV tokens they read."""
+    wait_s: Mapping[TrafficClass, float] = field(default_factory=lambda: MappingProxyType({**WAIT_S}))
+    """Longest wait in a gateway's queue, by class."""
+    tenants: Mapping[str, TenantRules] = field(default_factory=lambda: MappingProxyType({}))
+    """By name, as the workload says it."""
+    tenant: str = ""
+    """Whose the requests are that name nobody."""
+    has_shared_limits: bool = False
+    """All gateways count the tenants' limits in one place; else each by itself."""
+    output_tokens_default: int | None = None
+    """Of an answer that the client does not bound, as no trace says its bounds: what limits reserve."""
+    scrape_s: float = RoutingSpec().scrape_ms / 1000.0
+    """Between two readings of an engine's metrics."""
     in_flight_max: int = LimitsSpec().in_flight_max
     """Each gateway's bound; past it 503."""
     first_byte_s: float = TimeoutsSpec().first_byte_s
@@ -56,7 +87,15 @@ class Scenario:
         size = self.gpus // self.replicas
         each = f" of {size} {self.engine.gpu.name}" if size > 1 else f" × {self.engine.gpu.name}"
         through = f" in {self.gateways} gateways" if self.gateways > 1 else ""
-        return f"{self.replicas}{each}, {self.policy}{through}"
+        queue = "" if self.queue.is_on else ", no queue"
+        return f"{self.replicas}{each}, {self.policy}{through}{queue}"
+
+    def rules_of(self, tenant: str) -> TenantRules:
+        """What holds for a tenant by its name."""
+        return self.tenants.get(tenant, _PLAIN)
+
+
+_PLAIN = TenantRules()
 
 
 def engine_of(model: ModelSpec, ask: Ask, gpu: Gpu) -> EngineConfig | Refusal:

@@ -1,7 +1,8 @@
 """Was the fleet large enough, in a word and a sentence with the numbers. Pure.
 
-Judged by how long requests waited in the engines' queues before their first step: a queue is what a fleet that is too
-small has, whatever its GPUs are called. An engine decides several steps a second, so a wait of a second is a queue.
+Judged by how long requests waited before their first step, in gateways' and engines' queues together: a queue is what a
+fleet that is too small has, whatever its GPUs are called. An engine decides several steps a second, so a wait of a
+second is a queue.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Pressure:
     """Requests that waited longer than `QUEUED_S` for their first step."""
     queue_max_s: float
     waiting_max: int
-    """At once, of all replicas."""
+    """At once, in gateways and engines."""
     running_max: int
     """At once, of one replica."""
     running_limit: int
@@ -42,7 +43,7 @@ class Pressure:
     """Requests that were shed or timed out."""
     unfinished: int
     still_waiting: int
-    """Waiting in the engines when the simulation ended."""
+    """Waiting in gateways and engines when the simulation ended."""
     drain_s: float
     """From the last arrival to the last answer."""
     e2e_p99_s: float

@@ -28,6 +28,10 @@ class TraceRequest:
     prompt_tokens: int
     output_tokens: int
     tenant: str = ""
+    traffic_class: str = ""
+    """`interactive`, `batch` or `experimental`; empty: its tenant's."""
+    expected_output: int = 0
+    """Output tokens that a gateway is to expect; 0: it learns that, as gateways do."""
     prefix_blocks: tuple[int, ...] = ()
     gap_s: float = 0.0
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, groupby, islice
@@ -17,6 +18,7 @@ from operator import itemgetter
 from typing import Any
 
 from penstock.errors import UsageError
+from penstock.serve.flow.ticket import CLASSES
 from penstock.simulate.workload.request import BLOCK_TOKENS, TraceRequest
 
 __all__ = ["ROWS_MAX", "RateTable", "read_trace"]
@@ -29,8 +31,8 @@ _TOKENS_MAX = 10_000_000
 _BLANK = " \t\r\n\ufeff"  # a byte order mark is blank too
 
 _FORMATS_HINT = (
-    "known formats: CSV with the columns t_ms,input_tokens,output_tokens (and client or tenant), JSON lines with "
-    "timestamp, input_length, output_length and hash_ids, CSV of rates with t_s and one column for each model; "
+    "known formats: CSV with the columns t_ms,input_tokens,output_tokens (and client or tenant; class), JSON lines "
+    "with timestamp, input_length, output_length and hash_ids, CSV of rates with t_s and one column for each model; "
     "plain or .gz"
 )
 
@@ -72,6 +74,7 @@ def read_trace(lines: Iterable[str], *, file: str) -> list[TraceRequest] | RateT
 def _read_csv(numbered: Iterator[tuple[int, str]], columns: list[str], file: str) -> list[TraceRequest]:
     t_at, in_at, out_at = (columns.index(c) for c in ("t_ms", "input_tokens", "output_tokens"))
     who_at = next((columns.index(c) for c in ("tenant", "client") if c in columns), None)
+    class_at = columns.index("class") if "class" in columns else None
     rows: list[TraceRequest] = []
     for n, line in _bounded(numbered, file):
         cells = next(csv.reader([line]))
@@ -82,7 +85,8 @@ def _read_csv(numbered: Iterator[tuple[int, str]], columns: list[str], file: str
                 at_s=_number(cells[t_at], f"{file}:{n}: t_ms") / 1000.0,
                 prompt_tokens=_tokens(cells[in_at], f"{file}:{n}: input_tokens"),
                 output_tokens=_tokens(cells[out_at], f"{file}:{n}: output_tokens"),
-                tenant="" if who_at is None else cells[who_at].strip(),
+                tenant="" if who_at is None else sys.intern(cells[who_at].strip()),
+                traffic_class="" if class_at is None else _class(cells[class_at].strip(), f"{file}:{n}: class"),
             )
         )
     return _from_zero(rows, file)
@@ -166,8 +170,15 @@ def _moved(row: TraceRequest, at_s: float) -> TraceRequest:
         prompt_tokens=row.prompt_tokens,
         output_tokens=row.output_tokens,
         tenant=row.tenant,
+        traffic_class=row.traffic_class,
         prefix_blocks=row.prefix_blocks,
     )
+
+
+def _class(text: str, where: str) -> str:
+    if text and text not in CLASSES:
+        raise UsageError(f"{where}: there is no class {text!r}", hint=f"classes: {', '.join(CLASSES)}")
+    return text
 
 
 def _number(value: object, where: str) -> float:
