@@ -52,6 +52,18 @@ def test_every_request_is_counted_once_whatever_its_model_and_outcome(
     assert by_model == {name: sum(m == name for m, _ in requests) for name in ("chat", "embed")}
 
 
+def test_a_request_that_another_model_answers_is_in_flight_there_and_nowhere_at_its_end() -> None:
+    def in_flight() -> list[int]:
+        return [tally.in_flight for _, tally in counted.tallies()]
+
+    counted = telemetry("chat", "spare")
+    counted.begin("chat", 0.0)
+    counted.moved("chat", "spare")
+    assert in_flight() == [0, 1, 0]
+    counted.end(record("far/big", counted_as="spare"), 1.0)
+    assert in_flight() == [0, 0, 0]
+
+
 def test_in_flight_is_what_began_and_did_not_end() -> None:
     counted = telemetry()
     counted.begin("chat", 0.0)

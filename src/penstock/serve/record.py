@@ -58,6 +58,8 @@ class RequestRecord:
     """Models that could not answer before the one that did, or the last."""
     rule: str = ""
     """The rule that held; empty for none."""
+    counted_as: str | None = None
+    """The model among whose requests in flight it is; None for `model`, which a rule or a fallback may change."""
     estimated_tokens: int = -1
     """Of the prompt, as it was admitted; -1 where that can't be told."""
     reserved_tokens: int = 0

@@ -85,11 +85,18 @@ class Telemetry:
         """A request for `model` begins; "" where none was chosen. Each `begin` has one `end` of the same model."""
         (self._tallies.get(model) or self.nameless).in_flight += 1
 
+    def moved(self, before: str, after: str) -> None:
+        """A request that had begun for one model is another's now."""
+        (self._tallies.get(before) or self.nameless).in_flight -= 1
+        (self._tallies.get(after) or self.nameless).in_flight += 1
+
     def end(self, record: RequestRecord, _now: float) -> None:
         """A request is over. Total time counts `ok` and `timeout`; TTFT and TPOT streams that got a first token; time
         in the queue those that waited for their first endpoint, and no wait that a lost one brought."""
         tally = self._tallies.get(record.model) or self.nameless
         tally.in_flight -= 1
+        if (begun := record.counted_as) is not None and begun != record.model:
+            self.moved(begun, record.model)
         caller = tally.callers.get((record.tenant, record.traffic_class))
         if caller is None:
             caller = tally.add_caller(record.tenant, record.traffic_class)

@@ -270,5 +270,6 @@ async def rig(
             made.endpoints, monotonic(), time.time(), listen="", connections=made.connections, is_ready=False
         )["gateway"]
         assert told["in_flight"] == 0
+        assert {name: tally.in_flight for name, tally in made.telemetry.tallies() if tally.in_flight} == {}
         if made.config.models.keys() == settings.models.keys():  # counts of a model that is gone go with it
             assert told["requests_total"] == len(running.records)

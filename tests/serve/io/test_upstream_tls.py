@@ -206,6 +206,8 @@ def test_a_client_that_leaves_ends_the_call_at_the_provider(run: Run, trusted: C
             async with o.rig.client() as client:
                 await client.send(post(stream=True))
                 await client.until(b"hel")
+                counts = dict(o.rig.gateway.telemetry.tallies())
+                assert counts["chat"].in_flight == 0  # or it would be scaled for what others do
             async with asyncio.timeout(2):  # an idle connection is closed after four
                 await o.provider.links[0].gone()
             assert (await o.rig.ended()).outcome == "cancelled"

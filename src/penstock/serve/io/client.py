@@ -72,6 +72,9 @@ class ClientHost(Protocol):
     def exchange_begun(self, record: RequestRecord, now: float) -> None:
         """A request was admitted: it waits, or goes to an endpoint."""
 
+    def exchange_moved(self, record: RequestRecord) -> None:
+        """Another model is to answer than the one that it was counted under."""
+
     def exchange_over(self, record: RequestRecord, *, has_begun: bool) -> None:
         """A request is over: it is counted and logged."""
 
@@ -357,7 +360,10 @@ class ClientConnection(asyncio.Protocol):
             return
         if not isinstance(command, Reply):
             now = monotonic()
-            if not self._has_begun and exchange.is_admitted:
+            if self._has_begun:
+                if exchange.record.counted_as != exchange.record.model:
+                    self._gateway.exchange_moved(exchange.record)
+            elif exchange.is_admitted:
                 self._has_begun = True
                 self._gateway.exchange_begun(exchange.record, now)
             if command is None:

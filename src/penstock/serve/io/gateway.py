@@ -225,11 +225,18 @@ class Gateway:
 
     def exchange_begun(self, record: RequestRecord, now: float) -> None:
         """A request was admitted: it waits, or goes to an endpoint."""
+        record.counted_as = record.model
         self.telemetry.begin(record.model, now)
         if self.ledger is not None:
             self.ledger.begin(
                 record, record.reserved_tokens, key_id=record.key_id, reserved_micros=record.reserved_micros
             )
+
+    def exchange_moved(self, record: RequestRecord) -> None:
+        """Another model is to answer than the one that it was counted under."""
+        if record.counted_as is not None:
+            self.telemetry.moved(record.counted_as, record.model)
+        record.counted_as = record.model
 
     def exchange_over(self, record: RequestRecord, *, has_begun: bool) -> None:
         """A request is over: it is counted and logged."""
