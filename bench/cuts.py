@@ -33,7 +33,7 @@ import aiohttp
 
 from bench.chaos import REAL_ENVIRONMENT, Engine, healthy
 from bench.failover import free_port
-from bench.relay import KINDS, Attempt, Order, Relay
+from bench.relay import BETWEEN_EVENTS, KINDS, Attempt, Order, Relay
 
 KEY = "cuts-key-1"
 SECRET = "The vault opens with amaranth."
@@ -107,6 +107,7 @@ class Heard:
     ids: set[Any] = field(default_factory=set)
     body_bytes: int = 0
     gap_s: float = 0.0
+    number: int = 0
 
     @property
     def said(self) -> tuple[Any, ...]:
@@ -128,11 +129,27 @@ def questions(prompts: int) -> list[Question]:
             Question(name, "/v1/chat/completions", common | {"messages": messages} | extra)
             for name, extra in CHAT_ONLY.items()
         ]
+        asked = {"model": "chat", "stream": True, "temperature": 0}
+        response = asked | {"instructions": SECRET, "input": prompt, "max_output_tokens": 120}
+        made.append(Question("greedy", "/v1/responses", response))
+        made.append(Question("seeded", "/v1/responses", response | {"temperature": 1.0, "seed": 4}))
+        message = asked | {"system": SECRET, "messages": [{"role": "user", "content": prompt}], "max_tokens": 120}
+        made.append(Question("greedy", "/v1/messages", message))
     return made
 
 
 def add(heard: Heard, event: dict[str, Any]) -> None:
     """One event more."""
+    kind = event.get("type", "")
+    if kind.startswith("response."):
+        add_of_response(heard, kind, event)
+    elif kind:
+        add_of_message(heard, kind, event)
+    else:
+        add_of_chat(heard, event)
+
+
+def add_of_chat(heard: Heard, event: dict[str, Any]) -> None:
     heard.ids.add((event["id"], event["created"], event["model"]))
     if event.get("usage"):
         heard.usage = {name: event["usage"][name] for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
@@ -144,6 +161,39 @@ def add(heard: Heard, event: dict[str, Any]) -> None:
             for name, value in (call.get("function") or {}).items():
                 told[name] = told.get(name, "") + (value or "")
         heard.finish += choice.get("finish_reason") or ""
+
+
+def add_of_response(heard: Heard, kind: str, event: dict[str, Any]) -> None:
+    if event["sequence_number"] != heard.number:
+        heard.finish += f"event {event['sequence_number']} came as number {heard.number}; "
+    heard.number += 1
+    if kind.endswith(".delta"):
+        heard.text += event["delta"]
+    response: dict[str, Any] = event.get("response") or {}
+    if response:
+        heard.ids.add((response["id"], response["created_at"]))
+    if kind in ("response.completed", "response.incomplete"):
+        said = "".join(part.get("text", "") for item in response["output"] for part in item.get("content") or ())
+        heard.finish += response["status"] if said == heard.text else "its last event has another text"
+        heard.usage = {name: response["usage"][name] for name in ("input_tokens", "output_tokens")}
+        heard.outcome = "ok"
+
+
+def add_of_message(heard: Heard, kind: str, event: dict[str, Any]) -> None:
+    match kind:
+        case "message_start":
+            heard.ids.add(event["message"]["id"])
+        case "content_block_start":
+            heard.text += f"<{event['index']}>"
+        case "content_block_delta":
+            heard.text += event["delta"].get("text") or ""
+        case "message_delta":
+            heard.finish += event["delta"]["stop_reason"]
+            heard.usage = {name: event["usage"][name] for name in ("input_tokens", "output_tokens")}
+        case "message_stop":
+            heard.outcome = "ok"
+        case _:
+            pass
 
 
 async def ask(session: aiohttp.ClientSession, port: int, question: Question, name: str) -> Heard:
@@ -168,8 +218,8 @@ async def ask(session: aiohttp.ClientSession, port: int, question: Question, nam
                         heard.outcome = "ok"
                         continue
                     event = json.loads(line[6:])
-                    if "error" in event:
-                        heard.outcome = f"error {event['error']['code']}: {event['error']['message']}"
+                    if "error" in event or event.get("type") == "error":
+                        heard.outcome = f"error {event.get('error', event)}"
                         return heard
                     add(heard, event)
     except TimeoutError:
@@ -193,7 +243,8 @@ def flaw(heard: Heard, attempts: list[Attempt], decode: Any) -> str:
     """What is wrong with a text that goes on differently; empty when it is one text. `attempts`: in their order."""
     last = attempts[-1]
     asked = last.fields
-    ids = asked.get("prompt") if last.path == "/v1/completions" else asked["kv_transfer_params"]["prompt_token_ids"]
+    is_chat = last.path == "/v1/chat/completions"
+    ids: list[int] = asked["kv_transfer_params"]["prompt_token_ids"] if is_chat else asked["prompt"]
     before = max((text_of(a) for a in attempts[:-1] if a.is_cut), key=len, default="")
     said = text_of(last)
     if not heard.text.endswith(said):
@@ -209,7 +260,10 @@ def flaw(heard: Heard, attempts: list[Attempt], decode: Any) -> str:
         add(events, event)
     if heard.finish != events.finish:
         return f"its finish reason {heard.finish!r} is not {events.finish!r}"
-    right = events.usage["completion_tokens"] + kept
+    limit = attempts[0].fields["max_tokens"]  # tokens of a text are counted anew: at most so many that one may follow
+    if asked["max_tokens"] != limit - min(kept, limit - 1):
+        return f"it asked for {asked['max_tokens']} tokens of {limit} after {kept}"
+    right = events.usage["completion_tokens"] + limit - asked["max_tokens"]
     if heard.usage and heard.usage["completion_tokens"] != right:
         return f"its usage {heard.usage} is not {right}"
     return ""
@@ -238,7 +292,7 @@ class Cuts:
         self.log = folder / "gateway.log"
         self.results: list[tuple[str, Question, str, Heard]] = []
         self.right: list[Heard] = []
-        self.asked = questions(args.prompts)
+        self.asked = [q for q in questions(args.prompts) if args.only in ("", q.name)]
         self.decode: Any = None
 
     # ------------------------------------------------------------------ what runs
@@ -328,6 +382,8 @@ class Cuts:
         number = turn % len(self.asked)
         question, right, name = self.asked[number], self.right[number], f"cut-{turn}"
         kinds = [kind for kind in KINDS if kind != "freeze" or self.random.random() < self.args.freezes]
+        if "completions" not in question.path:
+            kinds = [kind for kind in kinds if kind not in BETWEEN_EVENTS]  # made up in the words of chat
         size = right.body_bytes
         orders = [Order(self.random.choice(kinds), self.random.randrange(size))]
         while len(orders) < 3 and self.random.random() < 0.2:
@@ -435,6 +491,7 @@ def main() -> int:
     parser.add_argument("--load", type=int, default=0, help="streams at once")
     parser.add_argument("--freezes", type=float, default=0.3, help="share of the freezes that are done: each takes 2 s")
     parser.add_argument("--prompts", type=int, default=len(PROMPTS))
+    parser.add_argument("--only", default="", help="one kind of request, as in `greedy`")
     parser.add_argument("--venv", type=Path, default=Path(".venv-vllm"))
     parser.add_argument("--model", type=Path, help="folder of another model than the tiny one")
     parser.add_argument("--ports", type=int, nargs=2, help="engines that run already; then nothing is killed")

@@ -291,6 +291,8 @@ class Answer:
     @property
     def last_events(self) -> bytes:
         """The last events that went on; empty where it is no stream."""
+        if self._replay is not None:
+            return self._replay.last
         return self._seen(self._events).last if self._events is not None else b""
 
     @property

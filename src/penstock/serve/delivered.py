@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import orjson
 
 from penstock.serve.walk import Key, UnreadableError, walk
+from penstock.serve.walk_responses import ENDINGS, Names, is_response_event, walk_response
 from penstock.serve.wire.responses import ChunkedBody
 from penstock.serve.wire.sse import Usage
 
@@ -39,7 +40,7 @@ class DivergedError(Exception):
 class Delivered:
     """What one client got of one stream. Owned by its exchange; `pieces` is appended to by its answer."""
 
-    __slots__ = ("_body", "_lists", "_marks", "_texts", "chars", "events", "identity", "is_readable", "pieces")
+    __slots__ = ("_body", "_lists", "_marks", "_texts", "chars", "events", "identity", "is_readable", "names", "pieces")
 
     def __init__(self, pieces: list[bytes], *, is_chunked: bool) -> None:
         self.pieces = pieces
@@ -48,6 +49,8 @@ class Delivered:
         """False once something went that is not understood, or too much."""
         self.identity: dict[str, Any] = {}
         """`id`, `created` and `model` of the first event."""
+        self.names = Names()
+        """Ids and numbers, of the Responses API."""
         self.events = 0
         """Events other than comments."""
         self.chars = 0
@@ -81,7 +84,11 @@ class Delivered:
             fields = _fields(data)
             if not self.identity:
                 self.identity = {name: fields[name] for name in _IDENTITY if name in fields}
-            walk(fields, self)
+            if is_response_event(fields):
+                self.names.learn(fields)
+                walk_response(fields, self)
+            else:
+                walk(fields, self)
 
     def _give_up(self) -> None:
         self.is_readable = False
@@ -135,14 +142,17 @@ class Attempt(ABC):
     tokens of the prompt, as the engine told them; empty before, or where it was not asked.
     """
 
-    __slots__ = ("_identity", "_takes_ids", "prompt_ids")
+    __slots__ = ("_identity", "_names", "_others", "_takes_ids", "last", "prompt_ids")
 
     def __init__(self, delivered: Delivered, *, takes_ids: bool) -> None:
         """`delivered` was settled just now. `takes_ids`: the engine was asked for token ids, which are kept here; else
         those that come are the client's."""
         self._identity = dict(delivered.identity)
+        self._names, self._others = delivered.names.copy(), Names()
         self._takes_ids = takes_ids
         self.prompt_ids: tuple[int, ...] = ()
+        self.last = b""
+        """What `feed` let through last."""
 
     def feed(self, payload: bytes) -> bytes:
         """Takes whole events, returns those that are new to the client, cut to what is new in them.
@@ -150,7 +160,10 @@ class Attempt(ABC):
         Raises:
             DivergedError: they do not follow what the client got, or they can't be read.
         """
-        return b"".join(self._event(event) for event in _events(payload))
+        out = b"".join(self._event(event) for event in _events(payload))
+        if out:
+            self.last = out
+        return out
 
     def _event(self, event: bytes) -> bytes:
         data = _data(event)
@@ -164,7 +177,7 @@ class Attempt(ABC):
             if self._takes_ids:
                 self._take_ids(fields)
             self._look(fields)
-            if not walk(fields, self):
+            if not (self._walk_response(fields) if is_response_event(fields) else walk(fields, self)):
                 return b""
         except UnreadableError as error:
             raise DivergedError(str(error)) from error
@@ -173,6 +186,17 @@ class Attempt(ABC):
                 fields[name] = value
         head = b"".join(line + b"\n" for line in event.splitlines() if line and not line.startswith(b"data:"))
         return head + b"data: " + orjson.dumps(fields) + b"\n\n"
+
+    def _walk_response(self, fields: dict[str, Any]) -> bool:
+        self._others.learn(fields)
+        if fields["type"] in ENDINGS:
+            self._done()
+        if not walk_response(fields, self):
+            return False
+        self._names.mend(fields, self._others)
+        if "sequence_number" in fields:
+            fields["sequence_number"] = self._names.next()
+        return True
 
     def _take_ids(self, fields: dict[str, Any]) -> None:
         """Takes token ids out of an event: chat tells those of the prompt beside the choices, completions within."""

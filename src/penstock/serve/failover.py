@@ -41,13 +41,15 @@ STUCK_MAX = 2
 """Resumes in a row that may end without a new word for the client: as many as a request is retried before its answer.
 A request that kills whatever engine it meets (always at the same token) so kills three and no more."""
 
-READ_PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/messages"})
-"""Paths whose streams are read by `walk`."""
+READ_PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/responses"})
+"""Paths whose streams are read by `walk` and `walk_responses`."""
 ENGINE_DIED = re.compile(rb"EngineCore encountered an issue|EngineDeadError|cannot schedule new futures after shutdown")
 """In a 500 of vLLM 0.32 whose engine died or is shutting down (seen on a real one): the request was not at fault and
 is worth another endpoint, while any other 500 may be the request's own doing."""
 _TOKEN_PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
 """Paths whose requests may begin with tokens."""
+_SEEDED = frozenset({"responses"})
+"""Schemas besides chat and completions whose requests vLLM 0.32 reads `seed` in: Responses' own API has none."""
 _GREEDY_BELOW = 1e-5
 """Temperature under which vLLM samples greedily (`_SAMPLING_EPS` in its sampling parameters, 0.32)."""
 
@@ -130,7 +132,7 @@ _COUNTED = ("bad_words", "thinking_token_budget", "vllm_xargs", "prompt_embeds",
 CONTINUATIONS: tuple[Case, ...] = (
     Case(
         name="other_api",
-        when="Anthropic's messages, and all that is no stream of chat or completions; a provider",
+        when="messages, responses, and all that is no stream of chat or completions; a provider",
         course="error",
         why="a request there can't begin with tokens",
         holds=lambda loss: loss.path not in _TOKEN_PATHS or loss.is_outside,
@@ -235,9 +237,9 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         name="other_stream",
-        when="responses, speech and other streams than chat, completions and messages",
+        when="speech and other streams than chat, completions, messages and responses",
         course="error",
-        why="their events carry numbers and names that an attempt draws anew and later events refer to",
+        why="what they are made of is not known to come twice alike",
         holds=lambda loss: loss.path not in READ_PATHS,
     ),
     Case(
@@ -284,7 +286,7 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         name="unrepeatable",
-        when="sampled without a seed, which Anthropic's API has not, and the table below does not allow it",
+        when="sampled without a seed, which Anthropic's API does not have, and the table below does not allow it",
         course="error",
         why="another attempt says something else",
         holds=lambda _: True,
@@ -301,6 +303,6 @@ def choose(loss: Loss) -> Case:
 def needs_seed(route: Route, request: ApiRequest) -> bool:
     """Whether another attempt at this stream could say something else for want of a seed."""
     fields = request.fields
-    if fields is None or not (request.is_stream and route.has_stream_options):
+    if fields is None or not (request.is_stream and (route.has_stream_options or route.schema in _SEEDED)):
         return False
     return fields.get("seed") is None and not _is_greedy(fields)

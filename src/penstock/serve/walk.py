@@ -5,7 +5,8 @@ A streamed answer is a set of channels. A *text* grows by concatenation (content
 How an engine cuts these into events is chance: two runs of the same request agree in the channels, not in the events.
 `walk` shows each part of an event to a visitor and leaves in the event what the visitor gives back.
 
-Chat completions, completions and Anthropic's messages are known; anything else is `UnreadableError`.
+Chat completions, completions and Anthropic's messages are known here, responses in `walk_responses`; anything else is
+`UnreadableError`.
 """
 
 from __future__ import annotations
