@@ -27,6 +27,8 @@ def test_a_live_engine_becomes_a_calibration_that_plan_uses(tmp_path: Path, caps
     assert calibration.name == record["name"]
     assert calibration.engine == record["engine"] == "vLLM 0.32.0"
     assert any(row["round"].startswith("decode step, 1 at once") for row in record["rounds"])
+    assert 0.1 < record["slowness"] < 2.7
+    assert not any("slower than the data sheet" in words for words in record["doubts"])
 
     assert main(["plan", "--model", "Qwen/Qwen3-0.6B", "--gpu", "H100", "--calibration", str(out), "-o", "json"]) == 0
     planned = json.loads(capsys.readouterr().out)
@@ -45,6 +47,7 @@ def test_an_unknown_model_wants_to_be_told(tmp_path: Path, capsys: pytest.Captur
     ("args", "code", "words"),
     [
         (("127.0.0.1:1", "--gpu", "H900"), 2, "did you mean"),
+        (("127.0.0.1:1", "--gpu", "CPU"), 2, "calibrated as the nearest GPU"),
         (("127.0.0.1:1", "--gpu", "H100", "--out", "/nowhere/at/all.json"), 2, "there is no folder"),
         (("127.0.0.1:1", "--gpu", "H100"), 1, "does not list its models"),
     ],

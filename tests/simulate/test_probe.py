@@ -83,6 +83,37 @@ def test_the_same_measurements_give_the_same_calibration() -> None:
     assert calibrate(rows, PROBED, name="a") == calibrate(rows, PROBED, name="a")
 
 
+@pytest.mark.parametrize("factor", [30.0, 1000.0])
+def test_a_machine_far_from_the_data_sheet_is_found_too_and_told(factor: float) -> None:
+    """As a CPU that is calibrated as a GPU: each rate lower by another factor, the host as it was."""
+    default = default_calibration(PROBED.gpu)
+    o = default.overheads
+    truth = replace(
+        default,
+        overheads=replace(
+            o,
+            bandwidth_share=o.bandwidth_share / factor,
+            kv_bandwidth_share=o.kv_bandwidth_share / factor,
+            matmul_share=o.matmul_share / factor / 4,
+            attention_share=o.attention_share / factor,
+        ),
+    )
+    fit = calibrate(engine_rounds(truth), PROBED, name="far")
+
+    assert fit.is_far
+    assert fit.slowness > factor / 4
+    assert fit.error_after < 0.03
+    other = StepTime(PROBED.model, PROBED.gpu, calibration=fit.calibration)
+    true = StepTime(PROBED.model, PROBED.gpu, calibration=truth)
+    for requests, context in ((2, 500), (32, 700)):  # that were not probed
+        assert other.decode_s(requests, context) == pytest.approx(true.decode_s(requests, context), rel=0.15)
+    assert other.prefill_s(1000) == pytest.approx(true.prefill_s(1000), rel=0.15)
+
+
+def test_a_gpu_that_is_only_somewhat_slower_is_not_far() -> None:
+    assert not calibrate(engine_rounds(slower(1.8)), PROBED, name="ours").is_far
+
+
 def test_what_stays_unexplained_widens_the_interval() -> None:
     rows = engine_rounds(slower(1.0))
     odd = [*rows, Measured(kind="decode", requests=32, tokens=111, seconds=0.5)]
@@ -95,6 +126,7 @@ def test_rounds_fit_the_engine() -> None:
     for asked in plan_rounds(600, max_num_seqs=16):
         assert asked.prompt_tokens + asked.output_tokens <= 600
         assert asked.requests <= 16
+    assert max(r.prompt_tokens for r in plan_rounds(2048)) == 2047  # the longest that there is
     long = plan_rounds(131072)
     assert max(r.requests for r in long) == 96
     assert {r.prompt_tokens for r in long if r.kind == "prefill"} == {128, 512, 2048, 6144}

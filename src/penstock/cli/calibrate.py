@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+_DOUBTFUL = 0.15
+"""Median error of a fit from which something was wrong: simulated engines leave less than 3 %."""
+
 
 def register(app: typer.Typer) -> None:
     """Adds `calibrate` to the command line."""
@@ -65,7 +68,11 @@ def calibrate(
     from penstock.simulate.io.probe import find_served  # noqa: PLC0415 — start-up time
     from penstock.simulate.probe import Probed  # noqa: PLC0415 — start-up time
 
-    row = find_gpu(gpu)
+    try:
+        row = find_gpu(gpu)
+    except UsageError as error:
+        other = "what is not listed is calibrated as the nearest GPU: times follow what is measured, memory does not"
+        raise UsageError(error.message, hint=f"{error.hint}; {other}" if error.hint else other) from error
     path = out if out is not None else Path(f"{row.name}.calibration.json")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"--out {path}: there is no folder {path.absolute().parent}", hint="create it first")
@@ -83,7 +90,7 @@ def calibrate(
     fit = _probe(target, served, probed, seed) if watch is None else _watch(target, served, probed, watch)
     _write(path, fit)
     if output is Output.JSON:
-        print_json(_record(fit, served, path))
+        print_json(_record(fit, served, path, row.name))
     else:
         _print(fit, served, path, row.name)
 
@@ -171,10 +178,28 @@ def _print(fit: Fit, served: Served, path: Path, gpu: str) -> None:
     print_table(("round", "measured ms", "predicted ms", "now ms"), _rows(fit))
     print_text(f"median error {fit.error_before:.1%} before, {fit.error_after:.1%} now")
     print_text(f"{path}: calibration {fit.calibration.name} of {served.model} on {gpu}")
+    for words in _doubts(fit, gpu):
+        say(words)
     say(f"use it: penstock plan … --calibration {gpu}={path}")
 
 
-def _record(fit: Fit, served: Served, path: Path) -> dict[str, object]:
+def _doubts(fit: Fit, gpu: str) -> list[str]:
+    """What makes the figures doubtful, in words."""
+    doubts = []
+    if fit.is_far:
+        doubts.append(
+            f"{fit.slowness:.0f} times slower than the data sheet of the {gpu} allows: is it on one, and is it idle?"
+            " The calibration follows what was measured; memory is still planned as the GPU's"
+        )
+    if fit.error_after > _DOUBTFUL:
+        doubts.append(
+            f"half of the figures are more than {fit.error_after:.0%} off even so: something else was busy there. Probe"
+            " again while engine and machine are idle"
+        )
+    return doubts
+
+
+def _record(fit: Fit, served: Served, path: Path, gpu: str) -> dict[str, object]:
     names = ("round", "measured_ms", "predicted_before_ms", "predicted_ms")
     return {
         "file": str(path),
@@ -184,4 +209,6 @@ def _record(fit: Fit, served: Served, path: Path) -> dict[str, object]:
         "rounds": [dict(zip(names, row, strict=True)) for row in _rows(fit)],
         "median_error_before": round(fit.error_before, 4),
         "median_error": round(fit.error_after, 4),
+        "slowness": round(fit.slowness, 2),
+        "doubts": _doubts(fit, gpu),
     }

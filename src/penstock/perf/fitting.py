@@ -86,11 +86,17 @@ def predict(point: Point, calibration: Calibration) -> float:
 
 
 def fit_points(
-    points: Sequence[Point], start: Calibration, names: Sequence[str] = DECODE_OVERHEADS, *, trust: float = 1.0
+    points: Sequence[Point],
+    start: Calibration,
+    names: Sequence[str] = DECODE_OVERHEADS,
+    *,
+    trust: float = 1.0,
+    reach: float = 1.0,
 ) -> Calibration:
-    """The calibration near `start` that fits the points best. `names`: which overheads move, as `part.field`."""
+    """The calibration near `start` that fits the points best. `names`: which overheads move, as `part.field`; `reach`:
+    how far at most, as the logarithm of a factor."""
     factors = [0.0] * len(names)
-    for _ in range(_ROUNDS):
+    for _ in range(max(_ROUNDS, math.ceil(2 * reach))):
         now = _moved(start, names, factors)
         residuals = [math.log(predict(p, now) / p.seconds) for p in points]
         slopes: list[list[float]] = []
@@ -107,7 +113,7 @@ def fit_points(
             normal[place][place] += trust
             gradient[place] += trust * factors[place]
         step = _solve(normal, gradient)
-        factors = [max(-1.0, min(1.0, f - s)) for f, s in zip(factors, step, strict=True)]
+        factors = [_bounded(f - _bounded(s, 1.0), reach) for f, s in zip(factors, step, strict=True)]
     return _moved(start, names, factors)
 
 
@@ -152,6 +158,10 @@ def _moved(start: Calibration, names: Sequence[str], factors: Sequence[float]) -
         part = replace(part, **{field_name: getattr(part, field_name) * math.exp(factor)})
         changed = replace(changed, **{part_name: part})
     return changed
+
+
+def _bounded(value: float, most: float) -> float:
+    return max(-most, min(most, value))
 
 
 def _solve(matrix: list[list[float]], right: list[float]) -> list[float]:

@@ -38,6 +38,13 @@ _FRONT_SHARES = (0.2, 5.0)
 """How far the front end's time may move from where it was: beyond that something else is slow."""
 _TRUST = 0.3
 """Weight of the start against one point: measured rounds are medians, so worth more than one row each."""
+_FAR = math.e
+"""Times slower than the GPU's figures say from which it is another machine: its rates are looked for first."""
+_RATES = ("bandwidth_share", "kv_bandwidth_share", "matmul_share", "attention_share", "expert_matmul_share")
+"""What a slower device has less of; the host's times are fitted from where they were."""
+_RATE_MAX = 1e5
+_FAR_REACH = 6.0
+"""Logarithm of the factor by which each figure of another machine may move from there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +110,16 @@ class Fit:
     """Measured, seconds predicted before, seconds predicted after."""
 
     @property
+    def slowness(self) -> float:
+        """Times slower than predicted before: the median of the rounds."""
+        return statistics.median(m.seconds / before for m, before, _ in self.rows) if self.rows else 1.0
+
+    @property
+    def is_far(self) -> bool:
+        """Slower than any GPU of this name: its rates were not those of the data sheet."""
+        return self.slowness > _FAR
+
+    @property
     def error_before(self) -> float:
         """Median distance of prediction from measurement, as a share."""
         return _median_error([(m.seconds, before) for m, before, _ in self.rows])
@@ -115,8 +132,8 @@ class Fit:
 def plan_rounds(context: int, max_num_seqs: int | None = None) -> list[Round]:
     """Rounds that an engine of this context can answer, the light ones first. The first one only warms up."""
     rounds = [Round(kind="prefill", requests=1, prompt_tokens=min(128, context // 2), output_tokens=8)]
-    for tokens in _PREFILL_TOKENS:
-        if tokens + 1 <= context:
+    for tokens in sorted({min(tokens, context - 1) for tokens in _PREFILL_TOKENS}):
+        if tokens > 0:
             single = Round(kind="prefill", requests=1, prompt_tokens=tokens, output_tokens=1)
             rounds += [single] * _PREFILL_REPEATS
     for requests in _DECODE_REQUESTS:
@@ -187,27 +204,45 @@ def calibrate(
     measured: Sequence[Measured], probed: Probed, *, name: str, how: str = "probe", start: Calibration | None = None
 ) -> Fit:
     """The calibration that explains what was measured, as near to the start (the GPU's default) as that allows."""
-    first = start or default_calibration(probed.gpu)
+    given = start or default_calibration(probed.gpu)
+    first, reach = given, 1.0
+    if measured and statistics.median(m.seconds / _predicted(m, probed, given) for m in measured) > _FAR:
+        first, reach = _slower(given, measured, probed), _FAR_REACH
     decodes = [_point(m, probed) for m in measured if m.kind == "decode"]
     singles = [m for m in measured if m.kind == "prefill"]
-    fitted = fit_points(decodes, first, DECODE_OVERHEADS, trust=_TRUST)
+    fitted = fit_points(decodes, first, DECODE_OVERHEADS, trust=_TRUST, reach=reach)
     for _ in range(3):  # engine and front end share what a prefill took: each is fitted to what the other leaves
         front = fitted.front_end
         engine = [
             replace(_point(m, probed), seconds=max(0.3 * m.seconds, m.seconds - _front_s(front, m))) for m in singles
         ]
-        fitted = fit_points([*decodes, *engine], fitted, (*DECODE_OVERHEADS, *PREFILL_OVERHEADS), trust=_TRUST)
+        fitted = fit_points(
+            [*decodes, *engine], fitted, (*DECODE_OVERHEADS, *PREFILL_OVERHEADS), trust=_TRUST, reach=reach
+        )
         fitted = _with_front_end(fitted, first, singles, probed)
     fitted = replace(
         fitted,
         name=name,
-        source=f"{how} by `penstock calibrate`, {len(measured)} figures, from {first.name}",
+        source=f"{how} by `penstock calibrate`, {len(measured)} figures, from {given.name}",
         machine=probed.machine,
         engine=probed.engine,
         made_on=probed.made_on,
     )
-    rows = tuple((m, _predicted(m, probed, first), _predicted(m, probed, fitted)) for m in measured)
+    rows = tuple((m, _predicted(m, probed, given), _predicted(m, probed, fitted)) for m in measured)
     return Fit(calibration=_with_intervals(fitted, rows), rows=rows)
+
+
+def _slower(given: Calibration, measured: Sequence[Measured], probed: Probed) -> Calibration:
+    """All rates divided by one number, such that half of what is predicted is above what was measured: from there a
+    fit finds each. Far from it nothing would show which rate decides."""
+    low, high = 1.0, _RATE_MAX
+    for _ in range(40):
+        ratio = math.sqrt(low * high)
+        scaled = {name: getattr(given.overheads, name) / ratio for name in _RATES}
+        slower = replace(given, overheads=replace(given.overheads, **scaled))
+        is_slow = statistics.median(m.seconds / _predicted(m, probed, slower) for m in measured) < 1.0
+        low, high = (low, ratio) if is_slow else (ratio, high)
+    return slower
 
 
 def _point(measured: Measured, probed: Probed) -> Point:

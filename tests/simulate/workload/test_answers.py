@@ -66,6 +66,22 @@ def test_reasoning_and_tool_calls_are_output(part: dict[str, Any]) -> None:
     assert stream.first_at == 5.0
 
 
+def test_where_events_count_tokens_those_without_text_count_too_and_several_at_once() -> None:
+    """Half a character has no text; a busy server sends several tokens in one event."""
+
+    def said(text: str, tokens: int) -> bytes:
+        usage = {"prompt_tokens": 5, "completion_tokens": tokens}
+        return event({"choices": [{"index": 0, "text": text}], "usage": usage})
+
+    stream = EventStream()
+    for now, read in enumerate([said("", 0), said("", 1), said("ab", 3), said("", 3), COUNTS, DONE]):
+        assert stream.feed(read, float(now)) is None
+
+    assert (stream.first_at, stream.last_at, stream.events) == (1.0, 2.0, 3)
+    assert list(stream.gaps_s) == [1.0, 0.0]
+    assert stream.answer().has_text
+
+
 def test_completion_chunks_carry_text_without_a_delta() -> None:
     stream = EventStream()
 

@@ -37,7 +37,7 @@ def test_a_class_is_read_and_one_that_is_none_is_told() -> None:
 
     assert isinstance(rows, list)
     assert [row.traffic_class for row in rows] == ["batch", ""]
-    with pytest.raises(UsageError, match="day.csv:2: class: there is no class 'vip'"):
+    with pytest.raises(UsageError, match=r"day\.csv:2: class: there is no class 'vip'"):
         read_trace(f"{head}0,5,5,vip\n".splitlines(), file="day.csv")
 
 

@@ -149,7 +149,7 @@ def _body(model: str, asked: Round, ids: list[int]) -> bytes:
             "temperature": 0,
             "ignore_eos": True,
             "stream": True,
-            "stream_options": {"include_usage": True},
+            "stream_options": {"include_usage": True, "continuous_usage_stats": True},
         }
     )
 

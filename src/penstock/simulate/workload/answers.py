@@ -16,6 +16,8 @@ import orjson
 __all__ = ["Answer", "EventStream", "Failure", "error_text", "read_body"]
 
 _EVENT_BYTES_MAX = 1_000_000
+_EVENT_TOKENS_MAX = 4096
+"""Tokens of one event: what an endpoint makes up costs no more."""
 _TEXT_SHOWN_MAX = 200
 
 
@@ -41,14 +43,28 @@ class EventStream:
     """One SSE answer, fed as it comes. Owner: the request that reads it.
 
     `first_at` is the first event that carries output (the opening chunk with an empty delta does not count), `gaps_s`
-    the times between such events. Events that came in one read have the same time: their gap is 0.
+    the times between such events. Events that came in one read have the same time: their gap is 0. Where each event
+    tells the usage so far (`continuous_usage_stats`), tokens are counted instead, also those without text.
     """
 
-    __slots__ = ("_rest", "_text_seen", "events", "finish_reason", "first_at", "gaps_s", "is_done", "last_at", "usage")
+    __slots__ = (
+        "_counted",
+        "_rest",
+        "_text_seen",
+        "events",
+        "finish_reason",
+        "first_at",
+        "gaps_s",
+        "is_done",
+        "last_at",
+        "usage",
+    )
 
     def __init__(self) -> None:
         self._rest = b""
         self._text_seen = False
+        self._counted = 0
+        """Tokens so far, as events told them."""
         self.first_at: float | None = None
         self.last_at: float | None = None
         self.gaps_s = array("d")
@@ -96,13 +112,17 @@ class EventStream:
             return Failure(kind="bad_answer", detail=f"an event that is not a JSON object: {_shown(payload)}")
         if chunk.get("error"):
             return Failure(kind="stream_error", detail=error_text(payload))
-        if _carries_output(chunk, self):
+        has_text, is_counting = _carries_output(chunk, self), bool(chunk.get("choices")) and bool(chunk.get("usage"))
+        self._text_seen = self._text_seen or has_text
+        more = int(has_text)
+        if is_counting and self.usage is not None:
+            more, self._counted = max(0, self.usage[1] - self._counted), max(self.usage[1], self._counted)
+        for _ in range(min(more, _EVENT_TOKENS_MAX)):
             self._note_output(now)
         return None
 
     def _note_output(self, now: float) -> None:
         self.events += 1
-        self._text_seen = True
         if self.last_at is None:
             self.first_at = now
         else:
