@@ -7,7 +7,7 @@ import pytest
 from penstock.errors import UsageError
 from penstock.serve.config import ANONYMOUS, compile_gateway, digest_key
 from penstock.spec.loader import load_fleet
-from serve.gateways import KEY, OTHER_KEY, config, fleet_text
+from serve.gateways import KEY, OTHER_KEY, TENANTS, config, fleet_text
 
 ENV_KEY = """\
     tenants:
@@ -161,3 +161,15 @@ def test_the_command_line_s_drain_holds_over_the_file_s() -> None:
     assert compile_gateway(fleet, {}).timeouts.drain_s == 30
     longer = compile_gateway(fleet, {}, drain_s=240.0).timeouts
     assert (longer.drain_s, longer.read_s) == (240.0, 300.0)
+
+
+def test_who_answers_for_a_model_whose_endpoints_are_out_is_told_in_order_and_once() -> None:
+    models = """\
+    - {name: chat, endpoints: ["http://e:1"], fallbacks: [{model: big}, {provider: far, when: [saturation]}]}
+    - {name: big, endpoints: ["http://e:2"], fallbacks: [{provider: far, providerModel: x}]}
+    - {name: embed, endpoints: ["http://e:3"]}
+"""
+    compiled = config("    providers: [{name: far, url: 'https://far.example/v1'}]\n" + TENANTS, models)
+    assert compiled.spares_of("chat") == ("big", "far/x")
+    assert compiled.spares_of("big") == ("far/x",)
+    assert compiled.spares_of("embed") == ()

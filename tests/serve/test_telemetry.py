@@ -64,6 +64,31 @@ def test_a_request_that_another_model_answers_is_in_flight_there_and_nowhere_at_
     assert in_flight() == [0, 0, 0]
 
 
+def test_models_of_providers_are_counted_and_are_no_models_of_the_fleet() -> None:
+    counted = Telemetry({"chat": ModelProfile()}, "demo", "1.2.3", UNIX, outside=["far/big"])
+    serve(counted, record("far/big"))
+    counted.sample_endpoints(EndpointTable(), 1.0)
+    assert {name: tally.outcomes()["ok"] for name, tally in counted.tallies()} == {"chat": 0, "far/big": 1, "": 0}
+    assert [model["name"] for model in state(counted)["models"]] == ["chat"]
+    assert state(counted)["gateway"]["requests_total"] == 1
+    counted.set_models({"chat": ModelProfile()})
+    assert [name for name, _ in counted.tallies()] == ["chat", ""]
+
+
+def test_a_fallback_is_able_while_an_endpoint_of_it_answers_or_was_not_asked() -> None:
+    table = EndpointTable()
+    for name in ("spare", "far/big"):
+        table.set_pool(name, [EndpointAddress(id=name, host="h", port=1)])
+    table.failed(table.pools["spare"].endpoints[0], "refused the connection", 0.0)
+    counted = Telemetry({"chat": ModelProfile(fallbacks=("spare", "gone", "far/big"))}, "demo", "1", UNIX)
+    shown = state(counted, table)["models"][0]["fallbacks"]
+    assert [(spare["model"], spare["is_able"]) for spare in shown] == [
+        ("spare", False),
+        ("gone", False),
+        ("far/big", True),
+    ]
+
+
 def test_in_flight_is_what_began_and_did_not_end() -> None:
     counted = telemetry()
     counted.begin("chat", 0.0)

@@ -35,6 +35,7 @@ def model(*endpoints: dict[str, Any], **fields: Any) -> dict[str, Any]:
         "tpot_ms": quiet,
         "total_ms": quiet,
         "objectives": {"ttft_ms": None, "itl_ms": None, "e2e_ms": None},
+        "fallbacks": [],
         **fields,
     }
 
@@ -62,6 +63,23 @@ def test_a_model_without_any_answering_replica_is_broken_as_a_whole() -> None:
         ("broken", "chat", "no replica answers, so its requests get 503"),
         ("broken", "chat-0", "down"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("able", "words"),
+    [
+        (("spare", "far/big"), "so its requests go to its fallback spare"),
+        (("far/big",), "so its requests go to its fallback far/big"),
+        ((), "nor does its fallback (spare, far/big), so its requests fail"),
+    ],
+)
+def test_what_becomes_of_its_requests_is_told_of_its_fallbacks(able: tuple[str, ...], words: str) -> None:
+    fallbacks = [{"model": name, "is_able": name in able} for name in ("spare", "far/big")]
+    assert found(model(endpoint(health="down"), fallbacks=fallbacks))[0] == (
+        "broken",
+        "chat",
+        f"no replica answers, {words}",
+    )
 
 
 def test_a_model_that_only_starts_is_a_notice() -> None:

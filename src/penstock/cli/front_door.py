@@ -104,6 +104,7 @@ class LoadedFleet:
                 ttft_ms=model.objectives.ttft_ms,
                 itl_ms=model.objectives.itl_ms,
                 e2e_ms=model.objectives.e2e_ms,
+                fallbacks=self.config.spares_of(model.name),
             )
             for model in self.fleet.spec.models
         }

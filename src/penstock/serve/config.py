@@ -13,6 +13,7 @@ from math import ceil
 
 from penstock.errors import UsageError
 from penstock.serve.admission.fallbacks import (
+    TRIES_MAX,
     Abilities,
     Fallback,
     Provider,
@@ -171,6 +172,17 @@ class GatewayConfig:
         if self.origins_named is not None:
             return ANY_ORIGIN if "*" in self.origins_named else self.origins_named
         return () if self.is_anonymous_served else ANY_ORIGIN
+
+    def spares_of(self, model: str) -> tuple[str, ...]:
+        """Who answers for that model, in order, when none of its endpoints can: the file's fallbacks, by their ids."""
+        tried = [model]
+        while len(tried) < TRIES_MAX:
+            left = (f.id for name in reversed(tried) for f in self.fallbacks.get(name, ()) if "error" in f.on)
+            following = next((spare for spare in left if spare not in tried), None)
+            if following is None:
+                break
+            tried.append(following)
+        return tuple(tried[1:])
 
     def caller_of(self, key: bytes) -> Caller | None:
         """Who presents this key; None when nobody does. Only digests are held and compared."""

@@ -19,6 +19,8 @@ class ModelProfile:
     ttft_ms: float | None = None
     itl_ms: float | None = None
     e2e_ms: float | None = None
+    fallbacks: tuple[str, ...] = ()
+    """Who answers when none of its endpoints can, in order: models, and models of providers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ Never prompts, completions or keys.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -46,6 +47,8 @@ class ModelView:
     tally: ModelTally
     requests_per_s: float
     tokens_per_s: float
+    able_fallbacks: Sequence[str] = ()
+    """Of the profile's, those that have an endpoint that answers, or was not asked yet."""
 
 
 def model_state(view: ModelView) -> dict[str, Any]:
@@ -76,6 +79,7 @@ def model_state(view: ModelView) -> dict[str, Any]:
         "total_ms": _percentiles(tally.total),
         "queue_ms": {name: _percentiles(histogram) for name, histogram in tally.waits.items()},
         "objectives": {"ttft_ms": profile.ttft_ms, "itl_ms": profile.itl_ms, "e2e_ms": profile.e2e_ms},
+        "fallbacks": [{"model": name, "is_able": name in view.able_fallbacks} for name in profile.fallbacks],
         "endpoints": _endpoints(pool, platform, view.now),
     }
 

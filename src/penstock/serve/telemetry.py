@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from statistics import fmean
 from typing import Any
@@ -56,7 +56,10 @@ class Telemetry:
         fleet_name: str,
         version: str,
         started_unix: float,
+        *,
+        outside: Iterable[str] = (),
     ) -> None:
+        """`outside`: models of providers, which are counted but not shown among the models."""
         self.fleet_name = fleet_name
         self.version = version
         self.started_unix = started_unix
@@ -72,12 +75,12 @@ class Telemetry:
         self._failed: deque[RequestRecord] = deque(maxlen=RECENT_MAX)
         self._series = TimeSeries()
         self._ticks: deque[float] = deque(maxlen=RATE_TICKS + 1)
-        self.set_models(models)
+        self.set_models(models, outside)
 
-    def set_models(self, models: Mapping[str, ModelProfile]) -> None:
+    def set_models(self, models: Mapping[str, ModelProfile], outside: Iterable[str] = ()) -> None:
         """Takes the models of a (re)loaded fleet file. One that is gone is kept, unseen, till its requests are over."""
-        self.models = dict(models)
-        for name in models:
+        self.models, self._outside = dict(models), tuple(outside)
+        for name in (*models, *self._outside):
             self._tallies.setdefault(name, ModelTally())
         self._forget_removed()
 
@@ -135,8 +138,9 @@ class Telemetry:
         self._recent.append(record)
 
     def tallies(self) -> Iterator[tuple[str, ModelTally]]:
-        """Each model of the fleet file with its counts, in the file's order; then "" with what had no model."""
-        yield from ((name, self._tallies[name]) for name in self.models)
+        """Each model of the fleet file with its counts, in the file's order; those of providers; then "" with what had
+        no model."""
+        yield from ((name, self._tallies[name]) for name in (*self.models, *self._outside))
         yield "", self.nameless
 
     def sample_endpoints(self, table: EndpointTable, now: float) -> None:
@@ -149,7 +153,7 @@ class Telemetry:
         for name, tally in self.tallies():
             before = tally.marks[-1]
             tally.tick()
-            if name:
+            if name in self.models:
                 rates = [(new - old) / passed_s for new, old in zip(tally.marks[-1], before, strict=True)]
                 points[name] = self._point(name, tally, table, now, rates)
         self._ticks.append(now)
@@ -217,11 +221,14 @@ class Telemetry:
         }
 
     def _view(self, name: str, table: EndpointTable, now: float) -> ModelView:
+        profile = self.models[name]
+        able = [id_ for id_ in profile.fallbacks if (pool := table.pools.get(id_)) is not None and pool.ready_count]
         generated = [point.tokens_per_s for point in self._series.last(name, RATE_TICKS)]
         return ModelView(
             now=now,
             name=name,
-            profile=self.models[name],
+            profile=profile,
+            able_fallbacks=able,
             platform=self.platform.get(name) or PlatformModel(),
             pool=table.pools.get(name) or Pool(model=name),
             tally=self._tallies[name],
@@ -245,6 +252,6 @@ class Telemetry:
         )
 
     def _forget_removed(self) -> None:
-        removed = self._tallies.keys() - self.models.keys()
+        removed = self._tallies.keys() - self.models.keys() - set(self._outside)
         for name in [n for n in removed if self._tallies[n].in_flight <= 0]:
             del self._tallies[name]

@@ -7,7 +7,7 @@ Guarantees: nothing is said of what is scaled to zero or quiet; each line names 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 __all__ = ["Severity", "problems", "with_leanings"]
@@ -104,7 +104,7 @@ def _of_model(model: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         if any(e["health"] == "unproven" and not _is_failing(e) for e in endpoints):
             yield _problem("notice", name, "starting: no replica has answered yet")
         else:
-            yield _broken(name, "no replica answers, so its requests get 503")
+            yield _broken(name, f"no replica answers, {_what_instead(model['fallbacks'])}")
     for endpoint in endpoints:
         yield from _of_endpoint(endpoint)
     minute = model["last_minute"]
@@ -119,6 +119,16 @@ def _of_model(model: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         measured, promised = model[measure]["p95"], model["objectives"][objective]
         if measured is not None and promised is not None and measured > promised:
             yield _warning(name, f"{label} p95 is {_ms(measured)}, the objective is {_ms(promised)}")
+
+
+def _what_instead(fallbacks: Sequence[Mapping[str, Any]]) -> str:
+    """What becomes of the requests for a model that has no replica."""
+    able = next((spare["model"] for spare in fallbacks if spare["is_able"]), None)
+    if able is not None:
+        return f"so its requests go to its fallback {able}"
+    if fallbacks:
+        return f"nor does its fallback ({', '.join(spare['model'] for spare in fallbacks)}), so its requests fail"
+    return "so its requests get 503"
 
 
 def _of_endpoint(endpoint: Mapping[str, Any]) -> Iterator[dict[str, str]]:

@@ -111,6 +111,12 @@ def test_ready_means_the_gateway_accepts_and_some_model_has_an_endpoint() -> Non
             gateway.add_endpoint()
             status, body = await get(session, "/readyz")
             assert (status, body["is_ready"], body["reason"]) == (200, True, "")
+
+            gateway.table.remove_pool("chat")
+            gateway.telemetry.set_models({"chat": ModelProfile(fallbacks=("far/big",))}, ["far/big"])
+            assert (await get(session, "/readyz"))[0] == 503
+            gateway.table.set_pool("far/big", [EndpointAddress(id="far/big", host="h", port=1, is_external=True)])
+            assert (await get(session, "/readyz"))[0] == 200
             assert [m["name"] for m in body["models"]] == ["chat", "embed"]
             gateway.is_accepting = False
             status, body = await get(session, "/readyz")

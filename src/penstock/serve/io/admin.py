@@ -155,8 +155,9 @@ class TelemetrySource:
             why = f": {discovery.error}" if discovery.error else ""
             known = discovery.is_synced
             return known, "" if known else f"{discovery.source} has not told yet which endpoints there are{why}"
-        pools = self._table.pools
-        if not any(name in pools and pools[name].ready_count for name in self._telemetry.models):
+        pools, models = self._table.pools, self._telemetry.models
+        able = {name for name, pool in pools.items() if pool.ready_count}
+        if not any(able & {name, *profile.fallbacks} for name, profile in models.items()):
             return False, "no model has an endpoint that answers"
         return True, ""
 

@@ -55,7 +55,11 @@ class Gateway:
         """`port_use`: whether another gateway may listen beside this one, or this one beside another."""
         self.core = Core(config, random=Random(), unix_offset_s=time.time() - time.monotonic())
         self.telemetry = Telemetry(
-            profiles if profiles is not None else _profiles(config), config.fleet, __version__, time.time()
+            profiles if profiles is not None else _profiles(config),
+            config.fleet,
+            __version__,
+            time.time(),
+            outside=_outside(config),
         )
         self.tasks = Tasks()
         self.upstreams = Upstreams(self.tasks)
@@ -161,7 +165,7 @@ class Gateway:
         self.core.configure(config)
         for client in self._clients:
             client.take_config(config)
-        self.telemetry.set_models(profiles if profiles is not None else _profiles(config))
+        self.telemetry.set_models(profiles if profiles is not None else _profiles(config), _outside(config))
         for gone in old.targets.keys() - config.targets.keys():
             self.endpoints.remove_pool(gone)
         self._set_static_pools(config)
@@ -335,7 +339,13 @@ def tune_process() -> None:
 
 
 def _profiles(config: GatewayConfig) -> dict[str, ModelProfile]:
-    return {m.name: ModelProfile(aliases=m.aliases) for m in config.models.values()}
+    named = {m.name: m for m in config.models.values()}
+    return {name: ModelProfile(aliases=m.aliases, fallbacks=config.spares_of(name)) for name, m in named.items()}
+
+
+def _outside(config: GatewayConfig) -> list[str]:
+    """Models of providers."""
+    return [model.name for model in config.targets.values() if model.provider is not None]
 
 
 def _tls(config: GatewayConfig) -> ssl.SSLContext | None:
