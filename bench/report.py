@@ -8,10 +8,11 @@ from typing import Any
 
 from bench.workloads import WORKLOADS, Figure, Workload
 
-__all__ = ["BEGIN", "END", "markdown", "medians", "ratio", "replace_marked", "table_cells", "table_heads"]
+__all__ = ["MARKER", "markdown", "marks", "medians", "ratio", "replace_marked", "table_cells", "table_heads"]
 
 Sample = Mapping[str, Any]
-BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+MARKER = "bench"
+"""Where a run is written to in a file, unless it is told otherwise; see `marks`."""
 OURS = "penstock"
 NOISY_CPU_PCT = 20.0
 """Other processes took more than this share of one core: the row is marked."""
@@ -130,9 +131,15 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def replace_marked(text: str, part: str) -> str:
-    """Puts `part` between the markers of `text`; at its end, with markers, where it has none."""
-    marked = f"{BEGIN}\n{part}{END}"
-    if BEGIN in text and END in text:
-        return text[: text.index(BEGIN)] + marked + text[text.index(END) + len(END) :]
+def marks(name: str) -> tuple[str, str]:
+    """The lines of a file between which the tables of that name stand."""
+    return f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+
+
+def replace_marked(text: str, part: str, name: str = MARKER) -> str:
+    """Puts `part` between the marks of `text`; at its end, with marks, where it has none."""
+    begin, end = marks(name)
+    marked = f"{begin}\n{part}{end}"
+    if begin in text and end in text:
+        return text[: text.index(begin)] + marked + text[text.index(end) + len(end) :]
     return f"{text.rstrip()}\n\n{marked}\n".lstrip()

@@ -4,7 +4,7 @@ Each gateway is pinned to one core; two fake upstreams and the load share anothe
 and take turns (A B C A B C ...), so that what the machine does meanwhile falls on all of them. The figure is CPU time
 of the gateway's process tree, which other work on the machine moves far less than latency.
 
-    python -m bench.run [--quick] [--peers A,B] [--loads A,B] [--repeats N] [--markdown FILE]
+    python -m bench.run [--quick] [--peers A,B] [--loads A,B] [--repeats N] [--markdown FILE [--mark NAME]]
 
 Results are kept in bench/results/<date>.json. Exit code 1 when Penstock failed a request, 2 for a wrong option.
 """
@@ -103,7 +103,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--loads", help=f"comma-separated; all: {','.join(load.name for load in WORKLOADS)}")
     parser.add_argument("--repeats", type=int, default=3, help="repeats of each load on each gateway (default 3)")
     parser.add_argument("--quick", action="store_true", help="about a minute: a few peers, two loads, short windows")
-    parser.add_argument("--markdown", metavar="FILE", help="also write the tables into FILE, between its bench markers")
+    parser.add_argument("--markdown", metavar="FILE", help="also write the tables into FILE, between its marks")
+    parser.add_argument("--mark", metavar="NAME", default=report.MARKER, help="which marks: `<!-- NAME:begin -->`")
     return parser.parse_args()
 
 
@@ -164,11 +165,11 @@ def main() -> int:
         "peers": [{"name": peer.name, "does": peer.does} for peer in peers],
         "rows": rows,
     }
-    keep(run, options.markdown)
+    keep(run, options.markdown, options.mark)
     return 1 if any(row["peer"] == report.OURS and row["failures"] for row in rows) else 0
 
 
-def keep(run: dict[str, Any], markdown_file: str | None) -> None:
+def keep(run: dict[str, Any], markdown_file: str | None, mark: str) -> None:
     """Writes the results."""
     results = HERE / "results"
     results.mkdir(exist_ok=True)
@@ -178,7 +179,7 @@ def keep(run: dict[str, Any], markdown_file: str | None) -> None:
     if markdown_file:
         target = Path(markdown_file)
         text = target.read_text() if target.exists() else ""
-        target.write_text(report.replace_marked(text, report.markdown(run)))
+        target.write_text(report.replace_marked(text, report.markdown(run), mark))
         words.print(f"tables written into {target}")
 
 

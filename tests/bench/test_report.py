@@ -12,6 +12,7 @@ from bench import report
 from bench.workloads import WORKLOADS
 
 PLAIN = next(load for load in WORKLOADS if load.name == "plain")
+BEGIN, END = report.marks(report.MARKER)
 
 
 def sample(peer: str = "penstock", cpu: float | None = 20.0, **fields: Any) -> dict[str, Any]:
@@ -89,12 +90,19 @@ def test_markdown_has_one_table_per_measured_load() -> None:
 
 
 def test_the_marked_part_is_replaced_and_the_rest_kept() -> None:
-    page = f"# Speed\n\n{report.BEGIN}\nold\n{report.END}\n\n## Notes\n"
+    page = f"# Speed\n\n{BEGIN}\nold\n{END}\n\n## Notes\n"
     replaced = report.replace_marked(page, "new\n")
-    assert replaced == f"# Speed\n\n{report.BEGIN}\nnew\n{report.END}\n\n## Notes\n"
+    assert replaced == f"# Speed\n\n{BEGIN}\nnew\n{END}\n\n## Notes\n"
     assert report.replace_marked(replaced, "new\n") == replaced
 
 
 def test_a_page_without_markers_gets_the_part_at_its_end() -> None:
-    assert report.replace_marked("# Speed\n", "new\n") == f"# Speed\n\n{report.BEGIN}\nnew\n{report.END}\n"
-    assert report.replace_marked("", "new\n").startswith(report.BEGIN)
+    assert report.replace_marked("# Speed\n", "new\n") == f"# Speed\n\n{BEGIN}\nnew\n{END}\n"
+    assert report.replace_marked("", "new\n").startswith(BEGIN)
+
+
+def test_tables_of_another_name_stand_between_marks_of_their_own() -> None:
+    page = f"{BEGIN}\nall\n{END}\n"
+    both = report.replace_marked(page, "limits\n", "limits")
+    assert both == f"{page}\n<!-- limits:begin -->\nlimits\n<!-- limits:end -->\n"
+    assert report.replace_marked(both, "all\n") == both
