@@ -376,6 +376,8 @@ class Cuts:
                     clients.create_task(client())
             for turn in range(self.args.kills):
                 await self.harm(session, turn)
+        for relay in self.relays:
+            await relay.close()
 
     async def cut(self, session: aiohttp.ClientSession, turn: int) -> None:
         """One stream that a relay cuts, or two or three times."""

@@ -4,14 +4,20 @@
 
 Starts simulated engines and a gateway, learns each answer from an engine that nobody kills, then runs the streams while
 one engine after another gets the signal. Prints figures as JSON; exits 1 when a stream was lost, cut or changed.
+
+`gap_at_resume` is the longest silence of each stream that was resumed; `bar_s` is 2 x (detection + time to first
+token), with the 99th percentile of the streams that nothing befell. A replay says all its tokens anew before it says a
+new one, so a gap grows with what the client had: `gap_less_replay_p99_s` is less that, at the pace of the same stream.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -24,8 +30,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from penstock.serve.io.gateway import SWEEP_S
+from penstock.serve.stall import FLOOR_S
+
 KEY = "failover-key-1"
 PATIENCE_S = 120.0
+RESUMED = re.compile(r"request_id=(\S+) .* resumes=(\d+)")
+DETECTION_S = {"KILL": 0.0, "TERM": 0.0, "STOP": FLOOR_S + SWEEP_S}
+"""Seconds until the gateway knows: an end of the connection at once, a silence after the shortest deadline."""
 
 
 def free_port() -> int:
@@ -66,12 +78,27 @@ class Engine:
             self.process.wait()
 
 
+@dataclass(frozen=True)
+class Heard:
+    """One stream as its client saw it; times in seconds."""
+
+    name: str
+    outcome: str
+    text: str = ""
+    usage: Any = None
+    ttft_s: float = 0.0
+    gap_s: float = 0.0
+    events_before_gap: int = 0
+    itl_s: float = 0.0
+    """Usual time between two events: the median."""
+
+
 @dataclass
 class Result:
     """What became of all streams."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
-    gaps_s: list[float] = field(default_factory=list)
+    heard: list[Heard] = field(default_factory=list)
     kills: int = 0
 
 
@@ -89,46 +116,53 @@ def bodies(count: int) -> list[dict[str, Any]]:
     return made
 
 
-async def ask(port: int, body: dict[str, Any]) -> tuple[str, str, Any, float]:
-    """(outcome, text and finish reason, usage, longest gap in seconds) of one stream."""
+async def ask(port: int, body: dict[str, Any], name: str) -> Heard:
+    """One stream, to its end."""
     path = "/v1/completions" if "prompt" in body else "/v1/chat/completions"
     data = json.dumps(body).encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
     head = f"POST {path} HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {KEY}\r\ncontent-type: application/json\r\n"
+    head += f"x-request-id: {name}\r\n"
     writer.write(f"{head}connection: close\r\ncontent-length: {len(data)}\r\n\r\n".encode() + data)
-    text, finish, usage, ids, gap_s, done = "", "", None, set(), 0.0, False
-    last = 0.0
+    text, finish, usage, ids, is_done = "", "", None, set(), False
+    times = [time.monotonic()]
+    outcome = ""
     try:
         async with asyncio.timeout(PATIENCE_S):
             status = (await reader.readline()).split()[1:2]
             while (await reader.readline()).strip():
                 pass
             if status != [b"200"]:
-                return f"status_{status}", "", None, 0.0
+                return Heard(name, f"status_{status}")
             while line := await reader.readline():
                 if not line.startswith(b"data: "):
                     continue
-                now = time.monotonic()
-                gap_s, last = max(gap_s, now - last if last else 0.0), now
+                times.append(time.monotonic())
                 if line.startswith(b"data: [DONE]"):
-                    done = True
+                    is_done = True
                     continue
                 event = json.loads(line[6:])
                 if "error" in event:
-                    return f"error_{event['error']['code']}", text, None, gap_s
+                    outcome = f"error_{event['error']['code']}"
+                    break
                 ids.add((event["id"], event["created"]))
                 usage = event.get("usage") or usage
                 for choice in event["choices"]:
                     text += choice.get("text") or choice.get("delta", {}).get("content") or ""
                     finish += choice["finish_reason"] or ""
     except TimeoutError:
-        return "hung", text, None, gap_s
+        outcome = "hung"
     except (OSError, IndexError) as error:
-        return type(error).__name__, text, None, gap_s
+        outcome = type(error).__name__
     finally:
         writer.transport.abort()
-    outcome = "ok" if done else "no_done"
-    return outcome if len(ids) == 1 else "ids_changed", f"{text}|{finish}", usage, gap_s
+    outcome = outcome or ("no_done" if not is_done else "ok" if len(ids) == 1 else "ids_changed")
+    gaps = [after - before for before, after in itertools.pairwise(times[1:])] or [0.0]
+    ttft_s = times[1] - times[0] if len(times) > 1 else 0.0
+    longest = max(gaps)
+    return Heard(
+        name, outcome, f"{text}|{finish}", usage, ttft_s, longest, gaps.index(longest) + 1, sorted(gaps)[len(gaps) // 2]
+    )
 
 
 async def ready(port: int) -> None:
@@ -161,23 +195,24 @@ async def run(args: argparse.Namespace, engines: list[Engine], reference: Engine
     for port in (*(e.port for e in engines), reference.port, gateway_port):
         await ready(port)
     kinds = bodies(args.kinds)
-    expected = [await ask(reference.port, body) for body in kinds]
-    if not all(outcome == "ok" for outcome, *_ in expected):
-        raise SystemExit(f"the reference engine failed: {[e[0] for e in expected]}")
+    expected = [await ask(reference.port, body, f"right-{n}") for n, body in enumerate(kinds)]
+    if not all(right.outcome == "ok" for right in expected):
+        raise SystemExit(f"the reference engine failed: {[right.outcome for right in expected]}")
     result = Result()
     turn = iter(range(args.streams))
 
     async def client() -> None:
         for n in turn:
-            outcome, text, usage, gap_s = await ask(gateway_port, kinds[n % len(kinds)])
-            _, right, right_usage, _ = expected[n % len(kinds)]
-            if outcome == "ok" and text != right:
+            heard = await ask(gateway_port, kinds[n % len(kinds)], f"failover-{n}")
+            right = expected[n % len(kinds)]
+            outcome = heard.outcome
+            if outcome == "ok" and heard.text != right.text:
                 outcome = "text_differs"
             counts = ("prompt_tokens", "completion_tokens", "total_tokens")
-            if outcome == "ok" and any(usage[c] != right_usage[c] for c in counts):
+            if outcome == "ok" and any(heard.usage[c] != right.usage[c] for c in counts):
                 outcome = "usage_differs"
             result.outcomes[outcome] += 1
-            result.gaps_s.append(gap_s)
+            result.heard.append(heard)
 
     killer = asyncio.ensure_future(kill(engines, args, result))
     async with asyncio.TaskGroup() as group:
@@ -204,6 +239,30 @@ spec:
       - name: bench
         keys: [{{value: {KEY}}}]
 """
+
+
+def share(values: list[float], part: float) -> float:
+    """The value that this part of all is under, rounded to the millisecond."""
+    ranked = sorted(values) or [0.0]
+    return round(ranked[min(len(ranked) - 1, int(len(ranked) * part))], 3)
+
+
+def gap_figures(heard: list[Heard], resumes: dict[str, int], detection_s: float) -> dict[str, float]:
+    """How long streams that were resumed fell silent, and the bar for it."""
+    calm = [h.ttft_s for h in heard if not resumes.get(h.name)]
+    resumed = [h for h in heard if resumes.get(h.name)]
+    gaps = [h.gap_s for h in resumed]
+    return {
+        "longest_gap_p99_s": share([h.gap_s for h in heard], 0.99),
+        "ttft_p50_s": share(calm, 0.5),
+        "ttft_p99_s": share(calm, 0.99),
+        "detection_s": detection_s,
+        "bar_s": round(2 * (detection_s + share(calm, 0.99)), 3),
+        "gap_at_resume_p50_s": share(gaps, 0.5),
+        "gap_at_resume_p99_s": share(gaps, 0.99),
+        "gap_at_resume_max_s": share(gaps, 1.0),
+        "gap_less_replay_p99_s": share([max(0.0, h.gap_s - h.events_before_gap * h.itl_s) for h in resumed], 0.99),
+    }
 
 
 def main() -> int:
@@ -234,17 +293,14 @@ def main() -> int:
             for engine in (*engines, reference):
                 engine.end()
         lines = [line for line in log.read_text().splitlines() if "event=request" in line]
-    resumes = Counter(line.rpartition("resumes=")[2] for line in lines)
-    gaps = sorted(result.gaps_s)
+    resumes = {m[1]: int(m[2]) for line in lines if (m := RESUMED.search(line))}
     figures = {
         "streams": args.streams,
         "signal": args.signal,
         "signals_sent": result.kills,
         "outcomes": dict(result.outcomes),
-        "streams_by_resumes": dict(sorted(resumes.items())),
-        "longest_gap_p50_s": round(gaps[len(gaps) // 2], 3),
-        "longest_gap_p99_s": round(gaps[int(len(gaps) * 0.99)], 3),
-        "longest_gap_max_s": round(gaps[-1], 3),
+        "streams_by_resumes": dict(sorted(Counter(resumes.values()).items())),
+        **gap_figures(result.heard, resumes, DETECTION_S[args.signal]),
         "seconds": round(time.monotonic() - began, 1),
     }
     print(json.dumps(figures, indent=1))

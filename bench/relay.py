@@ -74,12 +74,26 @@ class Relay:
         self.orders: dict[str, list[Order]] = {}
         self.attempts: dict[str, list[Attempt]] = {}
         self._server: asyncio.Server | None = None
+        self._carrying: set[asyncio.Task[None]] = set()
 
     async def start(self) -> int:
         """Listens; returns the port."""
-        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0, limit=1 << 20)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=1 << 20)
         port: int = self._server.sockets[0].getsockname()[1]
         return port
+
+    async def close(self) -> None:
+        """Ends all that goes through it."""
+        if self._server is not None:
+            self._server.close()
+        for task in list(self._carrying):
+            task.cancel()
+        await asyncio.gather(*self._carrying, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(self._carry(reader, writer))
+        self._carrying.add(task)
+        task.add_done_callback(self._carrying.discard)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -92,16 +106,17 @@ class Relay:
             asyncio.ensure_future(self._forth(reader, engine_writer, current)),
             asyncio.ensure_future(_back(engine_reader, writer, current)),
         ]
-        with suppress(asyncio.CancelledError):  # the run is over
+        try:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        for task in both:
-            task.cancel()
-        await asyncio.gather(*both, return_exceptions=True)
-        engine_writer.transport.abort()
-        if not writer.transport.is_closing():
-            with suppress(OSError):
-                await writer.drain()
+        finally:
+            for task in both:
+                task.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
+            engine_writer.transport.abort()
             writer.close()
+            for each in (engine_writer, writer):
+                with suppress(OSError):
+                    await each.wait_closed()
 
     async def _forth(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, current: list[Attempt | None]
