@@ -87,6 +87,11 @@ def test_a_request_shows_null_for_moments_and_tokens_that_never_came() -> None:
     assert answer["at"] == "1970-01-01T00:00:00.000Z"
 
 
+def test_a_request_shows_what_sent_it_to_another_model() -> None:
+    answer = request_state(RequestRecord(model="spare", requested_model="chat", rule="long", fallbacks=1))
+    assert [answer[k] for k in ("model", "requested_model", "rule", "fallbacks")] == ["spare", "chat", "long", 1]
+
+
 def test_only_a_stream_shows_when_its_first_token_came() -> None:
     times = {"ttft_ms": 100.0, "total_ms": 110.0, "output_tokens": 11}
     stream = request_state(RequestRecord(is_stream=True, **times))

@@ -146,6 +146,8 @@ def request_state(record: RequestRecord) -> dict[str, Any]:
         "retries": record.retries,
         "resumes": record.resumes,
         "continued": record.continued,
+        "rule": record.rule,
+        "fallbacks": record.fallbacks,
     }
 
 

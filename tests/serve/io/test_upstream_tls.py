@@ -246,6 +246,34 @@ def test_a_certificate_of_a_ca_that_nobody_trusts_is_refused_in_words(
     run(main)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"), [(None, "No such file or directory"), ("no certificate", "NO_CERTIFICATE_OR_CRL_FOUND")]
+)
+def test_a_file_of_authorities_that_can_not_be_used_is_said(
+    run: Run,
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    tmp_path: Path,
+    text: str | None,
+    words: str,
+) -> None:
+    path = tmp_path / "ca.pem"
+    if text is not None:
+        path.write_text(text)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+
+    async def main() -> None:
+        async with outside(always(answer()), certificates.server("good")) as o:
+            await refused(o, "unable to get local issuer certificate", is_platform=False)
+
+    run(main)
+    assert [r.getMessage() for r in caplog.records if str(path) in r.getMessage()] == [
+        f"SSL_CERT_FILE names {path}, which can't be used ({words}): no CA of it is trusted"
+    ]
+
+
 async def refused(o: Outside, words: str, *, is_platform: bool) -> None:
     """The client hears why at once, it is counted, and the provider has heard neither key nor request."""
     o.rig.gateway.core.brings_endpoints = is_platform  # as `up` and a cluster have it: more engines may come

@@ -7,6 +7,8 @@ on it while idle closes it: it can never carry one answer into another.
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import socket
 import ssl
 from typing import Protocol
@@ -16,6 +18,8 @@ from penstock.serve.io.tasks import Tasks
 from penstock.serve.routing.signals import Signal
 
 __all__ = ["UpstreamConnection", "UpstreamUser", "Upstreams"]
+
+_log = logging.getLogger("penstock.upstream")
 
 Address = tuple[str, int, str]
 """Host, port, and the name that its certificate must have; no name for plain HTTP."""
@@ -140,10 +144,12 @@ class Upstreams:
             user.upstream_ready(connection)
 
     def _tls_context(self) -> ssl.SSLContext:
-        """For providers: their certificates are checked against those that this machine trusts."""
+        """For providers: their certificates are checked against the CAs that this machine trusts, or those that OpenSSL's
+        variables `SSL_CERT_FILE` and `SSL_CERT_DIR` name."""
         if self._tls is None:
             self._tls = ssl.create_default_context()
             self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
+            _tell_of_missing_authorities(self._tls)
         return self._tls
 
     def release(self, connection: UpstreamConnection, *, is_kept: bool, now: float) -> None:
@@ -188,6 +194,16 @@ class Upstreams:
                 if connection.transport is not None:
                     connection.transport.abort()
         self._idle.clear()
+
+
+def _tell_of_missing_authorities(tls: ssl.SSLContext) -> None:
+    """OpenSSL says nothing of a file that it can't read, and trusts nobody then."""
+    if named := os.environ.get("SSL_CERT_FILE"):
+        try:
+            tls.load_verify_locations(named)
+        except OSError as error:
+            why = getattr(error, "reason", None) or error.strerror
+            _log.warning("SSL_CERT_FILE names %s, which can't be used (%s): no CA of it is trusted", named, why)
 
 
 def _lost_words(exc: Exception | None) -> str:
