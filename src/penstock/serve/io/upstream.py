@@ -144,7 +144,7 @@ class Upstreams:
             user.upstream_ready(connection)
 
     def _tls_context(self) -> ssl.SSLContext:
-        """For providers: their certificates are checked against the CAs that this machine trusts, or those that OpenSSL's
+        """For providers: their certificates are checked against the CAs that this machine trusts, or that OpenSSL's
         variables `SSL_CERT_FILE` and `SSL_CERT_DIR` name."""
         if self._tls is None:
             self._tls = ssl.create_default_context()
