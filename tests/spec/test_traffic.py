@@ -27,7 +27,7 @@ def test_a_queue_is_on_with_bounds_unless_the_file_says_otherwise() -> None:
         ("queue: {tenantShareMax: 0}", "queue.tenantShareMax", "above 0, at most 1, not 0", "None"),
         ("routing: {policy: prefix}", "routing.policy", "`prefix-hash`", "policy: prefix-hash"),
         ("routing: {sessionHeader: 'a b'}", "routing.sessionHeader", "must be a header's name", "None"),
-        ("routing: {kvEventsPort: 0}", "routing.kvEventsPort", "from 1 to 65535, not 0", "None"),
+        ("routing: {kvEventsPort: 0}", "routing.kvEventsPort", "from 1 to 65534, not 0", "None"),
         ("requests: {overOutput: cut}", "requests.overOutput", "one of `clamp`, `reject`", "None"),
         (
             "requests: {outputTokensMax: 5, outputTokensDefault: 6}",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from penstock.facts import flag_trouble
 from penstock.spec import HardwareSpec, ModelSpec
+from penstock.spec.traffic import KV_REPLAY_PORT_AFTER
 
 __all__ = [
     "EVENTS_FLAG",
@@ -53,12 +54,15 @@ SIMULATED_FLAGS = frozenset(
 EVENTS_FLAG = "kv-events-config"
 
 
-def events_config(endpoint: str) -> str:
-    """Value of `EVENTS_FLAG`: the engine publishes what its prefix cache holds by ZMQ, on a port of every address.
+def events_config(port: int) -> str:
+    """Value of `EVENTS_FLAG`: the engine publishes what its prefix cache holds by ZMQ, on a port of every address, and
+    repeats what was missed on the next.
 
-    Fields as in vLLM 0.32's `KVEventsConfig`; a data-parallel rank adds itself to the port.
+    Fields as in vLLM 0.32's `KVEventsConfig`, which binds where the address is `*` and connects where it is another.
+    A data-parallel rank adds itself to both ports, so that ranks would take each other's.
     """
-    return json.dumps({"enable_kv_cache_events": True, "publisher": "zmq", "endpoint": endpoint}, separators=(",", ":"))
+    ports = {"endpoint": f"tcp://*:{port}", "replay_endpoint": f"tcp://*:{port + KV_REPLAY_PORT_AFTER}"}
+    return json.dumps({"enable_kv_cache_events": True, "publisher": "zmq", **ports}, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from penstock.spec.quota import TrafficClass
 from penstock.spec.sources import ValueSource
 
 __all__ = [
+    "KV_REPLAY_PORT_AFTER",
     "ClassSpec",
     "ClassesSpec",
     "FallbackSpec",
@@ -27,6 +28,9 @@ __all__ = [
     "TargetSpec",
 ]
 
+KV_REPLAY_PORT_AFTER = 1
+"""Where an engine repeats events of its cache: so many ports after the one where it publishes them, as in vLLM's own
+examples; it has no default."""
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Weight = Annotated[float, Field(gt=0, le=1_000_000)]
 PlainName = Annotated[
@@ -130,10 +134,11 @@ class RoutingSpec(SpecObject):
     """Blocks of prompts that are remembered over all endpoints, some 100 bytes each."""
     scrape_ms: Annotated[int, Field(ge=50, le=60_000)] = 250
     """Milliseconds between two looks at an engine's metrics."""
-    kv_events_port: Annotated[int, Field(ge=1, le=65_535)] | None = None
-    """Port where engines publish what their prefix cache holds (vLLM's `--kv-events-config`, ZMQ); engines in a cluster
-    are told to. `up` does not tell its engines: they could publish to the whole network only, and what they publish are
-    prompts in tokens. Default: caches are followed by what was sent."""
+    kv_events_port: Annotated[int, Field(ge=1, le=65_534)] | None = None
+    """Port where engines publish what their prefix cache holds (vLLM's `--kv-events-config`, ZMQ), and the next one,
+    where they repeat what was missed; engines in a cluster are told to, but for data-parallel ones. `up` does not tell
+    its engines: they could publish to the whole network only, and what they publish are prompts in tokens. Default:
+    caches are followed by what was sent."""
     decisions_kept: Annotated[int, Field(ge=0, le=100_000)] = 1_000
     """Decisions that `/api/v1/decisions` shows."""
 

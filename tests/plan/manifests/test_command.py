@@ -219,12 +219,15 @@ def test_the_reasons_of_our_flags_are_not_given_for_the_files() -> None:
 
 
 def test_engines_publish_what_their_caches_hold_where_the_file_names_a_port() -> None:
-    def told(gateway: str) -> list[str]:
-        site = sites.site_from(f"{sites.CHAT}  gateway: {{auth: {{anonymous: true}}{gateway}}}\n")
+    def told(gateway: str, chat: str = sites.CHAT) -> list[str]:
+        site = sites.site_from(f"{chat}  gateway: {{auth: {{anonymous: true}}{gateway}}}\n")
         args = plain(command_of(site, site.needs["chat"], files_of(site, site.needs["chat"])).args)
         return [word for word in args if "kv-events" in word]
 
     assert told(", routing: {kvEventsPort: 5557}") == [
-        '--kv-events-config={"enable_kv_cache_events":true,"publisher":"zmq","endpoint":"tcp://*:5557"}'
+        '--kv-events-config={"enable_kv_cache_events":true,"publisher":"zmq","endpoint":"tcp://*:5557",'
+        '"replay_endpoint":"tcp://*:5558"}'
     ]
     assert told("") == []
+    ranks = sites.CHAT.replace("replicas: 2,", "replicas: 2, engine: {args: {data-parallel-size: 2}},")
+    assert told(", routing: {kvEventsPort: 5557}", ranks) == []

@@ -175,6 +175,8 @@ def test_events_of_the_caches_reach_the_gateway_alone() -> None:
 
     assert _may(policies, "Egress", GATEWAY, ENGINE, 5557)
     assert _may(policies, "Ingress", ENGINE, GATEWAY, 5557)
+    assert _may(policies, "Egress", GATEWAY, ENGINE, 5558)  # where what was missed is asked for
+    assert _may(policies, "Ingress", ENGINE, GATEWAY, 5558)
     assert not _may(policies, "Ingress", ENGINE, "monitoring", 5557)
     assert _may(policies, "Ingress", ENGINE, GATEWAY, 8000)
     assert not _may(_policies(CHAT + OPEN), "Ingress", ENGINE, GATEWAY, 5557)

@@ -52,7 +52,9 @@ def test_engines_elsewhere_are_opened_with_the_port_of_their_events() -> None:
     spec = "  models: [{name: chat, endpoints: ['http://10.0.0.7:9000']}]\n"
     gateway = "  gateway: {auth: {anonymous: true}, routing: {kvEventsPort: 5557}}\n"
 
-    assert egress(spec + gateway) == [{"to": [{"ipBlock": {"cidr": "10.0.0.7/32"}}], "ports": [tcp(5557), tcp(9000)]}]
+    assert egress(spec + gateway) == [
+        {"to": [{"ipBlock": {"cidr": "10.0.0.7/32"}}], "ports": [tcp(5557), tcp(5558), tcp(9000)]}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -76,8 +78,9 @@ def test_a_socket_is_refused_because_no_pod_has_it() -> None:
     assert "redis://HOST" in (finding.hint or "")
 
 
-def test_events_on_the_port_of_the_engines_are_refused() -> None:
-    (finding,) = findings_of(CHAT + "  gateway: {auth: {anonymous: true}, routing: {kvEventsPort: 8000}}\n")
+@pytest.mark.parametrize("port", [8000, 7999])
+def test_events_on_the_port_of_the_engines_are_refused(port: int) -> None:
+    (finding,) = findings_of(CHAT + f"  gateway: {{auth: {{anonymous: true}}, routing: {{kvEventsPort: {port}}}}}\n")
 
     assert finding.at == ("spec", "gateway", "routing", "kvEventsPort")
 

@@ -100,8 +100,8 @@ def _of_pods(site: Site, needs: ModelNeeds, files: Files) -> dict[str, str]:
         return {}
     found = {"disable-access-log-for-endpoints": "/health,/metrics"}
     events_port = site.fleet.spec.gateway.routing.kv_events_port
-    if events_port is not None:
-        found[EVENTS_FLAG] = events_config(f"tcp://*:{events_port}")
+    if events_port is not None and needs.data == 1:  # the gateway follows one cache of an address
+        found[EVENTS_FLAG] = events_config(events_port)
     reads_network = bool(files.markers) and "load-format" not in {n.replace("_", "-") for n in needs.spec.engine.args}
     if reads_network and pods_of_replica(site, needs) == 1:
         found["safetensors-load-strategy"] = "prefetch"

@@ -20,6 +20,7 @@ from penstock.plan.manifests.outside import egress_of_gateway
 from penstock.plan.manifests.signals import monitoring_of
 from penstock.plan.manifests.site import ADMIN_PORT, ENGINE_PORT, GATEWAY_PORT, Site
 from penstock.plan.manifests.volumes import files_of
+from penstock.spec.traffic import KV_REPLAY_PORT_AFTER
 
 __all__ = ["render_network"]
 
@@ -146,10 +147,9 @@ def _engines(site: Site) -> Manifest:
 def _engine_ports(site: Site) -> list[dict[str, Any]]:
     """Where engines answer, and where they publish what their caches hold."""
     events = site.fleet.spec.gateway.routing.kv_events_port
-    if events is None or all(needs.is_simulated for needs in site.needs.values()):
+    if events is None or all(needs.is_simulated or needs.data > 1 for needs in site.needs.values()):
         return [_port(ENGINE_PORT)]
-    most = max(needs.data for needs in site.needs.values() if not needs.is_simulated)
-    return [_port(ENGINE_PORT), *(_port(events + rank) for rank in range(most))]
+    return [_port(ENGINE_PORT), _port(events), _port(events + KV_REPLAY_PORT_AFTER)]
 
 
 def _downloads(site: Site) -> Manifest:

@@ -15,6 +15,7 @@ from penstock.plan.manifests.site import ENGINE_PORT, Site
 from penstock.plan.manifests.store import database_of
 from penstock.spec import Fleet
 from penstock.spec.base import Finding
+from penstock.spec.traffic import KV_REPLAY_PORT_AFTER
 
 __all__ = ["egress_of_gateway", "outside_findings", "outside_notes", "redis_of"]
 
@@ -38,7 +39,7 @@ def egress_of_gateway(site: Site) -> Iterator[dict[str, Any]]:
         for parts in map(urlsplit, model.endpoints or ()):
             engines.append((parts.hostname or "", parts.port or 80))
             if spec.routing.kv_events_port is not None:
-                engines.append((parts.hostname or "", spec.routing.kv_events_port))
+                engines += [(parts.hostname or "", port) for port in _events_ports(spec.routing.kv_events_port)]
     yield from _rules(engines, "`endpoints` of the fleet file", "`endpoints` of the fleet file that have a name only")
     database, redis = database_of(fleet), redis_of(fleet)
     name_only = "its host is a name, and policies know addresses only"
@@ -78,10 +79,16 @@ def outside_findings(fleet: Fleet) -> Iterator[Finding]:
         message = "is a socket of this machine, which the gateway's pods do not have"
         hint = "name a Redis that all of them reach: `limits: {url: 'redis://HOST:6379/0'}`"
         yield Finding(at=("spec", "gateway", "limits", "url"), message=message, hint=hint)
-    if spec.routing.kv_events_port == ENGINE_PORT:
-        message = f"is {ENGINE_PORT}, where engines answer requests in a cluster"
+    if ENGINE_PORT in _events_ports(spec.routing.kv_events_port):
+        taken = f"is {spec.routing.kv_events_port}, and events take the next port too"
+        message = f"{taken}: at {ENGINE_PORT} engines answer requests in a cluster"
         hint = "another port, as in `kvEventsPort: 5557`, which is vLLM's own"
         yield Finding(at=("spec", "gateway", "routing", "kvEventsPort"), message=message, hint=hint)
+
+
+def _events_ports(port: int | None) -> tuple[int, ...]:
+    """Where engines publish what their caches hold, and repeat it."""
+    return () if port is None else (port, port + KV_REPLAY_PORT_AFTER)
 
 
 def outside_notes(site: Site) -> Iterator[str]:

@@ -19,6 +19,7 @@ import zmq.asyncio
 
 from penstock.serve.routing.endpoints import Endpoint, EndpointTable
 from penstock.serve.routing.kv_events import KvCache, KvEventError, decode_batch
+from penstock.spec.traffic import KV_REPLAY_PORT_AFTER
 
 __all__ = ["KvFollower"]
 
@@ -30,8 +31,6 @@ BATCHES_WAITING_MAX = 10_000
 """Batches that wait for us; past it ZeroMQ drops, which is a gap."""
 REPLAY_S = 2.0
 """Seconds in which a gap is filled, or given up."""
-REPLAY_PORT_AFTER = 1
-"""The replay socket is at the events' port and this more, by convention of our manifests; vLLM has no default."""
 
 CacheSeen = Callable[[Endpoint, int, bool], None]
 """Told of each batch: the endpoint, tokens that its cache holds (-1: not known), whether it lost what it held."""
@@ -116,7 +115,7 @@ class KvFollower:
         socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
         socket.setsockopt(zmq.IPV6, 1)
         try:
-            socket.connect(f"tcp://{_host(endpoint)}:{self._port + REPLAY_PORT_AFTER}")
+            socket.connect(f"tcp://{_host(endpoint)}:{self._port + KV_REPLAY_PORT_AFTER}")
             with suppress(TimeoutError):
                 async with asyncio.timeout(REPLAY_S):
                     await socket.send_multipart((b"", first.to_bytes(8, "big")))
