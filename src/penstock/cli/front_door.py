@@ -141,7 +141,9 @@ def load(path: str, listeners: Listeners) -> LoadedFleet:
         fleet=fleet,
         config=config,
         store=store,
-        calibrations=calibrations_of(listeners.calibrations),
+        calibrations=calibrations_of(
+            listeners.calibrations, fleet=fleet, folder=Path() if path == "-" else Path(path).parent
+        ),
         admin_token=admin_token(fleet.spec.gateway),
     )
 

@@ -17,6 +17,7 @@ from penstock.cli.files import architecture_of, read_text
 from penstock.cli.output import print_error, say
 from penstock.errors import Problem, SpecError, UsageError
 from penstock.facts import Gpu, find_gpu
+from penstock.perf import Calibration
 from penstock.plan import (
     PRICE_WORDS,
     Ask,
@@ -126,7 +127,8 @@ def fleet_asks(file: str, options: PlanOptions) -> Asks:
     gpus = _fleet_gpus(fleet, document, prices)
     folder = Path() if file == "-" else Path(file).parent
     asks = Asks(fleet=fleet.metadata.name, price_words=_price_words(fleet.spec.hardware.usd_per_gpu_hour, options))
-    market = _Market(gpus=gpus, prices=prices, words=asks.price_words)
+    calibrations = calibrations_of(options.calibrations, options.gpus, fleet=fleet, folder=folder)
+    market = _Market(gpus=gpus, prices=prices, words=asks.price_words, calibrations=calibrations)
     names = [model.name for model in fleet.spec.models]
     if options.model is not None and options.model not in names:
         raise UsageError(f"{shown} has no model {options.model!r}", hint=f"it has {', '.join(names)}")
@@ -149,7 +151,8 @@ def model_asks(options: PlanOptions) -> Asks:
     prices = _prices({}, options)
     gpus = _known(options.gpus) or _default_gpus(prices)
     asks = Asks(fleet="", price_words=_price_words({}, options))
-    market = _Market(gpus=gpus, prices=prices, words=asks.price_words)
+    calibrations = calibrations_of(options.calibrations, options.gpus)
+    market = _Market(gpus=gpus, prices=prices, words=asks.price_words, calibrations=calibrations)
 
     def problem(refusal: Refusal) -> Problem:
         option = _OPTION_OF.get(refusal.about, "")
@@ -186,6 +189,7 @@ class _Market:
     gpus: tuple[Gpu, ...]
     prices: Mapping[str, int]
     words: str
+    calibrations: Mapping[str, Calibration]
 
 
 def _asked(
@@ -202,7 +206,7 @@ def _asked(
         gpus=market.gpus,
         prices=market.prices,
         price_words=market.words,
-        calibrations=calibrations_of(options.calibrations, options.gpus),
+        calibrations=market.calibrations,
     )
     if isinstance(found, list):
         empty = Ask(name=model.name, source=model.source_or_name, model=architecture, demand=plain_demand(0.0), gpus=())

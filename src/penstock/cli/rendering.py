@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from penstock.cli.calibrations import calibration_texts
 from penstock.cli.files import architecture_of, read_text
 from penstock.errors import SpecError, UsageError
 from penstock.plan.demand import Demand
@@ -47,6 +48,7 @@ def load_sites(file: str, *, cluster: str | None = None, namespace: str | None =
             demand_of=_demand_of(fleet, folder),
             namespace=namespace,
             cluster=spec,
+            calibrations=calibration_texts(fleet, folder),
         )
         if settled.site is None:
             raise _refused(settled.findings, text, shown)

@@ -88,9 +88,9 @@ def read_asks(options: SimulateOptions) -> SimulateAsks:
     text = read_text(options.file)
     fleet = load_fleet(text, shown)
     place, model = _chosen(fleet, options, shown)
-    reader = _Reader(parse_document(text, shown), place, model, options)
-    scenarios, notes = reader.scenarios(fleet)
     folder = Path() if options.file == "-" else Path(options.file).parent
+    reader = _Reader(parse_document(text, shown), place, model, options, folder)
+    scenarios, notes = reader.scenarios(fleet)
     open_workload = _workload(model, options, folder)
     first = open_workload()
     own = fleet.spec.hardware.usd_per_gpu_hour
@@ -160,8 +160,11 @@ def _workload(model: ModelSpec, options: SimulateOptions, folder: Path) -> Calla
 class _Reader:
     """One model of the file, to scenarios; knows where each thing stands."""
 
-    def __init__(self, document: Document, place: int, model: ModelSpec, options: SimulateOptions) -> None:
+    def __init__(
+        self, document: Document, place: int, model: ModelSpec, options: SimulateOptions, folder: Path
+    ) -> None:
         self._document = document
+        self._folder = folder
         self._at: FieldPath = ("spec", "models", place)
         self._model = model
         self._options = options
@@ -219,7 +222,7 @@ class _Reader:
             demand=plain_demand(0.0, 1, 1),  # a trace may hold anything; what is too long is counted
             gpus=given or (find_gpu(HardwareSpec().gpu),),
             prices=list_prices(fleet.spec.hardware.usd_per_gpu_hour),
-            calibrations=calibrations_of(options.calibrations, options.gpus),
+            calibrations=calibrations_of(options.calibrations, options.gpus, fleet=fleet, folder=self._folder),
         )
         if isinstance(found, list):
             raise self._refused(*found)

@@ -32,6 +32,7 @@ _SIZES: Mapping[str, tuple[str, int]] = {
     "spec.gateway.tenants[].keys": ("maxItems", 64),
     "spec.gateway.tenants[].keys[].models": ("maxItems", 1000),
     "spec.gateway.tenants[].models": ("maxItems", 1000),
+    "spec.hardware.calibrations": ("maxProperties", 64),
     "spec.hardware.classes": ("maxItems", 64),
     "spec.hardware.classes[].tolerations": ("maxItems", 32),
     "spec.hardware.gpus": ("maxItems", 64),

@@ -6,12 +6,17 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from penstock.spec.base import Finding, Refusal, SpecObject
+from penstock.spec.base import Finding, Refusal, SpecObject, Words
 from penstock.spec.placement import GpuClassSpec, GpuName
 
 __all__ = ["DemandSpec", "FleetHardwareSpec"]
 
 UsdPerHour = Annotated[float, Field(gt=0)]
+CalibrationPath = Annotated[
+    str,
+    Field(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*\.json$", max_length=200),
+    Words("a file at or below the fleet file's folder, as in `calibrations/h100.json`"),
+]
 
 
 class DemandSpec(SpecObject):
@@ -47,6 +52,9 @@ class FleetHardwareSpec(SpecObject):
     """GPUs that `penstock plan` may choose among where a model names none. Default: every one it has a price for."""
     usd_per_gpu_hour: dict[GpuName, UsdPerHour] = Field(default_factory=dict)
     """What you pay for one GPU for one hour, US dollars, by name. Default: list prices, with their date in the plan."""
+    calibrations: dict[GpuName, CalibrationPath] = Field(default_factory=dict)
+    """Files that `penstock calibrate` wrote of these GPUs, by GPU, relative to this file: `plan`, `simulate`, the
+    gateway's routing and `render` use these times. Default: those of the GPU that was measured, carried over."""
     classes: list[GpuClassSpec] = Field(default_factory=list)
     """Nodes of the cluster by GPU. Default: any node whose device plugin has GPUs."""
 

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from penstock.plan.manifests.calibrations import config_items, config_texts
 from penstock.plan.manifests.keys import (
     CONFIG_FOLDER,
     SECRETS_FOLDER,
@@ -102,7 +103,7 @@ def _fleet_file(site: Site) -> Manifest:
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": site.metadata("gateway", dns_name(site.name, "fleet")),
-            "data": {"fleet.yaml": site.text},
+            "data": {"fleet.yaml": site.text, **config_texts(site.calibrations)},
         },
         wave=Wave.STORE,
         file=_FILE,
@@ -163,6 +164,8 @@ def _pod_metadata(site: Site) -> dict[str, Any]:
         settings["store.url"] = gateway.store.url
     if gateway.limits.url is not None:
         settings["limits.url"] = gateway.limits.url
+    if site.calibrations:
+        settings["hardware.calibrations"] = "\0".join(config_texts(site.calibrations).values())
     at_start = hashlib.sha256("\0".join(settings.values()).encode()).hexdigest()[:8]
     named = ", ".join(f"`{name}`" for name in settings)
     reason = f"Changes, and so restarts the pods, with the settings that are read at the start alone ({named})."
@@ -244,7 +247,8 @@ def _env(site: Site) -> list[dict[str, Any]]:
 
 def _configuration(site: Site) -> dict[str, Any]:
     """One volume, so that the file and the keys it names change together."""
-    config = {"name": dns_name(site.name, "fleet"), "items": [{"key": "fleet.yaml", "path": "fleet.yaml"}]}
+    items = [{"key": "fleet.yaml", "path": "fleet.yaml"}, *config_items(site.calibrations)]
+    config = {"name": dns_name(site.name, "fleet"), "items": items}
     secrets = [
         {"secret": {"name": name, "items": [{"key": key, "path": f"secrets/{name}/{key}"} for key in keys]}}
         for name, keys in keys_by_secret(site.fleet).items()

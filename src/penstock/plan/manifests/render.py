@@ -6,13 +6,14 @@ render(site)            all objects, in the order in which they are applied
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from penstock.facts import Architecture
 from penstock.plan.demand import Demand
 from penstock.plan.fleet import size_fleet
 from penstock.plan.manifests.access import render_access, render_controller_access
+from penstock.plan.manifests.calibrations import calibration_findings, calibrations_from
 from penstock.plan.manifests.controller import render_controller
 from penstock.plan.manifests.engine import render_engines
 from penstock.plan.manifests.expose import expose_notes, render_expose
@@ -78,18 +79,22 @@ def settle(
     demand_of: Callable[[ModelSpec], Demand | None] | None = None,
     namespace: str | None = None,
     cluster: ClusterSpec | None = None,
+    calibrations: Mapping[str, str] | None = None,
 ) -> Settled:
-    """Sizes a fleet for one cluster. `text` is the file as it was read.
+    """Sizes a fleet for one cluster. `text` is the file as it was read; `calibrations`, the texts of the files that it
+    names under `hardware.calibrations`, by path.
 
     Raises:
         UsageError: `spec.hardware` names a GPU that nobody knows.
     """
     findings = list(cluster_findings(fleet, text))
-    sized = size_fleet(fleet, architecture_of=architecture_of, demand_of=demand_of)
+    findings += calibration_findings(fleet, calibrations or {})
+    measured = calibrations_from(fleet, calibrations or {})
+    sized = size_fleet(fleet, architecture_of=architecture_of, demand_of=demand_of, calibrations=measured)
     findings += [Finding(at=r.at, message=r.message, hint=r.hint or None) for r in sized.refusals]
     by_name = {model.name: model for model in fleet.spec.models}
     needs = {name: needs_of(by_name[name], plan) for name, plan in sized.plans.items()}
-    site = site_of(fleet, text, needs, namespace=namespace, cluster=cluster)
+    site = site_of(fleet, text, needs, namespace=namespace, cluster=cluster, calibrations=calibrations)
     findings += [finding for finding in engine_findings(site) if finding not in findings]
     return Settled(site=None if findings else site, findings=tuple(findings))
 

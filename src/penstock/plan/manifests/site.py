@@ -6,7 +6,7 @@ Each module of this package has one function `Site -> Iterator[Manifest]`; `rend
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from penstock import __version__
 from penstock.plan.manifests.names import component_labels, fleet_labels, model_names, selector
@@ -35,6 +35,8 @@ class Site:
     cluster: ClusterSpec | None = None
     """None: the fleet runs in one cluster only."""
     has_controller: bool = False
+    calibrations: Mapping[str, str] = field(default_factory=dict)
+    """Text of each file of `hardware.calibrations`, by its path beside the fleet file."""
 
     @property
     def name(self) -> str:
@@ -97,6 +99,7 @@ def site_of(
     *,
     namespace: str | None = None,
     cluster: ClusterSpec | None = None,
+    calibrations: Mapping[str, str] | None = None,
 ) -> Site:
     """Settles a fleet for one cluster. `namespace` stands over the file's; without either it is `default`."""
     here = {
@@ -112,4 +115,5 @@ def site_of(
         namespace=namespace or fleet.metadata.namespace or "default",
         cluster=cluster,
         has_controller=fleet.spec.kubernetes.controller,
+        calibrations=calibrations or {},
     )
