@@ -18,6 +18,7 @@ from penstock.serve.failover import (
     Loss,
     choose,
     choose_after,
+    is_all_but_done,
     needs_seed,
 )
 from penstock.serve.wire.requests import read_json
@@ -59,7 +60,7 @@ ROWS_AFTER: dict[str, list[dict[str, Any]]] = {
             {"tool_choice": {"type": "function", "function": {"name": "f"}}},
         )
     ],
-    "not_plain_text": [{"is_plain_text": False}],
+    "not_plain_text": [{"is_plain_text": False}, {"has_finish": True}],
     "each_token": [
         {"request": asked}
         for asked in (
@@ -173,7 +174,41 @@ class TestSeeds:
         assert sent(two.dispatches[0])[1]["seed"] != seeds[0]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"wants_usage": True}, {"request": {"n": 2, "seed": 1}}, {"path": "/v1/messages"}, {"has_finish": False}, {}],
+)
+def test_only_the_end_of_one_choice_without_usage_leaves_nothing_but_the_last_event(changes: dict[str, Any]) -> None:
+    assert is_all_but_done(loss(**{"has_finish": True, "wants_usage": False, **changes})) is not bool(changes)
+
+
 class TestLosses:
+    @pytest.mark.parametrize(("endpoints", "replays"), [(1, 0), (2, 1)])
+    def test_a_stream_that_has_its_finish_reason_ends_in_order_whatever_fails(
+        self, endpoints: int, replays: int
+    ) -> None:
+        call = Call(core(endpoints), stream=True, tools=[]).send().engine(SSE_HEAD, *EVENTS[:-2]).lose()
+        other = [chunk(e) for e in chat(["a", "x"])]
+        for read in [SSE_HEAD, *other] if replays else []:
+            if not call.is_over:
+                call.engine(read)
+        got = heard(call.settled().client.body)
+        assert (got[0, "content"], got[0, "finish"], got["done",], call.outcome) == ("abc", "length", 1, ("ok", ""))
+        assert call.client.is_whole
+        assert len(call.dispatches) == 1 + replays
+
+    def test_its_engine_may_say_before_that_it_dies(self) -> None:
+        died = event(error={"message": "EngineCore encountered an issue.", "type": "InternalServerError", "code": 500})
+        call = Call(core(1), stream=True).send().engine(SSE_HEAD, *EVENTS[:-2], chunk(died), chunk(DONE), END)
+        got = heard(call.settled().client.body)
+        assert (got[0, "content"], got["done",], call.outcome) == ("abc", 1, ("ok", ""))
+        assert ("error",) not in got
+
+    def test_one_whose_client_waits_for_usage_does_not(self) -> None:
+        options = {"stream_options": {"include_usage": True}}
+        call = Call(core(1), stream=True, **options).send().engine(SSE_HEAD, *EVENTS[:-2]).lose().settled()
+        assert call.outcome == ("upstream_error", "stream_interrupted")
+
     @pytest.mark.parametrize(
         "last",
         [

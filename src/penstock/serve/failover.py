@@ -3,8 +3,8 @@
 `choose` takes the first row of `CASES` that holds, `choose_after` the first of `CONTINUATIONS` once a replay has said
 something else. `docs/failover.md` is drawn from both, and each row has its test. Three courses exist: *replay* (the
 same request again at another endpoint, less what the client has), *continue* (a request for what follows the text that
-the client has) and *error* (an SSE error event, or a cut connection where the answer was not a stream). See decisions
-0007 and 0009.
+the client has) and *error* (an SSE error event, or a cut connection where the answer was not a stream; `[DONE]` where
+nothing else is missing, see `is_all_but_done`). See decisions 0007 and 0009.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ __all__ = [
     "Loss",
     "choose",
     "choose_after",
+    "is_all_but_done",
     "needs_seed",
 ]
 
@@ -71,7 +72,11 @@ class Loss:
     stuck: int
     """Resumes just before that ended without a new word."""
     is_plain_text: bool = True
-    """What the client has is text of one channel (`continued.text_key`), and its finish reason is not there yet."""
+    """What the client has is text of one channel (`continued.text_key`)."""
+    has_finish: bool = False
+    """The client has the finish reason of the first choice."""
+    wants_usage: bool = True
+    """The client asked for the usage chunk that comes after it."""
     is_continued: bool = False
     """Some of it was a continuation already."""
     is_outside: bool = False
@@ -156,7 +161,7 @@ CONTINUATIONS: tuple[Case, ...] = (
         when="the client has a tool call, reasoning or the finish reason",
         course="error",
         why="the engine's parsers would begin anew in the middle",
-        holds=lambda loss: not loss.is_plain_text,
+        holds=lambda loss: loss.has_finish or not loss.is_plain_text,
     ),
     Case(
         name="each_token",
@@ -193,6 +198,11 @@ CONTINUATIONS: tuple[Case, ...] = (
 def choose_after(loss: Loss) -> Case:
     """The row for a stream whose replay diverged."""
     return next(case for case in CONTINUATIONS if case.holds(loss))
+
+
+def is_all_but_done(loss: Loss) -> bool:
+    """Whether the client lacks nothing but `[DONE]`: its one choice has a finish reason, and it asked for no usage."""
+    return loss.path in _TOKEN_PATHS and loss.has_finish and not loss.wants_usage and not _has_several(loss.request)
 
 
 def _may_continue(loss: Loss) -> bool:

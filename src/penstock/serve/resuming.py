@@ -17,7 +17,7 @@ from penstock.serve.client_side import ClientSide
 from penstock.serve.commands import Dispatch, Reply
 from penstock.serve.continued import Continuation, text_key
 from penstock.serve.delivered import Attempt
-from penstock.serve.failover import Loss, choose, choose_after
+from penstock.serve.failover import Course, Loss, choose, choose_after, is_all_but_done
 from penstock.serve.record import Outcome
 from penstock.serve.routing import Endpoint
 from penstock.serve.routing.signals import Signal
@@ -81,9 +81,9 @@ class Resuming(ClientSide, ABC):
             return None
         if self.phase == "resuming":
             return self._resume(reason, now)
-        admission = self._admission
+        admission, course = self._admission, self._course(answer)
         can_go_on = admission.has_elsewhere(now, is_new_round=True) or admission.can_wait(now, is_new_round=True)
-        if can_go_on and self._may_go_on(answer):
+        if can_go_on and course != "error":
             admission.begin_round()
             self.record.resumes += 1
             resumed = self._resume(reason, now)
@@ -91,15 +91,15 @@ class Resuming(ClientSide, ABC):
                 resumed.first = first
                 return resumed
             return first + (resumed or b"")
-        if answer.fault and not answer.is_replay:
+        if answer.fault and not answer.is_replay and not is_all_but_done(self._loss(answer)):
             out = first + answer.let_fault_pass()
             if answer.is_done:
                 self._finish_relay(answer, now)
             return out
         return first + (self._cut(reason, now, outcome) or b"")
 
-    def _may_go_on(self, answer: Answer) -> bool:
-        """Whether the table says of this loss that the stream goes on; readies how."""
+    def _course(self, answer: Answer) -> Course:
+        """What the table says of this loss; readies a continuation, should the replay diverge."""
         delivered = answer.settle()
         if delivered.chars != self._told:
             self._stuck = 0
@@ -107,16 +107,15 @@ class Resuming(ClientSide, ABC):
             self._stuck += 1
         self._told = delivered.chars
         loss = self._loss(answer)
-        if choose(loss).course == "error":
-            return False
+        course = choose(loss).course
         if choose_after(loss).course == "error":
             self._continuation = None  # if a replay diverges, that is the end
-        elif self._continuation is None:
+        elif self._continuation is None and course in ("replay", "continue"):
             self._continuation = Continuation(self.head.path, loss.request, delivered)
-        return True
+        return course
 
     def _loss(self, answer: Answer) -> Loss:
-        delivered = answer.settle()
+        delivered, request = answer.settle(), self._admission.request
         return Loss(
             path=self.head.path,
             request=json_object(self._admission.body),
@@ -125,7 +124,9 @@ class Resuming(ClientSide, ABC):
             is_readable=delivered.is_readable,
             resumes=self.record.resumes,
             stuck=self._stuck,
-            is_plain_text=text_key(delivered) is not None and (0, "finish") not in delivered.marks,
+            is_plain_text=text_key(delivered) is not None,
+            has_finish=(0, "finish") in delivered.marks,
+            wants_usage=request is None or request.wants_usage,
             is_continued=self.record.continued > 0,
             is_outside=self._admission.is_outside,
         )
@@ -240,6 +241,9 @@ class Resuming(ClientSide, ABC):
         if answer is None:
             return None
         self._note_answer(answer)
+        if answer.is_stream and is_all_but_done(self._loss(answer)):
+            self._over(now, "ok", "")
+            return answer.closed()
         if self.endpoint is not None:
             endpoint_id = self.endpoint.id
         out = answer.cut(code, f"The stream ended early: endpoint {endpoint_id} {reason}.", outcome)
