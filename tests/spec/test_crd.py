@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +89,16 @@ def test_a_field_that_the_file_format_does_not_have_is_refused() -> None:
     assert "replica" in problems(resource)[0]
 
 
+@cache
+def _defs() -> dict[str, Any]:
+    found: dict[str, Any] = fleet_schema()["$defs"]
+    return found
+
+
 def _values(node: dict[str, Any], depth: int) -> st.SearchStrategy[Any]:
     """Values of a node of the loader's JSON Schema."""
-    defs = fleet_schema()["$defs"]
     if "$ref" in node:
-        return _values(defs[node["$ref"].rsplit("/", 1)[-1]], depth)
+        return _values(_defs()[node["$ref"].rsplit("/", 1)[-1]], depth)
     if "anyOf" in node:
         return st.one_of([_values(member, depth) for member in node["anyOf"]])
     if "enum" in node or "const" in node:
@@ -136,7 +142,7 @@ def _objects(node: dict[str, Any], depth: int) -> st.SearchStrategy[dict[str, An
     return draw_object()
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_what_the_loader_accepts_the_definition_accepts(data: st.DataObject) -> None:
     spec = data.draw(_values({"$ref": "#/$defs/FleetSpec"}, 0))
