@@ -82,7 +82,7 @@ bench: $(VENV)/.dev ## measure the gateway beside other gateways; table and JSON
 .PHONY: e2e
 e2e: $(VENV)/.dev ## install real vLLM (CPU, 0.6 GB) into .venv-vllm, run the tests with it, the quickstart and a browser
 	@$(BIN)/python tests/e2e/engine/install.py
-	@$(BIN)/python -m pytest -m e2e tests $(ARGS)
+	@$(BIN)/python -m pytest -m e2e -o faulthandler_timeout=900 tests $(ARGS)
 
 .PHONY: docs
 docs: $(VENV)/.dev ## write docs/fleet-file.md and docs/doctor.md anew from the types and the rules
