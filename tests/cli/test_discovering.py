@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from cli.fleet_command import KEY, Command, ended, running
+from cli.fleet_command import KEY, PATIENCE_S, Command, ended, running
 from fakes.engine import FakeEngine, serving
 from penstock.cli.discovering import choose_access
 from penstock.cli.rendering import load_sites
@@ -27,7 +27,6 @@ from penstock.operate.testing.io import running_api_server
 from penstock.plan.manifests.render import render
 from penstock.spec.loader import load_fleet
 
-PATIENCE_S = 30.0
 HEAD = "apiVersion: penstock.dev/v1alpha1\nkind: Fleet\nmetadata: {name: demo, namespace: llm}\nspec:\n"
 FLEET = f"{HEAD}  models: [{{name: chat}}]\n  gateway: {{tenants: [{{name: a, keys: [{{value: {KEY}}}]}}]}}\n"
 
