@@ -9,14 +9,16 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
 from operate.io.controller.running import cluster_with_fleet
 from penstock.operate.testing.io.server import running_api_server
 
-PATIENCE_S = 55.0
-"""A bound for the hopeless case, twice within what a test may take. Its start alone took over 30 s on two cores that four
-more programs kept busy besides the suite."""
+PATIENCE_S = 140.0
+"""A bound for the hopeless case. Two seconds of its own CPU are over 30 on two cores that twenty others keep busy."""
 
 
+@pytest.mark.timeout(300)
 def test_a_fleet_is_kept_until_the_process_is_told_to_end(tmp_path: Path) -> None:
     cluster = cluster_with_fleet()
     made = threading.Event()
