@@ -39,6 +39,8 @@ KEY = "cuts-key-1"
 SECRET = "The vault opens with amaranth."
 """In every system prompt: nobody may ever hear it."""
 PATIENCE_S = 120.0
+LAST_CHARS = 24
+"""Characters of the last event that a relay let through, which may not have been whole."""
 FLAGS = (
     "--enforce-eager --max-model-len 1024 --max-num-seqs 16 --kv-cache-memory-bytes 64M --block-size 32 "
     "--enable-auto-tool-choice --tool-call-parser hermes"
@@ -239,42 +241,60 @@ def text_of(attempt: Attempt) -> str:
     return heard.text
 
 
+def ids_of(attempt: Attempt) -> list[int]:
+    """The tokens that an attempt was told to go on from; none where it began with messages or a text."""
+    asked = attempt.fields
+    ids = (asked.get("kv_transfer_params") or {}).get("prompt_token_ids") or asked.get("prompt")
+    return ids if isinstance(ids, list) else []
+
+
+def prompt_of(attempts: list[Attempt]) -> list[int]:
+    """The tokens of the prompt, as a replay told them."""
+    for attempt in attempts:
+        for event in attempt.events if not ids_of(attempt) else ():
+            told = event.get("prompt_token_ids") or (event["choices"] or [{}])[0].get("prompt_token_ids")
+            if told:
+                ids: list[int] = told
+                return ids
+    return []
+
+
 def flaw(heard: Heard, attempts: list[Attempt], decode: Any) -> str:
     """What is wrong with a text that goes on differently; empty when it is one text. `attempts`: in their order."""
-    last = attempts[-1]
-    asked = last.fields
-    is_chat = last.path == "/v1/chat/completions"
-    ids: list[int] = asked["kv_transfer_params"]["prompt_token_ids"] if is_chat else asked["prompt"]
-    before = max((text_of(a) for a in attempts[:-1] if a.is_cut), key=len, default="")
-    said = text_of(last)
-    if not heard.text.endswith(said):
+    first, last, prompt = text_of(attempts[0]), attempts[-1], prompt_of(attempts)
+    if not prompt:
+        return "no replay told the tokens of the prompt"
+    if not heard.text.startswith(first) and not first.startswith(heard.text):
+        return "it does not begin with what the first attempt said"
+    for attempt in attempts:
+        ids, said = ids_of(attempt), text_of(attempt)
+        if not ids:
+            continue
+        had = decode(ids[len(prompt) :])
+        if ids[: len(prompt)] != prompt or not heard.text.startswith(had):
+            return "an attempt went on from other tokens than those of the prompt and of the client's text"
+        rest = heard.text[len(had) :]
+        if not rest.startswith(said) and not (attempt.is_cut and rest.startswith(said[:-LAST_CHARS])):
+            return "what an attempt said does not follow what it went on from"
+    if not ids_of(last) or heard.text != decode(ids_of(last)[len(prompt) :]) + text_of(last):
         return "it does not end with what the last attempt said"
-    had = heard.text[: len(heard.text) - len(said)]
-    if not had.startswith(before) and not before.startswith(had):
-        return "it does not begin with what was let through before the cut"
-    if not decode(ids).endswith(had):
-        return "the tokens that the last attempt went on from are not the text that the client had"
-    kept = len(encode_length(ids, had, decode))
+    return flaw_of_end(heard, attempts[0], last, len(ids_of(last)) - len(prompt))
+
+
+def flaw_of_end(heard: Heard, first: Attempt, last: Attempt, kept: int) -> str:
+    """What is wrong with the finish reason and the usage, which `kept` tokens of the client's text are part of."""
     events = Heard()
     for event in last.events:
         add(events, event)
     if heard.finish != events.finish:
         return f"its finish reason {heard.finish!r} is not {events.finish!r}"
-    limit = attempts[0].fields["max_tokens"]  # tokens of a text are counted anew: at most so many that one may follow
-    if asked["max_tokens"] != limit - min(kept, limit - 1):
-        return f"it asked for {asked['max_tokens']} tokens of {limit} after {kept}"
-    right = events.usage["completion_tokens"] + limit - asked["max_tokens"]
+    limit, asked = first.fields["max_tokens"], last.fields["max_tokens"]
+    if asked != limit - min(kept, limit - 1):  # counted anew: at most so many that one may follow
+        return f"it asked for {asked} tokens of {limit} after {kept}"
+    right = events.usage["completion_tokens"] + limit - asked
     if heard.usage and heard.usage["completion_tokens"] != right:
         return f"its usage {heard.usage} is not {right}"
     return ""
-
-
-def encode_length(ids: list[int], had: str, decode: Any) -> list[int]:
-    """The tail of `ids` that says `had`."""
-    start = len(ids)
-    while start and not decode(ids[start:]).endswith(had):
-        start -= 1
-    return ids[start:]
 
 
 # ------------------------------------------------------------------ the run

@@ -20,12 +20,15 @@ def decode(ids: list[int]) -> str:
     return "".join(map(chr, ids))
 
 
-def attempt(asked: dict[str, Any], *texts: str, finish: str = "length", is_cut: bool = False) -> Attempt:
+def attempt(
+    asked: dict[str, Any], *texts: str, finish: str = "length", is_cut: bool = False, prompt: bytes = b""
+) -> Attempt:
     """A request, and what was let through of its answer."""
     made = Attempt(PATH, is_cut=is_cut)
     made.request += b"POST x HTTP/1.1\r\n\r\n" + json.dumps(asked).encode()
     for text in texts:
-        event = {"id": "a", "created": 1, "model": "m", "choices": [{"index": 0, "text": text}]}
+        choice = {"index": 0, "text": text, "prompt_token_ids": [*prompt]}
+        event = {"id": "a", "created": 1, "model": "m", "choices": [choice]}
         made.answer += b"data: " + json.dumps(event).encode() + b"\n\n"
     if not is_cut:
         usage = {"prompt_tokens": 4, "completion_tokens": len(texts), "total_tokens": 9}
@@ -44,9 +47,10 @@ def faulty(**changes: Any) -> str:
     usual = {"text": "abcd", "finish": "length", "tokens": 4, "ids": [*b"Qab"], "asked": 8}
     case = {**usual, **changes}
     heard = Heard("ok", text=case["text"], finish=case["finish"], usage={"completion_tokens": case["tokens"]})
-    first = attempt({"max_tokens": LIMIT}, "a", "b", is_cut=True)
+    first = attempt({"max_tokens": LIMIT, "prompt": "Q"}, "a", "b", is_cut=True)
+    replay = attempt({"max_tokens": LIMIT, "prompt": "Q"}, "x", prompt=b"Q")
     last = attempt({"max_tokens": case["asked"], "prompt": case["ids"]}, "c", "d")
-    return flaw(heard, [first, attempt({"max_tokens": LIMIT}, "x", is_cut=False), last], decode)
+    return flaw(heard, [first, replay, last], decode)
 
 
 def test_one_text_has_no_flaw() -> None:
@@ -56,11 +60,14 @@ def test_one_text_has_no_flaw() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"text": "abccd"}, "begin|tokens"),  # said twice
-        ({"text": "acd"}, "tokens"),  # missing
+        ({"text": "abccd"}, "follow"),  # said twice
+        ({"text": "ababcd"}, "follow"),
+        ({"text": "acd"}, "begin"),  # missing
         ({"text": "Qabcd"}, "begin"),  # the prompt leaks
-        ({"text": "abc"}, "end"),
+        ({"text": "abc"}, "follow"),
         ({"ids": [*b"Qax"]}, "tokens"),
+        ({"ids": [*b"Rab"]}, "tokens"),
+        ({"ids": "Q"}, "end"),
         ({"finish": "stop"}, "finish"),
         ({"tokens": 5}, "usage"),
         ({"asked": 9}, "asked for"),
