@@ -239,12 +239,52 @@ class TestRoomThatIsKept:
         gate.pump(3.0)
         assert gate.next_due == 60.0  # when the first has waited for too long
 
+    def test_of_two_endpoints_one_stays_without_a_prompt_under_way(self) -> None:
+        endpoints = table(2)
+        gate = flow(endpoints, seats=16)
+        running = [gate.submit(ticket("a", is_stream=True), 0.0) for _ in range(32)]
+        for one in running:
+            gate.began(one, 0.1)
+        for _ in range(30):
+            gate.submit(ticket("a", is_stream=True), 0.2)
+        gate.submit(ticket("b", is_stream=True), 0.3)
+        granted: list[Ticket] = []
+        while not any(one.tenant == "b" for one in granted):
+            gate.ended(running.pop(), 1.0)
+            granted += gate.pump(1.0)
+        for one in granted:
+            gate.began(one, 1.1)
+        for one in running[:20]:
+            gate.ended(one, 2.0)
+        (first,) = gate.pump(2.0)
+        assert first.endpoint is not None
+        assert sum(e.window.prefill_held > 0 for e in endpoints.all()) == 1
+        gate.began(first, 2.1)
+        assert gate.is_dirty
+        assert len(gate.pump(2.1)) == 1
+
+    def test_one_endpoint_that_is_left_of_many_serves_everybody(self) -> None:
+        """What is kept is a part of what can serve, not of what there once was."""
+        gate, endpoints, running = self._flooded()
+        endpoints.set_pool(MODEL, addresses(8))
+        for _ in range(200):
+            gate.submit(ticket("a"), 2.0)
+        gate.pump(2.0)
+        for e in list(endpoints.all())[1:]:
+            for _ in range(5):
+                endpoints.failed(e, "gone", 2.0)
+        for one in running:
+            if one.endpoint is endpoint(endpoints):
+                gate.ended(one, 2.0)
+        gate.pump(2.0)
+        assert endpoint(endpoints).in_flight >= 12
+
     def test_all_other_seats_are_used(self) -> None:
         gate, endpoints, running = self._flooded()
         for one in running:
             gate.ended(one, 2.0)
-        assert len(gate.pump(2.0)) == 15
-        assert in_flight(endpoints) == [15]
+        assert len(gate.pump(2.0)) == 14  # one is kept to begin with, and one more as `b` found none
+        assert in_flight(endpoints) == [14]
 
 
 class TestFailing:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from penstock.serve.flow import Capacity, QueueSettings, Ticket
+from penstock.serve.flow.line import CLEAR_PART, SEATS_PART
 from penstock.serve.flow.queue import BURST_S, QUIET_S
 from penstock.serve.flow.ticket import CLASSES
-from penstock.serve.flow.window import RESERVE_FROM
 from penstock.serve.routing import EngineSample
 from serve.flow.flows import MODEL, addresses, flow, table, ticket
 
@@ -224,18 +224,22 @@ class FlowLaws(RuleBasedStateMachine):
     @invariant()
     def nobody_waits_while_there_is_room(self) -> None:
         """Room may be kept only for a tenant that asked lately and waits for nothing, from tenants that have waited for
-        longer than a burst; and never what is spare."""
+        longer than a burst; and never more than the documented part of seats, or of endpoints without a prompt."""
         waiting = self._of("queued")
         if not waiting:
             assert self.gate.next_due is None
             return
         may_keep = any(self._is_kept_from(one) for one in waiting)
-        for e in self.endpoints.pools[MODEL].candidates(self.now):
-            assert e.window is not None
-            if e.window.has_room(e, self.now):
-                assert may_keep
-                assert not e.window.has_spare(e)
-                assert self.gate.next_due is not None
+        able = self.endpoints.pools[MODEL].candidates(self.now)
+        room = [e for e in able if e.window.has_room(e, self.now)]
+        if not room:
+            return
+        assert may_keep
+        assert self.gate.next_due is not None
+        kept = sum(e.window.limit for e in able) // SEATS_PART
+        clear = [e for e in room if e.window.prefill_held <= 0]
+        if sum(e.window.limit - e.in_flight for e in room) > kept and len(clear) > len(able) // CLEAR_PART:
+            assert all(e.window.limit - e.in_flight <= kept // len(able) for e in clear)
 
     def _is_kept_from(self, one: Ticket) -> bool:
         of_class = {other.tenant for other in self._of("queued") if other.traffic_class == one.traffic_class}
@@ -278,7 +282,7 @@ def test_each_ticket_ends_once_bounds_hold_and_nobody_waits_while_there_is_room(
 class RoomIsKept(FlowLaws):
     """As many seats as it takes for one of them to be kept."""
 
-    seats = RESERVE_FROM
+    seats = 8
     endpoints_at_first = 1
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.serve.flow.queue import BURST_PARTS, BURST_S, FORGET_S, FairQueue
+from penstock.serve.flow.queue import BURST_S, CREDIT_S, FORGET_S, MARK_S, QUIET_MAX, QUIET_S, FairQueue
 from penstock.serve.flow.ticket import Ticket
 from serve.flow.flows import ticket
 
@@ -78,20 +78,76 @@ def test_what_was_really_used_counts_not_what_was_expected() -> None:
     assert got["over"] == pytest.approx(got["right"], rel=0.05)
 
 
-def test_a_tenant_that_was_idle_gets_no_credit_beyond_a_burst() -> None:
-    clock = Clock()
-    clock.push(ticket("b", prompt=100, output=0))
-    clock.pop()
-    for _ in range(500):
-        clock.push(ticket("a", prompt=100, output=0))
-    for _ in range(200):
+def _flooded(clock: Clock, seconds: float, *, weight: float = 1.0) -> None:
+    """`a` always waits, and 100 requests of 100 tokens a second are served."""
+    for _ in range(round(100 * seconds)):
         clock.now += 0.01
+        clock.push(ticket("a", prompt=100, output=0, weight=weight))
         clock.pop()
-    for _ in range(100):
+
+
+def _backlogged(clock: Clock) -> None:
+    for _ in range(2000):
+        clock.push(ticket("a", prompt=100, output=0))
+
+
+def test_a_tenant_that_comes_with_a_backlog_gets_no_credit_beyond_a_burst() -> None:
+    clock = Clock()
+    _backlogged(clock)
+    clock.push(ticket("b", prompt=100, output=0))
+    _flooded(clock, 10)
+    for _ in range(round(100 * CREDIT_S)):
         clock.push(ticket("b", prompt=100, output=0))
     served = Counter(clock.pop().tenant for _ in range(100))
-    ahead = BURST_S * (1 + 1 / BURST_PARTS) / 0.01 / 2  # requests of its half in that time
+    ahead = (BURST_S + MARK_S) / 0.01 / 2  # requests of its half in that time
     assert 50 <= served["b"] <= 50 + ahead / 2 + 1
+
+
+def test_a_burst_inside_what_a_tenant_left_of_its_share_goes_at_once() -> None:
+    clock = Clock()
+    _backlogged(clock)
+    clock.push(ticket("b", prompt=100, output=0))
+    _flooded(clock, CREDIT_S + 1)
+    burst = round(CREDIT_S / 2 / 0.01 / 2) - 5  # requests of half its credit, at its half of 100 a second
+    for _ in range(burst):
+        clock.push(ticket("b", prompt=100, output=0))
+    assert {clock.pop().tenant for _ in range(burst)} == {"b"}
+
+
+def test_what_was_taken_ahead_is_not_there_a_second_time() -> None:
+    """Bursts of what fits, each as soon as the last one is through: in the end it has its half, and its credit."""
+    clock, got = Clock(), Counter[str]()
+    _backlogged(clock)
+    clock.push(ticket("b", prompt=100, output=0))
+    _flooded(clock, CREDIT_S + 1)
+    for _ in range(2000):
+        clock.now += 0.01
+        if clock.queue._accounts["b"].waiting == 0:
+            for _ in range(10):
+                clock.push(ticket("b", prompt=100, output=0))
+        got[clock.pop().tenant] += 1
+    assert got["b"] <= 1000 + CREDIT_S / 0.01 / 2 + 10
+
+
+def test_a_new_tenant_of_few_requests_need_not_take_turns_with_a_flood() -> None:
+    clock = Clock()
+    _backlogged(clock)
+    _flooded(clock, 1)
+    for _ in range(20):
+        clock.push(ticket("b", prompt=100, output=0))
+    assert {clock.pop().tenant for _ in range(20)} == {"b"}
+
+
+def test_a_tenant_that_leaves_some_of_its_share_makes_others_leave_room_as_long_as_it_asks() -> None:
+    clock = Clock()
+    _backlogged(clock)
+    _flooded(clock, 1)
+    clock.push(ticket("b", prompt=100, output=0))
+    clock.pop()
+    asked_at = clock.now
+    assert clock.queue.kept_until(clock.queue.account_of("a"), clock.now) == asked_at + QUIET_S
+    _flooded(clock, QUIET_S + 0.1)
+    assert clock.queue.kept_until(clock.queue.account_of("a"), clock.now) <= clock.now
 
 
 def test_a_newcomer_goes_before_the_backlog_of_one_who_was_just_served() -> None:
@@ -142,7 +198,7 @@ def test_a_debt_is_forgotten_when_nobody_has_waited_for_a_while() -> None:
     assert clock.pop().tenant == "a"  # who came first
 
 
-def test_state_is_kept_only_for_those_who_wait_run_or_owe() -> None:
+def test_state_is_kept_only_for_those_who_wait_run_owe_or_asked_last() -> None:
     """10⁴ tenants that come once each, in a queue that is never empty."""
     clock, most = Clock(), 0
     clock.push(ticket("t-0"))
@@ -151,7 +207,7 @@ def test_state_is_kept_only_for_those_who_wait_run_or_owe() -> None:
         clock.push(ticket(f"t-{n + 1}"))
         clock.pop()
         most = max(most, clock.queue.tenants)
-    assert most < 20
+    assert most < QUIET_MAX + 20
 
 
 def test_coming_and_leaving_without_being_served_leaves_nothing_behind() -> None:

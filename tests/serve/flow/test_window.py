@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.serve.flow.settings import Capacity
-from penstock.serve.flow.window import RESERVE_FROM, RESERVE_MAX, SPARE, UNKNOWN_REQUESTS, Window
+from penstock.serve.flow.window import SPARE, UNKNOWN_REQUESTS, Window
 from penstock.serve.routing import EngineSample
 from serve.flow.flows import endpoint, table
 
@@ -162,32 +162,26 @@ def test_short_prompts_that_add_nothing_to_the_steps_are_not_held() -> None:
     assert window.prefill_max > 10_000
 
 
-@pytest.mark.parametrize(
-    ("seats", "kept"), [(1, 0), (RESERVE_FROM - 1, 0), (8, 1), (16, 1), (32, 2), (256, RESERVE_MAX)]
-)
-def test_a_few_seats_are_not_spare(seats: int, kept: int) -> None:
-    window, one = Window(Capacity(requests_max=seats)), endpoint(table())
-    one.in_flight = seats - kept - 1
-    assert window.has_spare(one)
-    one.in_flight = seats - kept
-    assert not window.has_spare(one)
-    assert window.has_room(one, 0.0) == (kept > 0)
-
-
-def test_nothing_is_spare_while_a_prompt_is_under_way() -> None:
-    window, one = Window(Capacity(requests_max=32)), endpoint(table())
-    held = window.begin(100, 0.0, is_heard=True)
-    assert (window.has_room(one, 0.0), window.has_spare(one)) == (True, False)
-    window.began(100, held, 0.05)
-    assert window.has_spare(one)
-
-
 def test_it_grows_back_also_while_the_seats_that_are_kept_stay_free() -> None:
     window, one = Window(Capacity(requests_max=64)), endpoint(table())
     for at in (1, 2):
         window.observe(sample(at, running=20, waiting=30), 40)
     small = window.limit
-    one.in_flight = small - window.reserve
-    assert not window.has_spare(one)
+    one.in_flight = small - 3
+    window.keep(one)
     window.observe(sample(3, running=one.in_flight), one.in_flight)
     assert window.limit > small
+
+
+def test_seats_that_are_free_and_were_kept_from_nobody_are_no_reason_to_grow() -> None:
+    window, one = Window(Capacity(requests_max=64)), endpoint(table())
+    for at in (1, 2):
+        window.observe(sample(at, running=20, waiting=30), 40)
+    small = window.limit
+    one.in_flight = small - 3
+    window.keep(one)
+    window.observe(sample(3, running=one.in_flight), one.in_flight)
+    grown = window.limit
+    window.was_full = True
+    window.observe(sample(4, running=one.in_flight), one.in_flight)
+    assert window.limit == grown

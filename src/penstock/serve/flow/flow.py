@@ -10,7 +10,8 @@ While nobody waits and an endpoint has room, a request passes through at once an
 waits in its model's line: for room, or, where nothing can serve, for an endpoint.
 
 Guarantees: each ticket ends once; nobody waits while an endpoint that may serve has room that is open to who goes next
-(after `pump`): all of it, but for a few seats while several tenants ask, which those that have their share leave free;
+(after `pump`): all of it, but for some seats and some endpoints without a prompt under way while several tenants ask,
+which those that have their share leave free (`reserve`);
 lines keep their bounds; what an endpoint was given comes back when the ticket ends. Nothing is polled: `is_dirty` says
 that `pump` may have something to do, `next_due` when it will without anything happening. Pure; belongs to one event
 loop.
@@ -48,6 +49,11 @@ _SHEDS: Mapping[Reason, tuple[int, str]] = MappingProxyType(
     }
 )
 """HTTP status and words. 429: there is capacity, and others have it; 503: nothing can serve in time; 504: too late."""
+
+
+LATE_S = 0.005
+"""Seconds in the queue past which a request was late: less than a step of an engine, which it may have to wait for
+anyhow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,16 +331,19 @@ class Flow:
         line.is_up_again(now)
         self.wakes.discard(line.model)
         room = self._with_room(able, now) if self._queue.is_on else able
+        line.note_able([0 if e.window is None else e.window.limit for e in able])
         while room:
             ticket = line.peek(now)
             if ticket is None:
                 return
             open_to = self._open_to(ticket, line, room, now)
             if not open_to:
+                line.is_full = False
                 return
             self._grant(ticket, open_to, now, line)
             changed.append(ticket)
             room = self._room_after(ticket, room, now)
+        line.note_full(all(e.window is None or e.in_flight >= e.window.limit for e in able), now)
 
     def _open_to(self, ticket: Ticket, line: Line, room: list[Endpoint], now: float) -> list[Endpoint]:
         """Of what has room what is open to this one, which goes next: a tenant that has its share leaves some of it,
@@ -343,10 +352,23 @@ class Flow:
         until = place.queue.kept_until(place.account, now)
         if until <= now or not self._queue.is_on:
             return room
-        spare = [e for e in room if e.window.has_spare(e)]
+        free = sum(e.window.limit - e.in_flight for e in room)
+        clear = [e for e in room if e.window.prefill_held <= 0]
+        kept, spare = line.seats.kept(line.able_seats), []
+        if free > kept and len(clear) > line.clear.kept(line.able):
+            spare = [e for e in clear if e.window.limit - e.in_flight > kept // line.able]
         if not spare:
             line.kept_until = until
+            for endpoint in room:
+                endpoint.window.keep(endpoint)
         return spare
+
+    @staticmethod
+    def _learn(line: Line, place: Place, room: Sequence[Endpoint], now: float) -> None:
+        """What one found that goes now and whose tenant has less than its share."""
+        is_late = place.is_late and now - place.queued_at > LATE_S
+        line.seats.asked(line.able_seats, has_found=not is_late)
+        line.clear.asked(line.able, has_found=any(e.window.prefill_held <= 0 for e in room))
 
     def _room_after(self, ticket: Ticket, room: list[Endpoint], now: float) -> list[Endpoint]:
         """What still has room once this ticket was granted."""
@@ -374,7 +396,7 @@ class Flow:
             self._busy.pop(line.model, None)
             self.wakes.discard(line.model)
             line.down_since = None
-            line.kept_until = 0.0
+            line.kept_until, line.is_full = 0.0, False
 
     # ------------------------------------------------------------------ endpoints
 
@@ -403,6 +425,8 @@ class Flow:
             place: Place = ticket.token
             grant.charged = max(1, tokens)
             grant.queue = place.queue
+            if self._queue.is_on and place.queue.is_owed(place.account, now):
+                self._learn(line, place, room, now)
             grant.account = line.take(ticket, grant.charged, now)
             self.work_charged += grant.charged
         ticket.token = grant

@@ -17,6 +17,7 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 
 from penstock.serve.flow.queue import Account, FairQueue
+from penstock.serve.flow.reserve import Reserve
 from penstock.serve.flow.settings import QueueSettings
 from penstock.serve.flow.ticket import CLASSES, Ticket
 
@@ -30,6 +31,11 @@ RETRY_MIN_S = 1.0
 RETRY_MAX_S = 3600.0
 RETRY_UNKNOWN_S = 5.0
 """Said while nothing was measured: longer than a restart of a process, shorter than a client's patience."""
+
+SEATS_PART = 4
+"""Of so many seats one is kept at most, whatever was learned."""
+CLEAR_PART = 2
+"""The same of endpoints: of one nothing is kept, of two or three one."""
 
 _RANK = {name: rank for rank, name in enumerate(CLASSES)}
 
@@ -64,7 +70,7 @@ class Rate:
 class Place:
     """Where a ticket waits."""
 
-    __slots__ = ("account", "due_at", "number", "queue", "queued_at")
+    __slots__ = ("account", "due_at", "is_late", "number", "queue", "queued_at")
 
     def __init__(self, queue: FairQueue, account: Account, number: int, queued_at: float, due_at: float) -> None:
         self.queue = queue
@@ -72,6 +78,8 @@ class Place:
         self.number = number
         self.queued_at = queued_at
         self.due_at = due_at
+        self.is_late = False
+        """It was to go next, and no seat was free."""
 
 
 class _Share:
@@ -89,8 +97,9 @@ class Line:
     """Everything that waits for one model. Owned by the flow."""
 
     __slots__ = (
-        "_bytes_share", "_count_share", "_due", "_most", "_numbers", "_over", "_regular_turns", "_served_at", "_shares",
-        "bytes", "count", "down_since", "kept_until", "model", "queues", "rate", "settings", "start_s",
+        "_bytes_share", "_count_share", "_due", "_most", "_numbers", "_over", "_regular_turns", "_served_at",
+        "_shares", "able", "able_seats", "bytes", "clear", "count", "down_since", "is_full", "kept_until", "model",
+        "queues", "rate", "seats", "settings", "start_s",
     )  # fmt: skip
 
     def __init__(self, model: str, settings: QueueSettings) -> None:
@@ -99,6 +108,14 @@ class Line:
         self.count = 0
         self.bytes = 0
         self.rate = Rate()
+        self.seats = Reserve(SEATS_PART)
+        """Of all endpoints together, that those leave free that have their share."""
+        self.clear = Reserve(CLEAR_PART)
+        """Endpoints with a free seat and without a prompt under way, the same."""
+        self.able = self.able_seats = 0
+        """Endpoints that can serve, and their seats, when it was last looked."""
+        self.is_full = False
+        """No seat was free when it was last looked for."""
         self.down_since: float | None = None
         """Since when nothing can serve while somebody waits."""
         self.kept_until = 0.0
@@ -142,6 +159,7 @@ class Line:
         if ticket.deadline_at is not None:
             due_at = min(due_at, ticket.deadline_at)
         ticket.token = Place(queue, queue.account_of(ticket.tenant), number, now, due_at)
+        ticket.token.is_late = self.is_full
         heappush(self._due, (due_at, number, ticket))
         self._count_in(ticket, 1)
         return evicted
@@ -150,6 +168,17 @@ class Line:
         """The one that goes next."""
         rank = self._rank_next(now)
         return None if rank < 0 else self.queues[rank].peek()
+
+    def note_able(self, limits: list[int]) -> None:
+        """How many seats each endpoint has that can serve."""
+        self.able, self.able_seats = len(limits), sum(limits)
+
+    def note_full(self, is_full: bool, now: float) -> None:
+        """Whether no seat is free for the one that goes next."""
+        self.is_full = is_full
+        ticket = self.peek(now) if is_full else None
+        if ticket is not None:
+            ticket.token.is_late = True
 
     def take(self, ticket: Ticket, work: int, now: float) -> Account:
         """Takes out the one that `peek` gave at the same `now`, and charges its tenant for it."""

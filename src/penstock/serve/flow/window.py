@@ -15,8 +15,8 @@ took with how many prompt tokens before them; one request at least is always sen
 argues (RFC 8289, section 3.1); what comes in bursts and goes again is no reason to hold anything back. This covers
 whatever bounds the engine: seats, KV blocks, or steps that are long because of long prompts.
 
-While several tenants ask, those that have their share leave a few seats free, and send no prompt to where one is under
-way (`has_spare`): a tenant that has less then finds a seat at once, and no flood of prompts beside its own.
+While several tenants ask, those that have their share leave some seats free, of all endpoints together (`reserve.py`).
+Seats that were kept from somebody here count as taken when it is asked whether the window should grow.
 
 Guarantees: the window is at least 1; an engine of which nothing is known is given `UNKNOWN_REQUESTS`. With G gateways
 each has the G-th part, rounded up; what others leave unused is lent, and taken back as soon as requests stay waiting.
@@ -45,14 +45,6 @@ three steps. Half of the quickest where that is more, as on a slow engine. The o
 ordered; `python -m bench.fairness throughput` shows that this costs no work."""
 PREFILL_TOKENS_MAX = 16_384.0
 """Prompt tokens that are sent at once at most: two steps of vLLM's 8,192."""
-RESERVE_PART = 16
-"""Of so many seats one is kept for tenants that have less than their share: with less, a burst of theirs waits for
-somebody to end; seats of a full engine are worth little, as steps shorten with each that is free. Measured in
-`docs/queues.md`."""
-RESERVE_MAX = 4
-"""Seats of one engine that are kept at most: seats of all engines serve a burst together."""
-RESERVE_FROM = 8
-"""Seats from which one is kept: of fewer, one is too large a part."""
 KV_AMPLE = 0.9
 """Share of the KV cache up to which the measured use counts as ample; past it growing answers lead to preemptions."""
 
@@ -69,7 +61,7 @@ class Window:
         self.limit = 1
         """Most requests of ours in flight there."""
         self.reserve = 0
-        """Of which are kept for tenants that have less than their share, while several ask."""
+        """Of which were kept from somebody when he was turned away last."""
         self.was_full = False
         """Since the last reading somebody was turned away from here."""
         self.seen: EngineSample | None = None
@@ -126,15 +118,14 @@ class Window:
             return False
         return self.kv_tokens == 0 or endpoint.in_flight == 0 or self.fits(1)
 
-    def has_spare(self, endpoint: Endpoint) -> bool:
-        """Whether one that `has_room` can take a request of a tenant that has its share already, while others ask."""
-        if endpoint.in_flight >= self.limit - self.reserve:
-            self.was_full = True
-            return False
-        return self.prefill_held <= 0
+    def keep(self, endpoint: Endpoint) -> None:
+        """Seats that are free here were kept from somebody who waits."""
+        self.was_full = True
+        self.reserve = self.limit - endpoint.in_flight
 
     def next_due(self, *, is_kept: bool = False) -> float | None:
-        """When there may be room though nothing is heard; `is_kept`: somebody waits for `has_spare`."""
+        """When there may be room though nothing is heard; `is_kept`: somebody waits for the
+        end of a prompt."""
         is_waited_for = is_kept or self.prefill_held >= self.prefill_max
         return self._silent[0][0] if self._silent and is_waited_for else None
 
@@ -198,6 +189,7 @@ class Window:
         """Takes a new reading of the engine's metrics."""
         before, self.seen = self.seen, sample
         was_full, self.was_full = self.was_full, False
+        reserve, self.reserve = self.reserve, 0
         self._kv_fresh = 0
         if sample is None:
             return
@@ -207,7 +199,7 @@ class Window:
         spare = max(SPARE, sample.running // SPARE_PART)
         if standing > spare:
             self._shrink(sample)
-        elif was_full and sample.waiting <= spare and in_flight >= self.limit - self.reserve:
+        elif was_full and sample.waiting <= spare and in_flight >= self.limit - reserve:
             self._grow(sample)
         self._settle()
 
@@ -235,7 +227,6 @@ class Window:
         share = -(-int(self._size) // self._gateways)
         limit = max(1, share) + self._borrowed
         self.limit = limit = min(limit, self._size_max) if self._size_max else limit
-        self.reserve = min(-(-limit // RESERVE_PART), RESERVE_MAX) if limit >= RESERVE_FROM else 0
 
     @property
     def kv_held(self) -> int:
