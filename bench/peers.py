@@ -64,6 +64,12 @@ class Peer:
     headers: tuple[str, ...] = field(default=())
     slowness: float = 1.0
     """How many times longer its windows are, so that a slow one answers enough requests to be measured by."""
+    loads: tuple[str, ...] = ()
+    """Loads that it is measured at; empty: all of them."""
+
+    def takes(self, load: str) -> bool:
+        """Whether it is measured at that load."""
+        return not self.loads or load in self.loads
 
     def prepare(self, say: Callable[[str], None]) -> None:
         """Makes the peer runnable, installing it where needed.
@@ -252,6 +258,7 @@ PEERS: tuple[Peer, ...] = (
         environment="litellm",
         headers=(f"authorization: Bearer {LITELLM_KEY}",),
         slowness=2.0,
+        loads=("plain",),  # two thousand streams are more than it opens in any window
     ),
     Peer(
         name="aiohttp",

@@ -127,14 +127,15 @@ def measure_all(loads: Sequence[Workload], peers: Sequence[Peer], repeats: int, 
     rows: list[dict[str, Any]] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=words, transient=True) as progress:
-        turns = sum(1 if load.is_idle else repeats for load in loads) * len(peers)
+        turns = sum((1 if load.is_idle else repeats) * sum(p.takes(load.name) for p in peers) for load in loads)
         task = progress.add_task("starting", total=turns)
 
         def tell(step: str) -> None:
             progress.update(task, description=step, advance=1)
 
         for load in loads:
-            taken = run_workload(load, peers, repeats=repeats, cores=cores, folder=folder, tell=tell)
+            here = [peer for peer in peers if peer.takes(load.name)]
+            taken = run_workload(load, here, repeats=repeats, cores=cores, folder=folder, tell=tell)
             of_load = [report.medians(samples) | {"samples": samples} for samples in taken]
             show(load, of_load, console)
             rows += of_load

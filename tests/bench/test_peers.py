@@ -66,6 +66,13 @@ def test_rows_of_ours_share_neither_ledger_nor_access_log(tmp_path: Path) -> Non
     assert len({Path(log).parent for log in logs}) == 2
 
 
+def test_a_gateway_that_can_not_take_thousands_of_streams_is_spared_them() -> None:
+    spared = {load.name for load in WORKLOADS if not named("litellm").takes(load.name)}
+    assert "plain" not in spared
+    assert {load.name for load in WORKLOADS if load.connections >= 500} <= spared
+    assert all(named("penstock-limits").takes(load.name) for load in WORKLOADS)
+
+
 def test_a_slow_gateway_gets_longer_windows(tmp_path: Path) -> None:
     for peer, seconds in ((named("penstock"), "3.0"), (named("litellm"), "6.0")):
         running = Running(peer=peer, port=18_000, pid=None)
