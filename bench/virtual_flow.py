@@ -1,31 +1,28 @@
-"""A fleet in virtual time behind the gateway's own flow: requests come, wait, are granted, run in simulated engines.
+"""A fleet in virtual time behind the gateway's own flow: asks of tenants through what `penstock simulate` runs.
 
-Engines are `VirtualEngine`s with real step times. Every 2 ms of virtual time they are advanced, ends are told to the
-flow, and it is pumped when it asks for it. Each engine is read every 250 ms, as the scraper does. The network and the
-gateway's own time are left out. With several gateways each has its own flow, table and readings of the same engines.
+Engines have real step times, of Llama 3.1 8B on an H100, and their API servers cost nothing: what is looked at is the
+queue. Each engine is read every 250 ms, as the scraper does. With several gateways each has its own flow and table.
 """
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from penstock.facts import find_gpu, find_model
-from penstock.serve.flow import Capacity, Flow, QueueSettings, Ticket
-from penstock.serve.routing import EndpointAddress, EndpointTable, EngineSample, LeastLoad, Need, Policy
-from penstock.serve.routing.cost import CostPolicy
-from penstock.serve.routing.hardware import timing_of_steps
-from penstock.simulate.engine import EngineConfig, LengthRequest, VirtualEngine
-from penstock.simulate.engine.core import make_timing
+from penstock.perf import default_calibration
+from penstock.serve.flow import CLASSES, Capacity, QueueSettings
+from penstock.simulate.engine import EngineConfig
+from penstock.simulate.fleet import Scenario, TenantRules, Traffic, simulate
+from penstock.simulate.workload import Session, TraceRequest
 from penstock.simulate.workload.lengths import Lengths
 
 __all__ = ["Ask", "Fleet", "Record", "poisson", "share_of_work"]
 
-QUANTUM_S = 0.002
 SCRAPE_S = 0.25
+WAIT_S = 600.0
 MODEL = "chat"
 
 
@@ -59,12 +56,6 @@ class Record:
 
 
 @dataclass(slots=True)
-class _Gateway:
-    table: EndpointTable
-    flow: Flow
-
-
-@dataclass(slots=True)
 class Fleet:
     """Engines and gateways. `run` once."""
 
@@ -78,127 +69,62 @@ class Fleet:
     records: list[Record] = field(default_factory=list)
     shed: int = 0
     in_engine_waiting_max: int = 0
-    limits: list[tuple[float, list[int]]] = field(default_factory=list)
-    """Windows of the first gateway, as they were at each second."""
 
     def run(self, asks: Iterable[Ask], until: float) -> Fleet:
-        config = EngineConfig(
-            model=find_model("Llama-3.1-8B"), gpu=find_gpu("H100"), max_model_len=16_384, max_num_seqs=self.seats
+        """Sends the asks, which are in order of time, and keeps what was answered by `until`."""
+        known = list(asks)
+        places = iter(known)  # each request is asked about once, in the order in which it comes
+        traffic = Traffic(
+            sessions=(Session(turns=(_request(ask),)) for ask in known),
+            gateway_of=lambda _: next(places).gateway,
         )
-        firsts: list[str] = []
-        engines = {
-            f"{MODEL}-{n}": VirtualEngine(
-                config, on_first=lambda _at, name, _before: firsts.append(name), phase=n * 0.618 % 1.0
-            )
-            for n in range(self.engines)
-        }
-        gateways = [self._gateway(engines) for _ in range(self.gateways)]
-        coming: Iterator[Ask] = iter(asks)
-        due = next(coming, None)
-        live: dict[str, tuple[Ticket, Ask, Flow, float]] = {}
-        number = 0
-        for beat in range(1, math.ceil(until / QUANTUM_S)):
-            now = beat * QUANTUM_S
-            for engine in engines.values():
-                ended = engine.advance(now)
-                for name in firsts:
-                    live[name][2].began(live[name][0], now)
-                firsts.clear()
-                for served in ended:
-                    ticket, ask, flow, granted_at = live.pop(served.id)
-                    self.records.append(
-                        Record(
-                            ask=ask, granted_at=granted_at, first_at=served.first_token_at, done_at=served.finished_at
-                        )
-                    )
-                    flow.ended(
-                        ticket,
-                        now,
-                        ttft_s=served.first_token_at - granted_at,
-                        prompt_tokens=served.prompt_tokens,
-                        cached_tokens=served.cached_tokens,
-                        output_tokens=served.output_tokens,
-                    )
-            self._read(beat, now, engines, gateways)
-            granted: list[tuple[Ticket, Flow]] = []
-            while due is not None and due.at <= now:
-                flow = gateways[due.gateway].flow
-                ticket = flow.submit(_ticket(due), now)
-                if ticket.state == "granted":
-                    granted.append((ticket, flow))
-                self.shed += ticket.state == "shed"
-                due = next(coming, None)
-            for gateway in gateways:
-                flow = gateway.flow
-                if flow.is_dirty or (flow.next_due or math.inf) <= now:
-                    for ticket in flow.pump(now):
-                        if ticket.state == "granted":
-                            granted.append((ticket, flow))
-                        else:
-                            self.shed += 1
-            for ticket, flow in granted:
-                assert ticket.endpoint is not None
-                number += 1
-                ask = ticket.owner
-                live[str(number)] = (ticket, ask, flow, now)
-                request = LengthRequest(id=str(number), prompt_tokens=ask.prompt, output_tokens=ask.output)
-                engines[ticket.endpoint.id].submit(request, now)
+        run = simulate(traffic, self._scenario(known, until))
+        for row in run.ledger:
+            if row.outcome == "ok" and row.first_s is not None:
+                ask = Ask(
+                    at=row.due_s, tenant=row.tenant, prompt=row.prompt_tokens, output=row.output_tokens, expected=0
+                )
+                self.records.append(
+                    Record(ask=ask, granted_at=row.due_s + row.waited_s, first_at=row.first_s, done_at=row.done_s)
+                )
+        self.shed += run.ledger.count("shed")
+        self.in_engine_waiting_max = max(one.waiting_max for one in run.gauges.replicas)
         return self
 
-    def _gateway(self, engines: dict[str, VirtualEngine]) -> _Gateway:
-        table = EndpointTable()
-        table.set_pool(
-            MODEL, [EndpointAddress(id=name, host="127.0.0.1", port=n + 1) for n, name in enumerate(engines)]
+    def _scenario(self, asks: list[Ask], until: float) -> Scenario:
+        gpu = find_gpu("H100")
+        calibration = default_calibration(gpu)
+        engine = EngineConfig(
+            model=find_model("Llama-3.1-8B"),
+            gpu=gpu,
+            max_model_len=16_384,
+            max_num_seqs=self.seats,
+            calibration=replace(calibration, front_end=calibration.front_end.scaled(0.0)),
         )
-        flow = Flow(table, self._policy(next(iter(engines.values())).config), gateways=self.gateways)
-        capacity = Capacity()
-        if self.knows_capacity:
-            engine = next(iter(engines.values()))
-            capacity = Capacity(requests_max=self.seats, kv_tokens=engine.num_gpu_blocks * engine.config.block_size)
-        flow.configure(queue=self.queue, capacities={MODEL: capacity})
-        return _Gateway(table, flow)
-
-    def _policy(self, config: EngineConfig) -> Policy:
-        if not self.routes_by_cost:
-            return LeastLoad()
-        return CostPolicy({MODEL: timing_of_steps(make_timing(config), seqs_max=self.seats)}, weighs=False)
-
-    def _read(self, beat: int, now: float, engines: dict[str, VirtualEngine], gateways: list[_Gateway]) -> None:
-        every = round(SCRAPE_S / QUANTUM_S)
-        for place, (name, engine) in enumerate(engines.items()):
-            if beat % every != place * every // len(engines):
-                continue
-            stats = engine.stats()
-            self.in_engine_waiting_max = max(self.in_engine_waiting_max, stats.waiting)
-            sample = EngineSample(
-                at=now,
-                running=stats.running,
-                waiting=stats.waiting,
-                kv_usage=stats.kv_usage,
-                prompt_tokens_total=stats.prompt_tokens,
-                generation_tokens_total=stats.generation_tokens,
-                preemptions_total=stats.preemptions,
-            )
-            for gateway in gateways:
-                gateway.table.observe(name, sample)
-                gateway.flow.endpoints_changed()
-        if beat % round(1 / QUANTUM_S) == 0:
-            windows = [e.window.limit for e in gateways[0].table.all() if e.window is not None]
-            self.limits.append((now, windows))
+        return Scenario(
+            model=MODEL,
+            engine=engine,
+            replicas=self.engines,
+            policy="cost" if self.routes_by_cost else "least-load",
+            gateways=self.gateways,
+            queue=self.queue,
+            capacity=Capacity(requests_max=self.seats) if self.knows_capacity else Capacity(),
+            wait_s=dict.fromkeys(CLASSES, WAIT_S),
+            tenants={ask.tenant: TenantRules(weight=ask.weight) for ask in asks},
+            scrape_s=SCRAPE_S,
+            in_flight_max=len(asks) + 1,
+            until_s=until,
+        )
 
 
-def _ticket(ask: Ask) -> Ticket:
-    return Ticket(
-        model=MODEL,
+def _request(ask: Ask) -> TraceRequest:
+    return TraceRequest(
+        at_s=ask.at,
+        prompt_tokens=ask.prompt,
+        output_tokens=ask.output,
         tenant=ask.tenant,
-        weight=ask.weight,
-        traffic_class=ask.traffic_class,  # type: ignore[arg-type]
-        need=Need(prompt_tokens=ask.prompt, output_tokens=ask.expected),
-        body_bytes=4 * ask.prompt,
-        arrived_at=ask.at,
-        wait_s=600.0,
-        owner=ask,
-        is_stream=True,
+        traffic_class=ask.traffic_class,
+        expected_output=ask.expected,
     )
 
 
