@@ -18,6 +18,7 @@ from pathlib import Path
 
 from penstock.facts import find_gpu, find_model
 from penstock.perf import StepTime
+from penstock.serve.flow import QueueSettings
 from penstock.serve.routing import (
     POLICY_NAMES,
     Ended,
@@ -64,7 +65,14 @@ def replay(requests: list[TraceRequest], policy: str, gateways: int, args: argpa
         max_model_len=131_072,
         num_gpu_blocks=KV_TOKENS // 16 + 1,
     )
-    scenario = Scenario(model="chat", engine=engine, replicas=REPLICAS, policy=policy, gateways=gateways)
+    scenario = Scenario(
+        model="chat",
+        engine=engine,
+        replicas=REPLICAS,
+        policy=policy,
+        gateways=gateways,
+        queue=QueueSettings(is_on=args.queue),
+    )
     began = time.perf_counter()
     run = simulate(Traffic(sessions=faster(sessions_of(requests), args.speed)), scenario)
     report = draw_up(run)
@@ -120,6 +128,7 @@ def main() -> int:
     parser.add_argument("--gpu", default="H200")
     parser.add_argument("--tp", type=int, default=1)
     parser.add_argument("--speed", type=float, default=1.0)
+    parser.add_argument("--queue", action="store_true", help="requests wait in the gateways; else policies stand alone")
     parser.add_argument("--policy", action="append", choices=POLICY_NAMES)
     parser.add_argument("--output", choices=("table", "json"), default="table")
     args = parser.parse_args()
