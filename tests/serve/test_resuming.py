@@ -182,6 +182,24 @@ def test_an_engine_that_tells_no_tokens_of_the_prompt_is_not_asked_further() -> 
     assert (call.record.reason, len(call.dispatches)) == ("replay_diverged", 2)
 
 
+@pytest.mark.parametrize("status", ["400 Bad Request", "422 Unprocessable"])
+def test_an_engine_that_refuses_to_tell_tokens_is_asked_for_a_plain_replay(status: str) -> None:
+    call = lost().engine(answer(b'{"error":"extra fields not permitted"}', status=status))
+    assert call.dispatches[-1].endpoint is call.dispatches[-2].endpoint
+    assert "return_token_ids" not in sent(call.dispatches[-1])[1]
+    call.engine(SSE_HEAD, *FIRST).settled()
+    assert (heard(call.client.body)[0, "content"], call.outcome) == ("abc", ("ok", ""))
+
+
+def test_engines_that_refuse_a_plain_replay_too_are_not_asked_for_ever() -> None:
+    call, refused = lost(endpoints=3), answer(b"{}", status="400 Bad Request")
+    for _ in range(30):
+        if not call.is_over:
+            call.engine(refused).pump(60.0)
+    assert call.settled().outcome == ("upstream_error", "stream_interrupted")
+    assert len(call.dispatches) < 12
+
+
 def test_a_stop_string_across_the_seam_ends_the_stream_with_an_error() -> None:
     call = feed(diverged(stop=["b-d"]).engine(TOKENS), *NEXT).settled()
     assert (heard(call.client.body)[0, "content"], call.record.reason) == ("ab", "replay_diverged")

@@ -27,6 +27,9 @@ from penstock.serve.wire.responses import ResponseHead
 
 __all__ = ["Resuming", "signal_of"]
 
+_REFUSALS = frozenset({400, 422})
+"""What servers answer to a field that they do not know."""
+
 
 class Resuming(ClientSide, ABC):
     """How one exchange goes on. Owned by the exchange that it is a part of."""
@@ -163,6 +166,9 @@ class Resuming(ClientSide, ABC):
         before, endpoint, continuation = self._answer, self.endpoint, self._continuation
         if before is None or endpoint is None:
             return None
+        if head.status in _REFUSALS and continuation is not None and continuation.stage == "replay":
+            self._continuation = None  # an engine that does not know what was asked for besides
+            return self._sent(endpoint, now, is_fresh=True)
         if head.status != 200 or not head.content_type.startswith(b"text/event-stream"):
             words = f"answered {head.status}"
             self._heard(signal_of(head.status), now, words)
