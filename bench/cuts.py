@@ -281,6 +281,16 @@ def flaw(heard: Heard, attempts: list[Attempt], decode: Any) -> str:
     return flaw_of_end(heard, attempts[0], last, len(ids_of(last)) - len(prompt))
 
 
+def flaw_of_replay(heard: Heard, attempts: list[Attempt]) -> str:
+    """What is wrong with an answer that no continuation was part of; empty when it is that of its last attempt."""
+    said, first = Heard(), text_of(attempts[0])
+    for event in attempts[-1].events:
+        add(said, event)
+    if not heard.text.startswith(first):
+        return "it does not begin with what the first attempt said"
+    return "" if heard.said == said.said else f"{heard.said} is not what the last attempt said: {said.said}"
+
+
 def flaw_of_end(heard: Heard, first: Attempt, last: Attempt, kept: int) -> str:
     """What is wrong with the finish reason and the usage, which `kept` tokens of the client's text are part of."""
     events = Heard()
@@ -459,7 +469,8 @@ class Cuts:
         by_question = {id(q): right for q, right in zip(self.asked, self.right, strict=True)}
         told = []
         for harm, question, name, heard in self.results:
-            attempts = [a for relay in self.relays for a in relay.attempts.get(name, [])]
+            found = [a for relay in self.relays for a in relay.attempts.get(name, [])]
+            attempts = sorted(found, key=lambda attempt: attempt.began)
             verdict, words = "exact", heard.outcome
             if SECRET in heard.text or len(heard.ids) > 1:
                 verdict, words = "wrong", f"leaked, or several ids: {heard.ids}"
@@ -468,8 +479,10 @@ class Cuts:
             elif heard.outcome not in ("ok", "differs"):
                 verdict = "lost"
             elif continued.get(name):
-                words = flaw(heard, sorted(attempts, key=lambda a: a.began), self.decode)
+                words = flaw(heard, attempts, self.decode)
                 verdict = "wrong" if words else "continued"
+            elif self.args.dtype != "float32" and (words := flaw_of_replay(heard, attempts)):
+                verdict = "wrong"
             elif self.args.dtype == "float32" and heard.said != by_question[id(question)].said:
                 verdict, words = "wrong", f"{heard.said} is not {by_question[id(question)].said}"
             kind = f"{question.path.rpartition('/v1/')[2]} {question.name}"

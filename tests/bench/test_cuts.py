@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.cuts import Heard, add, flaw, questions
+from bench.cuts import Heard, add, flaw, flaw_of_replay, questions
 from bench.failover import Heard as Stream
 from bench.failover import gap_figures
 from bench.relay import Attempt
@@ -75,6 +75,16 @@ def test_one_text_has_no_flaw() -> None:
 )
 def test_each_fault_is_found(changes: dict[str, Any], words: str) -> None:
     assert any(word in faulty(**changes) for word in words.split("|"))
+
+
+def test_an_answer_without_a_continuation_is_that_of_its_last_attempt() -> None:
+    asked = {"max_tokens": LIMIT, "prompt": "Q"}
+    usage = {"prompt_tokens": 4, "completion_tokens": 3, "total_tokens": 9}
+    first, last = attempt(asked, "a", "b", is_cut=True), attempt(asked, "a", "b", "c")
+    assert flaw_of_replay(Heard(text="abc", finish="length", usage=usage), [first, last]) == ""
+    assert flaw_of_replay(Heard(text="abc", finish="length", usage=usage), [attempt(asked, "x"), last])
+    assert flaw_of_replay(Heard(text="abcd", finish="length", usage=usage), [first, last])
+    assert flaw_of_replay(Heard(text="abc", finish="stop", usage=usage), [first, last])
 
 
 def test_a_response_whose_numbers_or_texts_do_not_fit_is_heard_so() -> None:
