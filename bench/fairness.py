@@ -21,6 +21,7 @@ from typing import Any
 from bench.virtual_flow import MODEL, Fleet, Record, poisson, share_of_work
 from penstock.serve.flow import Capacity, Flow, QueueSettings, Ticket
 from penstock.serve.routing import Decision, Ended, Endpoint, EndpointAddress, EndpointTable, LeastLoad, Need
+from penstock.simulate.engine import VirtualEngine
 from penstock.simulate.workload.lengths import Hump, Lengths
 
 ISOLATION_MAX = 1.2
@@ -63,21 +64,50 @@ class Flood:
     lengths: tuple[Lengths, Lengths] | None = CHAT
     """None: log-normal about 800 and 200 tokens."""
     load: float = 0.8
+    seats: int = SEATS
+    """Of each engine."""
     seconds: float = 16.0
     seeds: tuple[int, ...] = (0, 1)
+
+
+class _BFirst(Flow):
+    """Never holds B back, and has a seat for it in each engine whatever else is there."""
+
+    def submit(self, ticket: Ticket, now: float) -> Ticket:
+        if ticket.tenant != "b":
+            return super().submit(ticket, now)
+        able = self._able(ticket.model, now)
+        self._with_room(able, now)
+        self._grant(ticket, able, now, None)
+        return ticket
+
+
+class _NeverWaits(Fleet):
+    """B waits for nothing outside of an engine; engines are as full, and others keep nothing for it."""
+
+    def _gateway(self, engines: dict[str, VirtualEngine]) -> Any:
+        made = super()._gateway(engines)
+        engine = next(iter(engines.values()))
+        made.flow = _BFirst(made.table, self._policy(engine.config))
+        kv_tokens = engine.num_gpu_blocks * engine.config.block_size
+        made.flow.configure(
+            queue=self.queue, capacities={MODEL: Capacity(requests_max=self.seats // 3, kv_tokens=kv_tokens)}
+        )
+        return made
 
 
 def _flooded(case: Flood) -> dict[str, Any]:
     """Times of B's requests, of all seeds together, and what the fleet did."""
 
-    def ran(asks: list[Any], seconds: float) -> Fleet:
-        fleet = Fleet(engines=case.engines, seats=SEATS, routes_by_cost=True, queue=QueueSettings(requests_max=20_000))
+    def ran(asks: list[Any], seconds: float, *, b_never_waits: bool = False) -> Fleet:
+        made, seats = (_NeverWaits, 3 * case.seats) if b_never_waits else (Fleet, case.seats)
+        fleet = made(engines=case.engines, seats=seats, routes_by_cost=True, queue=QueueSettings(requests_max=20_000))
         return fleet.run(sorted(asks, key=lambda ask: ask.at), seconds)
 
     seconds, most_per_s = case.seconds, 30.0 * case.engines
-    flood = ran(poisson("a", most_per_s, seconds / 2, Random(1), lengths=case.lengths), seconds / 2)
-    share = sum(seconds / 4 <= r.done_at for r in flood.records) / (seconds / 4) / (1 + case.tenants)
-    found: tuple[list[Record], list[Record]] = ([], [])
+    flood = ran(poisson("a", most_per_s, 14.0, Random(1), lengths=case.lengths), 14.0)
+    share = sum(r.done_at >= 6.0 for r in flood.records) / 8.0 / (1 + case.tenants)
+    found: tuple[list[Record], list[Record], list[Record]] = ([], [], [])
     lost = work = 0.0
     for seed in case.seeds:
         mine = poisson("b", share * case.load, seconds, Random(100 * seed + 2), lengths=case.lengths)
@@ -86,12 +116,13 @@ def _flooded(case: Flood) -> dict[str, Any]:
             for n in range(case.tenants)
             for ask in poisson(f"a{n}", share * 20, seconds, Random(100 * seed + 3 + n), lengths=case.lengths)
         ]
-        for asks, records in ((mine, found[0]), (mine + theirs, found[1])):
-            fleet = ran(asks, seconds)
-            records += [r for r in fleet.records if r.ask.tenant == "b" and 5 < r.ask.at < seconds - 1]
-        work += sum(share_of_work(fleet.records, 5, seconds - 3).values()) / (seconds - 8) / len(case.seeds)
+        for number, asks in enumerate((mine, mine + theirs, mine + theirs)):
+            fleet = ran(asks, seconds, b_never_waits=number == 2)
+            found[number].extend(r for r in fleet.records if r.ask.tenant == "b" and 5 < r.ask.at < seconds - 1)
+            if number == 1:
+                work += sum(share_of_work(fleet.records, 5, seconds - 3).values()) / (seconds - 8) / len(case.seeds)
         lost += len(found[0]) - len(found[1])
-    alone, beside = ([r.ttft_s for r in records] for records in found)
+    alone, beside, bound = ([r.ttft_s for r in records] for records in found)
     waits = [r.granted_at - r.ask.at for r in found[1]]
     return {
         "engines": case.engines,
@@ -102,14 +133,22 @@ def _flooded(case: Flood) -> dict[str, Any]:
         "queue_beside_p50_p99_ms": [round(quantile(waits, q) * 1e3, 1) for q in (0.5, 0.99)],
         "tokens_per_s": round(work),
         "p99_ratio": round(quantile(beside, 0.99) / quantile(alone, 0.99), 3),
+        "p99_ratio_if_b_never_waits": round(quantile(bound, 0.99) / quantile(alone, 0.99), 3),
     }
 
 
 FLOODS = {
     "one tenant": Flood(),
+    "1 engine": Flood(engines=1, seconds=90.0, seeds=(11, 12, 13)),
+    "1 engine, B at half": Flood(engines=1, load=0.5, seconds=120.0, seeds=(11, 12, 13)),
+    "2 engines": Flood(engines=2, seconds=50.0, seeds=(11, 12, 13)),
+    "4 engines": Flood(engines=4, seconds=30.0, seeds=(11, 12, 13)),
+    "8 engines, B at half": Flood(engines=8, load=0.5, seconds=25.0, seeds=(11, 12)),
     "16 engines": Flood(engines=16),
-    "log-normal lengths, 16 engines": Flood(engines=16, lengths=None),
-    "nine tenants, 16 engines": Flood(engines=16, tenants=9, load=0.5),
+    "log-normal lengths, 2 engines": Flood(engines=2, lengths=None, seconds=40.0, seeds=(11, 12, 13)),
+    "three tenants, 2 engines": Flood(engines=2, tenants=3, seconds=60.0, seeds=(11, 12, 13)),
+    "nine tenants, 4 engines": Flood(engines=4, tenants=9, seconds=40.0, seeds=(11, 12)),
+    "4 engines of 128 seats": Flood(engines=4, seats=128, seconds=30.0, seeds=(11, 12)),
 }
 
 
