@@ -53,6 +53,20 @@ class TestPassing:
         assert refused.shed is not None
         assert (refused.state, refused.shed.status, refused.shed.reason) == ("shed", 503, "no_endpoint")
 
+    def test_who_waits_for_a_model_that_leaves_the_file_is_told_at_once(self) -> None:
+        endpoints = table(0)
+        gate = flow(endpoints)
+        here, there = gate.submit(ticket(), 1.0), gate.submit(ticket(), 1.0)
+        gate.configure(queue=QueueSettings(), capacities={"other": Capacity()})
+        assert gate.is_dirty
+        assert gate.pump(2.0) == [here, there]
+        assert {(one.shed.status, one.shed.reason) for one in (here, there) if one.shed} == {(503, "model_gone")}
+        assert (gate.next_due, sum(state.waiting for state in gate.snapshot())) == (None, 0)
+        gate.configure(queue=QueueSettings(), capacities={MODEL: Capacity()})  # and it comes back
+        late = gate.submit(ticket(), 3.0)
+        assert gate.pump(4.0) == []
+        assert late.state == "queued"
+
     def test_who_was_sent_while_the_queue_was_off_takes_no_room_from_those_after(self) -> None:
         endpoints = table(1)
         gate = flow(endpoints, is_on=False)

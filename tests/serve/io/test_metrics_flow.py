@@ -78,7 +78,7 @@ def test_what_waits_and_what_was_turned_away_is_counted_by_model_and_class(gatew
 
 def test_every_counter_is_there_before_it_counts_so_that_its_first_step_is_seen(gateway: Core) -> None:
     found = shown(gateway)
-    assert sum(name.startswith("penstock_shed_total{") for name in found) == 3 * 5  # classes, reasons
+    assert sum(name.startswith("penstock_shed_total{") for name in found) == 3 * 6  # classes, reasons
     assert set(found.values()) <= {0.0, 1.0}
 
 

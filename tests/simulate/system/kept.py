@@ -11,4 +11,5 @@ KEPT = {
     "the queue on (tests/serve/flow/test_flow.py)",
     8: "a model stayed in `Flow.wakes` though nobody waited, and its Retry-After counted from the first refusal on "
     "(tests/serve/flow/test_flow.py)",
+    25946: "who waited for a model that a reload took out of the file waited on (tests/serve/flow/test_flow.py)",
 }

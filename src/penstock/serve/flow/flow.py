@@ -35,7 +35,7 @@ from penstock.spec import TrafficClass
 
 __all__ = ["Flow", "LineState"]
 
-Reason = Literal["queue_full", "queue_timeout", "evicted", "no_endpoint", "deadline"]
+Reason = Literal["queue_full", "queue_timeout", "evicted", "no_endpoint", "deadline", "model_gone"]
 _SHEDS: Mapping[Reason, tuple[int, str]] = MappingProxyType(
     {
         "queue_full": (429, "The queue of '{model}', where {count} requests wait, has no place for this one"),
@@ -45,6 +45,7 @@ _SHEDS: Mapping[Reason, tuple[int, str]] = MappingProxyType(
             503,
             "No endpoint of '{model}' can serve right now: it is starting, restarting or scaled to zero",
         ),
+        "model_gone": (503, "'{model}' left the fleet file while the request waited for one of its engines"),
         "deadline": (504, "The request's deadline passed while it waited for an engine of '{model}' with room"),
     }
 )
@@ -103,6 +104,8 @@ class Flow:
         self._gateways = gateways
         self._queue = QueueSettings()
         self._capacities: Mapping[str, Capacity] = MappingProxyType({})
+        self._gone: frozenset[str] = frozenset()
+        """Models that a file had and has no more."""
         self._lines: dict[str, Line] = {}
         self._busy: dict[str, Line] = {}
         """Lines in which somebody waits."""
@@ -119,7 +122,8 @@ class Flow:
         policy: Policy | None = None,
     ) -> None:
         """Takes the settings of a (re)load; `capacities` by model, of each of its endpoints. Who waits goes on
-        waiting."""
+        waiting, but for a model that it has no more."""
+        self._gone = (self._gone | self._capacities.keys()) - capacities.keys()
         self._queue, self._capacities = queue, capacities
         self._policy = policy or self._policy
         for model, line in list(self._lines.items()):
@@ -270,7 +274,9 @@ class Flow:
             for ticket in line.expired(now):
                 self._shed(ticket, line, self._why_over(ticket, line, now), now)
                 changed.append(ticket)
-            if line.count:
+            if line.model in self._gone:
+                self._dismiss(line, now, changed)
+            elif line.count:
                 self._serve(line, now, changed)
             self._note_left(line)
         return changed
@@ -320,6 +326,13 @@ class Flow:
             for model, line in sorted(self._lines.items())
             for traffic_class, queue in zip(CLASSES, line.queues, strict=True)
         ]
+
+    def _dismiss(self, line: Line, now: float, changed: list[Ticket]) -> None:
+        """Sheds all: nobody will bring an endpoint."""
+        while (ticket := line.peek(now)) is not None:
+            line.leave(ticket, now)
+            self._shed(ticket, line, "model_gone", now)
+            changed.append(ticket)
 
     def _serve(self, line: Line, now: float, changed: list[Ticket]) -> None:
         """Grants in order while somebody waits and an endpoint has room."""

@@ -20,7 +20,7 @@ TicketState = Literal["new", "queued", "granted", "shed", "over"]
 class Shed:
     """Why a request does not wait (any longer). `status` is the HTTP status that says so."""
 
-    reason: Literal["queue_full", "queue_timeout", "evicted", "no_endpoint", "deadline"]
+    reason: Literal["queue_full", "queue_timeout", "evicted", "no_endpoint", "deadline", "model_gone"]
     status: int
     retry_after_s: float
     """From the measured drain rate, or the measured start-up time where nothing can serve."""

@@ -21,7 +21,7 @@ from penstock.serve.shelf import ShelfState
 
 __all__ = ["REASONS", "FlowCollector", "Leanings"]
 
-REASONS = ("deadline", "evicted", "no_endpoint", "queue_full", "queue_timeout")
+REASONS = ("deadline", "evicted", "model_gone", "no_endpoint", "queue_full", "queue_timeout")
 """Why the queue turns requests away: those of `Shed`."""
 
 
