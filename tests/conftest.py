@@ -1,4 +1,4 @@
-"""What every test may rely on: no colours and a wide terminal in command output, on any machine.
+"""What every test may rely on: no colours and a wide terminal in command output, and time enough, on any machine.
 
 Whatever lies in tests/e2e is marked `e2e`.
 """
@@ -8,7 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("untimed", settings(), deadline=None)  # a busy machine makes no claim false
+settings.load_profile("untimed")
 E2E = Path(__file__).resolve().parent / "e2e"
 
 
