@@ -239,7 +239,7 @@ class FlowLaws(RuleBasedStateMachine):
         kept = sum(e.window.limit for e in able) // SEATS_PART
         clear = [e for e in room if e.window.prefill_held <= 0]
         if sum(e.window.limit - e.in_flight for e in room) > kept and len(clear) > len(able) // CLEAR_PART:
-            assert all(e.window.limit - e.in_flight <= kept // len(able) for e in clear)
+            assert all(e.window.limit - e.in_flight <= max(kept // len(able), e.window.reserve_min) for e in clear)
 
     def _is_kept_from(self, one: Ticket) -> bool:
         of_class = {other.tenant for other in self._of("queued") if other.traffic_class == one.traffic_class}

@@ -185,3 +185,8 @@ def test_seats_that_are_free_and_were_kept_from_nobody_are_no_reason_to_grow() -
     window.was_full = True
     window.observe(sample(4, running=one.in_flight), one.in_flight)
     assert window.limit == grown
+
+
+@pytest.mark.parametrize(("seats", "kept"), [(1, 0), (7, 0), (8, 1), (16, 1), (32, 2), (256, 4)])
+def test_a_few_seats_of_each_engine_are_kept_at_least(seats: int, kept: int) -> None:
+    assert Window(Capacity(requests_max=seats)).reserve_min == kept

@@ -369,7 +369,8 @@ class Flow:
         clear = [e for e in room if e.window.prefill_held <= 0]
         kept, spare = line.seats.kept(line.able_seats), []
         if free > kept and len(clear) > line.clear.kept(line.able):
-            spare = [e for e in clear if e.window.limit - e.in_flight > kept // line.able]
+            each = kept // line.able
+            spare = [e for e in clear if e.window.limit - e.in_flight > max(each, e.window.reserve_min)]
         if not spare:
             line.kept_until = until
             for endpoint in room:
