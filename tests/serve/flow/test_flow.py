@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from penstock.serve.flow import Capacity, Flow, QueueSettings, Ticket
 from penstock.serve.flow.queue import QUIET_S
-from penstock.serve.routing import Ended, Endpoint, EndpointTable, EngineSample, LeastLoad, Need
+from penstock.serve.routing import Decision, Ended, Endpoint, EndpointTable, EngineSample, LeastLoad, Need
 from serve.flow.flows import MODEL, addresses, endpoint, flow, in_flight, table, ticket
 
 
@@ -52,6 +53,24 @@ class TestPassing:
         refused = gate.submit(ticket(), 1.0)
         assert refused.shed is not None
         assert (refused.state, refused.shed.status, refused.shed.reason) == ("shed", 503, "no_endpoint")
+
+    def test_while_nobody_waits_the_policy_may_choose_to_stand_behind_another_prompt(self) -> None:
+        class First(LeastLoad):
+            def choose(self, candidates: Sequence[Endpoint], *_: Any, **__: Any) -> Decision:
+                return Decision(min(candidates, key=lambda e: e.id), "first")
+
+        endpoints = table(2)
+        gate = Flow(endpoints, First())
+        gate.configure(queue=QueueSettings(), capacities={MODEL: Capacity(requests_max=2)})
+        gate.submit(ticket(), 1.0)
+        first = endpoint(endpoints)
+        first.window.prefill_held, first.window.prefill_max = 9_000, 8_000
+        assert not first.window.has_room(first, 1.0)
+        assert gate.submit(ticket(), 1.0).endpoint is first  # its prompt's beginning may be there
+        assert gate.submit(ticket(), 1.0).endpoint is endpoint(endpoints, 1)  # no seat is left at the first
+        first.window.prefill_held = 0
+        endpoint(endpoints, 1).window.prefill_held, endpoint(endpoints, 1).window.prefill_max = 9_000, 8_000
+        assert gate.submit(ticket(), 1.0).state == "queued"  # all have prompts under way or no seat
 
     def test_who_waits_for_a_model_that_leaves_the_file_is_told_at_once(self) -> None:
         endpoints = table(0)

@@ -165,8 +165,8 @@ class Flow:
         if line is None or not line.count:
             able = self._able(ticket.model, now)
             room = self._with_room(able, now) if self._queue.is_on else able
-            if room:
-                self._grant(ticket, room, now, None)
+            if room:  # nobody waits: behind another's prompt may be sooner, where its beginning is cached
+                self._grant(ticket, room if len(room) == len(able) else self._with_seats(able), now, None)
                 return ticket
             if line is None:
                 line = self._lines[ticket.model] = Line(ticket.model, self._queue)
@@ -429,6 +429,11 @@ class Flow:
             if window.has_room(endpoint, now):
                 room.append(endpoint)
         return room
+
+    @staticmethod
+    def _with_seats(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+        """Those that can run one more, though prompts may stand before it there."""
+        return [e for e in endpoints if e.window is None or e.window.has_seat(e)]
 
     def _grant(self, ticket: Ticket, room: Sequence[Endpoint], now: float, line: Line | None) -> None:
         """Sends a ticket on, out of its line where it waited in one."""

@@ -129,6 +129,10 @@ class Window:
             return False
         return self.kv_tokens == 0 or endpoint.in_flight == 0 or self.fits(1)
 
+    def has_seat(self, endpoint: Endpoint) -> bool:
+        """The same, whatever prompts stand before it there."""
+        return endpoint.in_flight < self.limit and (self.kv_tokens == 0 or endpoint.in_flight == 0 or self.fits(1))
+
     def keep(self, endpoint: Endpoint) -> None:
         """Seats that are free here were kept from somebody who waits."""
         self.was_full = True
