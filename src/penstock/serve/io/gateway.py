@@ -180,21 +180,6 @@ class Gateway:
                 notes.append(f"spec.gateway.{what} has changed: it takes effect when the gateway is restarted.")
         return notes
 
-    def readiness(self) -> tuple[bool, str]:
-        """Whether the gateway should get traffic, and why not."""
-        if self.core.is_leaving:
-            return False, "shutting down"
-        if self._listener is None:
-            return False, "not listening yet"
-        empty = [m for m in self.config.models if not self._can_serve(m)]
-        if len(empty) == len(self.config.models):
-            return False, "no model has an endpoint that can serve"
-        return True, f"no endpoint for {', '.join(empty)}" if empty else "ok"
-
-    def _can_serve(self, model: str) -> bool:
-        pool = self.endpoints.pools.get(model)
-        return pool is not None and pool.ready_count > 0
-
     def _set_static_pools(self, config: GatewayConfig) -> None:
         for model in config.targets.values():
             provider = model.provider
