@@ -84,6 +84,8 @@ class World:
         self.records: list[RequestRecord] = []
         self.attempts: dict[str, list[Said]] = {}
         self.is_healed = False
+        self._thawed_at = 0.0
+        """When no gateway stands still any more."""
         self._make = make
         self.configs = [compile_gateway(Fleet.model_validate(fleet), {}) for fleet in scenario.fleets]
         self._config = self.configs[0]
@@ -159,7 +161,7 @@ class World:
                 raise Foul(f"{record.request_id} failed ({record.reason}) though nothing went wrong")
 
     def _be_quiet(self) -> None:
-        self.clock.run_until(self.clock.now + 1.0)
+        self.clock.run_until(max(self.clock.now, self._thawed_at) + 1.0)
         for gate in self.gates:
             check_quiet(gate.core)
         for engine in self.engines.values():
@@ -216,6 +218,7 @@ class World:
         match fault.what:
             case "freeze":
                 gate.freeze(fault.lasts_s)
+                self._thawed_at = max(self._thawed_at, self.clock.now + fault.lasts_s)
             case "wall_jump":
                 gate.core.unix_offset_s += (fault.amount - 0.5) * 1e7
             case "reload":
