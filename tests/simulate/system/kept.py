@@ -11,7 +11,7 @@ KEPT = {
     "the queue on (tests/serve/flow/test_flow.py)",
     8: "a model stayed in `Flow.wakes` though nobody waited, and its Retry-After counted from the first refusal on "
     "(tests/serve/flow/test_flow.py)",
-    3183: "the world looked whether all was quiet while a gateway stood still, which had not heard yet that a client was "
-    "gone: the world's fault (a freeze that outlasts everybody's requests)",
+    3183: "the world looked whether all was quiet while a gateway stood still, which had not heard yet that a client "
+    "was gone: the world's fault (a freeze that outlasts everybody's requests)",
     25946: "who waited for a model that a reload took out of the file waited on (tests/serve/flow/test_flow.py)",
 }

@@ -161,6 +161,7 @@ class World:
                 raise Foul(f"{record.request_id} failed ({record.reason}) though nothing went wrong")
 
     def _be_quiet(self) -> None:
+        # Who gave up may be done before a gateway thaws.
         self.clock.run_until(max(self.clock.now, self._thawed_at) + 1.0)
         for gate in self.gates:
             check_quiet(gate.core)
