@@ -81,6 +81,9 @@ class TestPassing:
         assert gate.pump(2.0) == [here, there]
         assert {(one.shed.status, one.shed.reason) for one in (here, there) if one.shed} == {(503, "model_gone")}
         assert (gate.next_due, sum(state.waiting for state in gate.snapshot())) == (None, 0)
+        resumed = gate.submit(ticket(), 2.0)  # a stream that had begun before, and lost its engine
+        assert gate.is_dirty
+        assert gate.pump(2.0) == [resumed]
         gate.configure(queue=QueueSettings(), capacities={MODEL: Capacity()})  # and it comes back
         late = gate.submit(ticket(), 3.0)
         assert gate.pump(4.0) == []

@@ -184,8 +184,8 @@ class Flow:
         ticket.state = "queued"
         self.queued_total += 1
         self._busy[ticket.model] = line
-        if line.kept_until and len(ticket.token.account.waiters) == 1:
-            self.is_dirty = True  # room is kept, maybe for this one
+        if (line.kept_until and len(ticket.token.account.waiters) == 1) or ticket.model in self._gone:
+            self.is_dirty = True  # room is kept, maybe for this one; or nobody will bring an endpoint
         for victim in evicted:
             self._shed(victim, line, "evicted", now)
             self._changed.append(victim)
