@@ -66,8 +66,9 @@ def test_the_files_that_the_fleet_file_names_hold_where_none_is_given(tmp_path: 
     assert calibrations_of([], fleet=fleet, folder=tmp_path)["H100"].name == "ours"
     given = calibrations_of([f"H100={written(tmp_path)}"], fleet=fleet, folder=tmp_path)
     assert given["H100"].name == "h100-data-sheet"
-    with pytest.raises(UsageError, match=r"spec\.hardware\.calibrations\.H100: .*h100\.json"):
+    with pytest.raises(UsageError, match=r"spec\.hardware\.calibrations\.H100: .*h100\.json") as missing:
         calibrations_of([], fleet=fleet, folder=tmp_path / "elsewhere")
+    assert missing.value.hint == "`penstock calibrate URL --gpu H100 --out times/h100.json` writes one"
 
 
 def test_plan_simulate_and_gateway_use_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

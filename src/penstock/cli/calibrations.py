@@ -37,7 +37,9 @@ def calibrations_of(
             found[find_gpu(name).name] = Calibration.from_json(read_text(str((folder or Path()) / path)))
         except UsageError as error:
             where = f"spec.hardware.calibrations.{name}"
-            raise UsageError(f"{where}: {error.message}", hint=error.hint) from error
+            is_there = ((folder or Path()) / path).exists()
+            hint = error.hint if is_there else f"`penstock calibrate URL --gpu {name} --out {path}` writes one"
+            raise UsageError(f"{where}: {error.message}", hint=hint) from error
     for text in given:
         name, is_named, path = text.partition("=")
         if not is_named:
