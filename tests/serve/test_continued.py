@@ -134,7 +134,7 @@ def test_stop_strings_are_one_or_a_list() -> None:
 class TestAnswers:
     @staticmethod
     def begun(text: str, *stops: str) -> Continued:
-        return Continued(has(*chat([text])[:2]), PROMPT, TEXT, 3, stops)
+        return Continued(has(*chat([text])[:2]), PROMPT, TEXT, said=3, stops=stops)
 
     @staticmethod
     def said(*texts: str, ids: tuple[int, ...] = PROMPT + TEXT) -> bytes:

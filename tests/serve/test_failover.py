@@ -20,6 +20,7 @@ from penstock.serve.failover import (
     choose_after,
     is_all_but_done,
     needs_seed,
+    wants_ids,
 )
 from penstock.serve.wire.requests import read_json
 from penstock.serve.wire.routes import ROUTES
@@ -37,6 +38,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "no_text_yet": {"has_text": False, "path": "/v1/audio/speech"},
     "other_stream": {"path": "/v1/audio/speech"},
     "bound_to_engine": {"request": {"temperature": 0, "kv_transfer_params": {"remote_block_ids": [1]}}},
+    "tokens_known": {"request": {"temperature": 0, "seed": 7}, "has_ids": True},
     "greedy": {"request": {"temperature": 0}, "path": "/v1/messages"},
     "seeded": {"request": {"temperature": 1, "seed": 7}},
     "continued": {"request": {"seed": 7}, "is_continued": True},
@@ -71,6 +73,7 @@ ROWS_AFTER: dict[str, list[dict[str, Any]]] = {
             {"return_token_ids": 1},
         )
     ],
+    "hidden": [{"request": {"include_reasoning": False}}],
     "media": [{"request": {"messages": PICTURE}}],
     "counted": [{"request": {"bad_words": ["x"]}}],
     "text": [
@@ -95,6 +98,24 @@ def loss(**changes: Any) -> Loss:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_each_row_is_taken_where_it_says(case: Any) -> None:
     assert choose(loss(**ROWS[case.name])) is case
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"request": {"seed": 7}}, "seeded"),
+        ({"request": {"seed": 7}, "has_own_seed": True}, "tokens_known"),
+        ({"request": {"seed": 7}, "is_continued": True}, "tokens_known"),
+        ({"request": {}}, "tokens_known"),
+        ({"request": {"temperature": 0, "tool_choice": "required"}}, "greedy"),
+        ({"request": {"temperature": 0}, "is_plain_text": False}, "greedy"),
+        ({"request": {"temperature": 0}, "has_text": False}, "no_text_yet"),
+    ],
+)
+def test_known_tokens_serve_whoever_did_not_choose_the_draw_where_the_second_table_allows_it(
+    changes: dict[str, Any], name: str
+) -> None:
+    assert choose(loss(has_ids=True, **changes)).name == name
 
 
 @pytest.mark.parametrize(("name", "changes"), [(name, c) for name, rows in ROWS_AFTER.items() for c in rows])
@@ -141,6 +162,34 @@ def test_the_documentation_is_drawn_from_the_tables(mark: str, cases: tuple[Case
     if os.environ.get("PENSTOCK_REGENERATE"):
         DOCS.write_text(before + begin + drawn(cases) + stop + after)
     assert shown == drawn(cases), "run with PENSTOCK_REGENERATE=1, and look at the difference"
+
+
+class TestAskingForTokens:
+    @pytest.mark.parametrize(
+        ("path", "body", "expected"),
+        [
+            ("/v1/chat/completions", {"stream": True}, True),
+            ("/v1/chat/completions", {}, False),
+            ("/v1/chat/completions", {"stream": True, "temperature": 0, "seed": 1}, True),
+            ("/v1/chat/completions", {"stream": True, "seed": 1}, False),
+            ("/v1/chat/completions", {"stream": True, "n": 2}, False),
+            ("/v1/chat/completions", {"stream": True, "return_token_ids": True}, False),
+            ("/v1/chat/completions", {"stream": True, "response_format": {"type": "json_object"}}, False),
+            ("/v1/chat/completions", {"stream": True, "messages": PICTURE}, False),
+            ("/v1/completions", {"stream": True, "prompt": "x"}, True),
+            ("/v1/completions", {"stream": True, "prompt": ["x", "y"]}, False),
+            ("/v1/messages", {"stream": True, "max_tokens": 5}, False),
+            ("/v1/responses", {"stream": True, "input": "x"}, False),
+        ],
+    )
+    def test_a_stream_is_asked_to_tell_them_if_it_could_go_on_from_them(
+        self, path: str, body: dict[str, Any], expected: bool
+    ) -> None:
+        given = {"model": "chat", "messages": [{"role": "user", "content": "hi"}], **body}
+        route = ROUTES[path]
+        read = read_json(route, json.dumps(given).encode())
+        assert not hasattr(read, "status")
+        assert wants_ids(route, read) is expected  # type: ignore[arg-type]
 
 
 class TestSeeds:

@@ -45,6 +45,7 @@ class Answer:
         "_is_complete",
         "_is_openai",
         "_keep",
+        "_keeps_ids",
         "_pieces",
         "_plain_end",
         "_plain_from",
@@ -71,11 +72,13 @@ class Answer:
         strips_usage: bool,
         has_last_event: bool,
         ends_in_choices: bool = False,
+        keeps_ids: bool = False,
         before: Answer | None = None,
         attempt: Attempt | None = None,
     ) -> None:
         """`has_last_event`: a stream of this API is known to be complete by its last event. `ends_in_choices`: see
-        `EventRelay`. `before`: the answer that this one goes on from, at another endpoint, as `attempt` does."""
+        `EventRelay`. `keeps_ids`: see `Delivered`. `before`: the answer that this one goes on from, at another
+        endpoint, as `attempt` does."""
         is_events = head.content_type.startswith(b"text/event-stream")
         self.head = head
         self.framing: Literal["counted", "chunked", "eof"]
@@ -91,7 +94,13 @@ class Answer:
         self._body = head.body
         self._dialect: Dialect = dialect
         self._has_last_event = has_last_event
-        self._events = EventRelay(strips_usage=strips_usage, ends_in_choices=ends_in_choices) if is_events else None
+        self._keeps_ids = keeps_ids and is_events
+        self._events: EventRelay | None = None
+        if is_events:
+            takes_ids = self._keeps_ids and before is None  # another attempt takes them by itself
+            self._events = EventRelay(
+                strips_usage=strips_usage, ends_in_choices=ends_in_choices, takes_prompt_ids=takes_ids
+            )
         self._is_complete = False
         self._is_openai = ends_in_choices
         self._plain_end: bytes | tuple[bytes, ...] = _PLAIN_ENDS if ends_in_choices else b"}\n\n\r\n"
@@ -240,7 +249,10 @@ class Answer:
         """What the client has, read if more than `bytes_max` bytes are unread."""
         events, delivered = self._events, self._delivered
         if delivered is None:
-            delivered = self._delivered = Delivered(self._pieces, is_chunked=self.framing == "chunked")
+            is_chunked = self.framing == "chunked"
+            delivered = self._delivered = Delivered(self._pieces, is_chunked=is_chunked, keeps_ids=self._keeps_ids)
+        if events is not None and events.prompt_ids:
+            delivered.prompt_ids, events.prompt_ids = events.prompt_ids, b""
         if events is not None and self.payload_bytes - self._settled_bytes > bytes_max:
             self._seen(events)
             self._settled_bytes = self.payload_bytes

@@ -1,10 +1,11 @@
-"""An answer that goes on from the text that its client has, where another attempt from the first token says otherwise.
+"""An answer that goes on from what its client has, and not from its first token.
 
-On bfloat16 two engines may break a near tie differently, and a sampled answer without a seed is another each time. Then
-the engine is asked for what follows the client's text: it gets the prompt's tokens, which the replay told, and the
-text's, which the engine counts out (`/tokenize`); `Continuation` makes both requests. `Continued` lets through what
-comes, as the end of the client's stream. Guarantees: the text is one, nothing twice and nothing but what was asked for;
-usage is that of prompt, delivered text and new text. `CONTINUATIONS` says for which requests.
+Two ways lead there. A stream that told its tokens goes on from those whose text the client has (decision 10): one
+prompt to read, and no token again. Where another attempt from the first token said something else (decision 9), the
+engine gets the tokens of the prompt and those that it cuts the client's text into (`/tokenize`). `Continuation` makes
+the requests, `Continued` lets through what comes, as the end of the client's stream. Guarantees: the text is one,
+nothing twice and nothing but what was asked for; usage is that of prompt, delivered text and new text. `CONTINUATIONS`
+says for which requests.
 """
 
 from __future__ import annotations
@@ -15,12 +16,22 @@ from typing import Any, Literal, assert_never
 
 import orjson
 
-from penstock.serve.delivered import Attempt, Delivered, DivergedError, Replay
+from penstock.serve.delivered import IDS, Attempt, Delivered, DivergedError, Replay, Seam
+from penstock.serve.failover import is_greedy
 from penstock.serve.walk import Key
 from penstock.serve.wire.responses import EofBody, ResponseError, ResponseHead, parse_head
 from penstock.serve.wire.sse import Usage
 
-__all__ = ["Continuation", "Continued", "continued_fields", "stops_of", "text_key", "token_ids", "tokens_said"]
+__all__ = [
+    "Continuation",
+    "Continued",
+    "continued_fields",
+    "stops_of",
+    "text_key",
+    "token_ids",
+    "token_list",
+    "tokens_said",
+]
 
 ASKS_IDS = b'"return_token_ids":true,'
 """What a replay asks for besides, so that it can be continued from where it diverges."""
@@ -29,6 +40,12 @@ COMPLETION_TOKENS = 16
 BIAS_MAX = 100.0
 """Of `logit_bias`, either way: https://platform.openai.com/docs/api-reference/chat/create"""
 TOKENIZE_PATH = "/tokenize"
+DETOKENIZE_PATH = "/detokenize"
+SPELLED_MAX = 4
+"""Places that are looked at for where some tokens end in the client's text; each costs a short request. A text was at
+most five tokens behind in 625 cuts of a real engine."""
+_BROKEN = "\ufffd"
+"""What stands for a character that is not whole."""
 TOKENS_BYTES_MAX = 16 << 20
 """Bytes of the engine's answer about the tokens of a text: more than its longest text has."""
 SEEDS = 1 << 31
@@ -64,12 +81,43 @@ def token_ids(answer: bytes) -> tuple[int, ...]:
     return tuple(ids) if type(ids) is list and all(type(token) is int for token in ids) else ()
 
 
+def token_list(listed: bytes) -> tuple[int, ...]:
+    """Tokens as an engine lists them in an event; none where they are no list of numbers."""
+    return token_ids(b'{"tokens":[%b]}' % listed)
+
+
+def spelled_text(answer: bytes) -> str | None:
+    """The text in an answer of `/detokenize`; None where it is no such answer."""
+    try:
+        told = orjson.loads(answer)
+    except orjson.JSONDecodeError:
+        return None
+    text = told.get("prompt") if type(told) is dict else None
+    return text if type(text) is str else None
+
+
+def end_in(text: str, spelled: str) -> int:
+    """Where in a text its first tokens end that are spelled so; -1 where they are not how it begins. An engine may
+    leave out the blank with which a text begins."""
+    if spelled and not spelled.endswith(_BROKEN):
+        for begun in (spelled, " " + spelled):
+            if text.startswith(begun):
+                return len(begun)
+    return -1
+
+
 def tokens_said(path: str, request: Mapping[str, Any], text_ids: tuple[int, ...]) -> int:
     """How many tokens the client's text is taken to have. An engine may cut a text into more than the model had said it
     in; but one that had not ended was at least one token below its limit."""
+    limit = _output_limit(path, request)
+    return len(text_ids) if limit is None else min(len(text_ids), limit - 1)
+
+
+def _output_limit(path: str, request: Mapping[str, Any]) -> int | None:
+    """The most tokens that a request may be answered with; None where it sets no bound."""
     default = COMPLETION_TOKENS if path == "/v1/completions" else None
     limits = [request.get("max_tokens") or default, request.get("max_completion_tokens")]
-    return min([len(text_ids), *(limit - 1 for limit in limits if type(limit) is int)])
+    return min((limit for limit in limits if type(limit) is int), default=None)
 
 
 def continued_fields(
@@ -119,9 +167,11 @@ class Continued(Attempt):
     """What follows the client's text, as an engine says it that was given the text's tokens."""
 
     __slots__ = (
+        "_again",
         "_asked",
         "_had",
         "_has_begun",
+        "_held_ids",
         "_key",
         "_marks",
         "_prompt_tokens",
@@ -136,11 +186,16 @@ class Continued(Attempt):
         delivered: Delivered,
         prompt_ids: tuple[int, ...],
         text_ids: tuple[int, ...],
+        *,
         said: int,
-        stops: tuple[str, ...],
+        stops: tuple[str, ...] = (),
+        at: int | None = None,
     ) -> None:
-        """`said`: the tokens that the client's text counts as (`tokens_said`)."""
+        """`said`: the tokens that the client's text counts as (`tokens_said`). `stops`: stop strings that may lie
+        across the seam. `at`: characters of the client's text that `text_ids` spell, if not all: what is after them
+        comes again and does not go on."""
         super().__init__(delivered, takes_ids=True)
+        delivered.restart(text_ids if delivered.keeps_ids else (), delivered.chars if at is None else at)
         self._key = text_key(delivered)
         self._marks = set(delivered.marks)
         self._asked = prompt_ids + text_ids
@@ -149,13 +204,15 @@ class Continued(Attempt):
         self._stops = stops
         reach = max(map(len, stops), default=1) - 1
         text = delivered.texts.get(self._key, "") if self._key is not None else ""
+        self._again = "" if at is None else text[at:]
+        self._held_ids: list[Any] = []
         self._seam = text[-reach:] if reach else ""
         self._had = len(self._seam)
         self._seam_left = reach if self._seam else 0  # characters that may still end a stop which began before them
 
     @property
     def has_caught_up(self) -> bool:
-        return True
+        return not self._again
 
     def _look(self, fields: dict[str, Any]) -> None:
         if not self._has_begun:
@@ -183,14 +240,24 @@ class Continued(Attempt):
         """All of it, if it goes on in the client's channel.
 
         Raises:
-            DivergedError: it does not, or a stop string is complete that began in what the client has.
+            DivergedError: it does not, it says something else than the client has after those tokens, or a stop string
+                is complete that began in what the client has.
         """
         if key == self._key:
+            if self._again:
+                piece = self._less_again(piece)
             if self._seam_left:
                 self._watch_seam(piece)
         elif piece and key[1:2] != ("tool",):
             raise DivergedError(f"it went on in {key[-1]}")
         return piece
+
+    def _less_again(self, piece: str) -> str:
+        again = self._again
+        if not (again.startswith(piece) or piece.startswith(again)):
+            raise DivergedError("it said the last of the client's text differently")
+        self._again = again[len(piece) :]
+        return piece[len(again) :]
 
     def _watch_seam(self, piece: str) -> None:
         """The engine sees only its own text, and would miss a stop string that lies across the seam."""
@@ -201,6 +268,11 @@ class Continued(Attempt):
                 raise DivergedError("a stop string came that had begun in what was sent")
 
     def items(self, key: Key, piece: list[Any]) -> list[Any]:
+        if key == IDS:  # they end with their text, see `Replay`
+            self._held_ids += piece
+            if self._again:
+                return []
+            piece, self._held_ids = self._held_ids, []
         return piece
 
     def mark(self, key: Key) -> bool:
@@ -209,65 +281,153 @@ class Continued(Attempt):
         return is_new
 
     def finish(self, index: int) -> bool:
+        if self._again:
+            raise DivergedError("it ended before what the client has")
         return self.mark((index, "finish"))
 
 
 class Continuation:
-    """The steps by which one stream goes on. Owned by its exchange; begun with the first replay that may diverge.
+    """The steps by which one stream goes on. Owned by its exchange; begun with the first loss that may need them.
 
-        replay (asks for the prompt's tokens) ── diverged ──▶ tokens (of the client's text) ──▶ text (what follows it)
+        tokens known ──▶ (spelling: where they end) ──▶ text (what follows them)
+              └ they do not do, or are not known ──▶ replay ── diverged ──▶ tokens (of the client's text) ──▶ text
 
     Attributes:
         stage: what is asked of the endpoint next, or was.
+        is_from_ids: the stage goes on from the tokens that the stream told.
+        may_use_ids: nothing has spoken against that yet.
         has_diverged: a replay said something else: no further one is tried.
         status: of an answer about tokens that was none.
     """
 
     __slots__ = (
+        "_at",
         "_collected",
         "_delivered",
         "_head",
         "_path",
+        "_places",
         "_prompt_ids",
         "_request",
+        "_spelled",
         "_text_ids",
+        "_uses_ids",
+        "has_diverged",
+        "is_from_ids",
+        "may_use_ids",
         "stage",
         "status",
     )
 
     def __init__(self, path: str, request: Mapping[str, Any], delivered: Delivered) -> None:
-        """`request`: the body that the first endpoint got, for `path`. `delivered` is settled before each step."""
-        self.stage: Literal["replay", "tokens", "text"] = "replay"
+        """`request`: the body that the first endpoint got, for `path`, as the client meant it. `delivered` is settled
+        before each step."""
+        self.stage: Literal["replay", "spelling", "tokens", "text"] = "replay"
         self.status = 0
+        self.is_from_ids = self.has_diverged = self._uses_ids = False
+        self.may_use_ids = True
         self._path = path
         self._request = request
         self._delivered = delivered
         self._prompt_ids: tuple[int, ...] = ()
         self._text_ids: tuple[int, ...] = ()
+        self._at: int | None = None
+        self._places: list[Seam] = []
+        self._spelled = 0
         self._head: ResponseHead | None = None
         self._collected = b""
 
     @property
-    def has_diverged(self) -> bool:
-        """Whether a replay said something else."""
-        return bool(self._prompt_ids)
+    def asks_tokens(self) -> bool:
+        """Whether what is asked of the endpoint is about tokens, and not the answer."""
+        return self.stage in ("spelling", "tokens")
 
-    def diverged(self, prompt_ids: tuple[int, ...]) -> None:
-        """A replay told the prompt's tokens, and then something else than the client has."""
-        self._prompt_ids = prompt_ids
+    def told(self, prompt_ids: tuple[int, ...]) -> None:
+        """The stream, or an attempt from its first token, told the tokens of the prompt. The first word holds."""
+        self._prompt_ids = self._prompt_ids or prompt_ids
+
+    @property
+    def has_places(self) -> bool:
+        """Whether the stream told where it may go on from."""
+        return self.may_use_ids and bool(self._prompt_ids and self._find_places())
+
+    def use_ids(self, *, uses_ids: bool) -> None:
+        """Whether to go on from the tokens that the stream told, as the table says."""
+        self._uses_ids = uses_ids
+
+    def diverged(self, prompt_ids: tuple[int, ...]) -> bool:
+        """A replay told the prompt's tokens (or they were known), and then something else than the client has. Whether
+        the stream can go on from its text."""
+        self.told(prompt_ids)
+        self.has_diverged = bool(self._prompt_ids)
+        self.restart()
+        return self.has_diverged
+
+    def give_up_ids(self) -> None:
+        """The tokens that the stream told do not do."""
+        self.may_use_ids = self._uses_ids = False
         self.restart()
 
     def restart(self) -> None:
         """From the first step that is still needed: the client may have more text now, and the endpoint be another."""
-        self.stage = "tokens" if self._prompt_ids else "replay"
-        self._head, self._collected, self._text_ids, self.status = None, b"", (), 0
+        self._head, self._collected, self._text_ids, self.status, self._at = None, b"", (), 0, None
+        self._spelled, self._places = 0, self._find_places() if self._uses_ids else []
+        if not self._go_to_place():
+            self.stage = "tokens" if self.has_diverged else "replay"
+
+    # ------------------------------------------------------------------ where the known tokens end
+
+    @property
+    def _reach(self) -> int:
+        """Characters that an engine holds back for the sake of stop strings, or may have to look at again."""
+        return max(map(len, stops_of(self._request)), default=1) - 1
+
+    def _find_places(self) -> list[Seam]:
+        """Where the stream may go on, the best last: ends of events whose tokens end within the client's text."""
+        delivered, limit, reach = self._delivered, _output_limit(self._path, self._request), self._reach
+        places = [s for s in delivered.seams if s.is_sure or s.chars + reach <= delivered.chars]
+        if limit is not None:
+            places = [s for s in places if s.ids < limit]
+        if not (reach or is_greedy(self._request)):  # what is drawn anew may not have been said
+            places = [s for s in places if s.chars == delivered.chars]
+        return places
+
+    def _go_to_place(self) -> bool:
+        """To the next place that may do; False where there is none."""
+        self._head, self._collected = None, b""
+        self.is_from_ids = bool(self._places) and self._spelled < SPELLED_MAX
+        if not self.is_from_ids:
+            return False
+        place = self._places.pop()
+        self._text_ids = tuple(self._delivered.ids[: place.ids])
+        if place.is_sure or (place.is_exact and not self._reach):
+            self._at, self.stage = place.chars, "text"
+        else:
+            self._spelled, self.stage = self._spelled + 1, "spelling"
+        return True
+
+    def spelled(self) -> bool:
+        """The answer about the spelling is whole: whether there is a place to go on from, or another to look at."""
+        spelled, delivered = spelled_text(self._collected), self._delivered
+        text = delivered.texts[key] if (key := text_key(delivered)) is not None else ""
+        at = end_in(text, spelled) if spelled is not None and self.status == 200 else -1
+        if at < 0 or (at < len(text) and not is_greedy(self._request)):
+            return self._go_to_place()
+        self._at, self.stage = at, "text"
+        return True
+
+    # ------------------------------------------------------------------ requests and answers
 
     def request(self, body: bytes) -> tuple[str, bytes]:
         """Path and body for the endpoint. `body`: what the first one got."""
         match self.stage:
             case "replay":
+                if self._delivered.keeps_ids:
+                    return self._path, body  # it asks by itself
                 start = body.index(b"{") + 1
                 return self._path, body[:start] + ASKS_IDS + body[start:]
+            case "spelling":
+                return DETOKENIZE_PATH, orjson.dumps({"model": self._request.get("model"), "tokens": self._text_ids})
             case "tokens":
                 key = text_key(self._delivered)
                 text = self._delivered.texts[key] if key is not None else ""
@@ -280,7 +440,7 @@ class Continuation:
                 assert_never(self.stage)
 
     def take(self, data: bytes) -> bool:
-        """Takes a read of the answer about tokens; whether it is whole. Then `go_on`.
+        """Takes a read of the answer about tokens; whether it is whole. Then `spelled` or `go_on`.
 
         Raises:
             ResponseError: it breaks HTTP, or is endless.
@@ -310,5 +470,6 @@ class Continuation:
         """Who reads the answer at this stage."""
         if self.stage == "text":
             said = tokens_said(self._path, self._request, self._text_ids)
-            return Continued(self._delivered, self._prompt_ids, self._text_ids, said, stops_of(self._request))
+            stops = () if self.is_from_ids else stops_of(self._request)  # those that reach over are within what comes
+            return Continued(self._delivered, self._prompt_ids, self._text_ids, said=said, stops=stops, at=self._at)
         return Replay(self._delivered, takes_ids=True)

@@ -11,8 +11,10 @@ replay is worth an attempt (`failover`), and how an answer goes on where it dive
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from array import array
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
@@ -21,13 +23,17 @@ from penstock.serve.walk_responses import ENDINGS, Names, is_response_event, wal
 from penstock.serve.wire.responses import ChunkedBody
 from penstock.serve.wire.sse import Usage
 
-__all__ = ["KEPT_BYTES_MAX", "TEXT_CHARS_MAX", "Attempt", "Delivered", "DivergedError", "Replay"]
+__all__ = ["IDS", "KEPT_BYTES_MAX", "TEXT_CHARS_MAX", "Attempt", "Delivered", "DivergedError", "Replay", "Seam"]
 
 KEPT_BYTES_MAX = 65_536
 """Bytes that are kept unread: some 250 tokens. Past it they are read, so that a long stream costs the memory of its
 text and not of its events; 65,536 bytes take about half a millisecond."""
 TEXT_CHARS_MAX = 1 << 20
 """Characters of text that are kept of one stream. Past it the stream can't be resumed; it is about 250,000 tokens."""
+IDS: Key = (0, "token_ids")
+"""Channel of the tokens of the one choice."""
+SEAMS_MAX = 64
+"""Ends of events that are kept, the latest: a text seldom runs more than a few tokens behind what it is made of."""
 _DONE = b"[DONE]"
 _IDENTITY = ("id", "created", "model")
 _Part = TypeVar("_Part", str, list[Any])
@@ -37,12 +43,46 @@ class DivergedError(Exception):
     """Another attempt said something else than what the client has already got."""
 
 
+class Seam(NamedTuple):
+    """The end of an event that brought text: so many tokens had been told, so many characters of text."""
+
+    ids: int
+    chars: int
+    is_exact: bool
+    """The text is that of those tokens, as far as no stop string held any back: the last one brought it."""
+    is_sure: bool = False
+    """It is, whatever was held back: another attempt went on from there."""
+
+
 class Delivered:
     """What one client got of one stream. Owned by its exchange; `pieces` is appended to by its answer."""
 
-    __slots__ = ("_body", "_lists", "_marks", "_texts", "chars", "events", "identity", "is_readable", "names", "pieces")
+    __slots__ = (
+        "_body",
+        "_lists",
+        "_marks",
+        "_texts",
+        "chars",
+        "events",
+        "identity",
+        "ids",
+        "is_readable",
+        "keeps_ids",
+        "names",
+        "pieces",
+        "prompt_ids",
+        "seams",
+    )
 
-    def __init__(self, pieces: list[bytes], *, is_chunked: bool) -> None:
+    def __init__(self, pieces: list[bytes], *, is_chunked: bool, keeps_ids: bool = False) -> None:
+        """`keeps_ids`: the engine was asked for token ids on the gateway's own account. They go on with their events,
+        which go on as they came, but are nothing that the client asked for."""
+        self.keeps_ids = keeps_ids
+        self.prompt_ids = b""
+        """The tokens of the prompt as the engine listed them, unread; empty where it was not asked, or did not."""
+        self.ids = array("Q")
+        """The tokens of the answer so far."""
+        self.seams: deque[Seam] = deque(maxlen=SEAMS_MAX)
         self.pieces = pieces
         """As they were sent, not yet read; whoever sends appends."""
         self.is_readable = True
@@ -87,12 +127,31 @@ class Delivered:
             if is_response_event(fields):
                 self.names.learn(fields)
                 walk_response(fields, self)
-            else:
-                walk(fields, self)
+                continue
+            ids, chars = len(self.ids), self.chars
+            walk(fields, self)
+            if self.keeps_ids and self.chars > chars:
+                self._seam(len(self.ids) - ids)
+
+    def _seam(self, more: int) -> None:
+        """An event with text has ended, which told so many tokens."""
+        if more:
+            self.seams.append(Seam(len(self.ids), self.chars, more == 1))
+        else:  # text of tokens that are not known
+            self.keeps_ids = False
+            self.seams.clear()
+
+    def restart(self, ids: Iterable[int], chars: int) -> None:
+        """Another attempt goes on from these tokens, the text of which ends after `chars` characters."""
+        self.ids = array("Q", ids)
+        self.seams.clear()
+        if self.ids:
+            self.seams.append(Seam(len(self.ids), chars, is_exact=True, is_sure=True))
 
     def _give_up(self) -> None:
         self.is_readable = False
         self._texts, self._lists, self._marks = {}, {}, set()
+        self.seams.clear()
 
     @property
     def has_text(self) -> bool:
@@ -121,7 +180,17 @@ class Delivered:
         return piece
 
     def items(self, key: Key, piece: list[Any]) -> list[Any]:
-        """More of a list."""
+        """More of a list.
+
+        Raises:
+            UnreadableError: tokens that are no such numbers.
+        """
+        if self.keeps_ids and key == IDS:
+            try:
+                self.ids.extend(piece)
+            except (TypeError, OverflowError) as error:
+                raise UnreadableError("a token was not a number") from error
+            return piece
         self._lists[key] = self._lists.get(key, 0) + len(piece)
         return piece
 
@@ -142,14 +211,15 @@ class Attempt(ABC):
     tokens of the prompt, as the engine told them; empty before, or where it was not asked.
     """
 
-    __slots__ = ("_identity", "_names", "_others", "_takes_ids", "last", "prompt_ids")
+    __slots__ = ("_identity", "_keeps_ids", "_names", "_others", "_takes_ids", "last", "prompt_ids")
 
     def __init__(self, delivered: Delivered, *, takes_ids: bool) -> None:
-        """`delivered` was settled just now. `takes_ids`: the engine was asked for token ids, which are kept here; else
-        those that come are the client's."""
+        """`delivered` was settled just now. `takes_ids`: the engine was asked for token ids, which are kept here, or go
+        on where they did before; else those that come are the client's."""
         self._identity = dict(delivered.identity)
+        self._keeps_ids = delivered.keeps_ids
         self._names, self._others = delivered.names.copy(), Names()
-        self._takes_ids = takes_ids
+        self._takes_ids = takes_ids or delivered.keeps_ids
         self.prompt_ids: tuple[int, ...] = ()
         self.last = b""
         """What `feed` let through last."""
@@ -205,7 +275,8 @@ class Attempt(ABC):
         choices = fields.get("choices")
         for choice in choices if type(choices) is list else ():
             if type(choice) is dict:
-                choice.pop("token_ids", None)
+                if not self._keeps_ids:
+                    choice.pop("token_ids", None)
                 told.append(choice.pop("prompt_token_ids", None))
         for ids in told:
             if not self.prompt_ids and type(ids) is list and all(type(token) is int for token in ids):
@@ -246,12 +317,14 @@ class Attempt(ABC):
 class Replay(Attempt):
     """The same answer from another endpoint, from its first token."""
 
-    __slots__ = ("_at", "_lists", "_marks", "_texts")
+    __slots__ = ("_at", "_held_ids", "_lists", "_marks", "_texts")
 
     def __init__(self, delivered: Delivered, *, takes_ids: bool = False) -> None:
         super().__init__(delivered, takes_ids=takes_ids)
         self._texts = delivered.texts
         self._lists = dict(delivered.lists)
+        self._lists[IDS] = self._lists.get(IDS, 0) + len(delivered.ids)
+        self._held_ids: list[Any] = []
         self._marks = set(delivered.marks)
         self._at: dict[Key, int] = {}
 
@@ -275,7 +348,13 @@ class Replay(Attempt):
         return self._new(key, piece[len(overlap) :])
 
     def items(self, key: Key, piece: list[Any]) -> list[Any]:
-        """The part of a list that the client has not got."""
+        """The part of a list that the client has not got. The gateway's own token ids go on no sooner than their text
+        has caught up, so that text and tokens end together for who counts them."""
+        if self._keeps_ids and key == IDS:
+            self._held_ids += piece
+            if not self.has_caught_up:
+                return []
+            piece, self._held_ids = self._held_ids, []
         at = self._at.get(key, 0)
         self._at[key] = at + len(piece)
         return self._new(key, piece[max(0, self._lists.get(key, 0) - at) :])

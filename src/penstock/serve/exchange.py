@@ -298,7 +298,7 @@ class Exchange(Resuming):
     # ------------------------------------------------------------------ the answer
 
     def _read_head(self, data: bytes, now: float) -> bytes | Reply | Dispatch | None:
-        if (continuation := self._continuation) is not None and continuation.stage == "tokens":
+        if (continuation := self._continuation) is not None and continuation.asks_tokens:
             return self._take_tokens(continuation, data, now)
         if self._collected:
             data = self._collected + data
@@ -366,6 +366,7 @@ class Exchange(Resuming):
             strips_usage=route.has_stream_options and not request.wants_usage,
             has_last_event=route.has_stream_options or route.dialect != "openai",
             ends_in_choices=route.has_stream_options,
+            keeps_ids=self._admission.asks_ids,
             before=before,
             attempt=attempt,
         )

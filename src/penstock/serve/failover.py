@@ -30,7 +30,9 @@ __all__ = [
     "choose",
     "choose_after",
     "is_all_but_done",
+    "is_greedy",
     "needs_seed",
+    "wants_ids",
 ]
 
 Course = Literal["replay", "continue", "error"]
@@ -81,6 +83,10 @@ class Loss:
     """Some of it was a continuation already."""
     is_outside: bool = False
     """A provider answers."""
+    has_ids: bool = False
+    """The engine told the tokens of what the client has, and where in its text they end can be found."""
+    has_own_seed: bool = False
+    """The gateway chose the seed, and not the client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +100,8 @@ class Case:
     holds: Callable[[Loss], bool]
 
 
-def _is_greedy(request: Mapping[str, Any]) -> bool:
+def is_greedy(request: Mapping[str, Any]) -> bool:
+    """Whether the engine takes the likeliest token each time."""
     temperature = request.get("temperature")
     return isinstance(temperature, int | float) and temperature < _GREEDY_BELOW
 
@@ -132,6 +139,7 @@ def _has_media(request: Mapping[str, Any]) -> bool:
 _GRAMMARS = ("structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar")
 _BEAMS = ("use_beam_search",)
 _EACH_TOKEN = ("logprobs", "prompt_logprobs", "return_token_ids", "return_tokens_as_token_ids", "echo")
+_HIDDEN = "include_reasoning"
 _COUNTED = ("bad_words", "thinking_token_budget", "vllm_xargs", "prompt_embeds", "suffix")
 
 CONTINUATIONS: tuple[Case, ...] = (
@@ -171,6 +179,13 @@ CONTINUATIONS: tuple[Case, ...] = (
         holds=lambda loss: _asks(loss.request, _EACH_TOKEN),
     ),
     Case(
+        name="hidden",
+        when="`include_reasoning` false",
+        course="error",
+        why="the model may have thought before its text, and nobody but the engine knows what",
+        holds=lambda loss: loss.request.get(_HIDDEN) is False,
+    ),
+    Case(
         name="media",
         when="messages with images, audio or video",
         course="error",
@@ -207,6 +222,12 @@ def is_all_but_done(loss: Loss) -> bool:
 
 def _may_continue(loss: Loss) -> bool:
     return choose_after(loss).course == "continue"
+
+
+def _client_draws(loss: Loss) -> bool:
+    """Whether the client chose the draw, and still has it."""
+    has_seed = type(loss.request.get("seed")) is int and not loss.has_own_seed
+    return has_seed and not is_greedy(loss.request) and not loss.is_continued
 
 
 CASES: tuple[Case, ...] = (
@@ -260,6 +281,14 @@ CASES: tuple[Case, ...] = (
         holds=lambda loss: bool((loss.request.get("kv_transfer_params") or {}).keys() - {"prompt_token_ids"}),
     ),
     Case(
+        name="tokens_known",
+        when="the engine told the tokens of the client's text, the table below allows it, and the client set no seed",
+        course="continue",
+        why="one prompt to read in place of every token again; the same text where the engine repeats itself exactly, "
+        "and another draw of the same model where it does not or samples",
+        holds=lambda loss: loss.has_ids and not _client_draws(loss) and _may_continue(loss),
+    ),
+    Case(
         name="continued",
         when="part of it was continued before, and the table below allows it again",
         course="continue",
@@ -278,7 +307,7 @@ CASES: tuple[Case, ...] = (
         when="temperature 0",
         course="replay",
         why="the model gives the same tokens again",
-        holds=lambda loss: _is_greedy(loss.request),
+        holds=lambda loss: is_greedy(loss.request),
     ),
     Case(
         name="seeded",
@@ -315,4 +344,15 @@ def needs_seed(route: Route, request: ApiRequest) -> bool:
     fields = request.fields
     if fields is None or not (request.is_stream and (route.has_stream_options or route.schema in _SEEDED)):
         return False
-    return fields.get("seed") is None and not _is_greedy(fields)
+    return fields.get("seed") is None and not is_greedy(fields)
+
+
+def wants_ids(route: Route, request: ApiRequest) -> bool:
+    """Whether a stream should tell its tokens, so that it can go on from them should its endpoint be lost."""
+    fields = request.fields
+    if fields is None or not (request.is_stream and route.has_stream_options):
+        return False
+    loss = Loss(
+        path=route.upstream_path, request=fields, is_stream=True, has_text=True, is_readable=True, resumes=0, stuck=0
+    )
+    return not _client_draws(loss) and _may_continue(loss)

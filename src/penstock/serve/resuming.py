@@ -9,13 +9,13 @@ event or with an error event, whatever fails here; each step is bounded in time 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Any, Literal
 
 from penstock.serve.admission.admission import Step
 from penstock.serve.answer import Answer
 from penstock.serve.client_side import ClientSide
 from penstock.serve.commands import Dispatch, Reply
-from penstock.serve.continued import Continuation, text_key
+from penstock.serve.continued import Continuation, text_key, token_list
 from penstock.serve.delivered import Attempt
 from penstock.serve.failover import Course, Loss, choose, choose_after, is_all_but_done
 from penstock.serve.record import Outcome
@@ -109,19 +109,39 @@ class Resuming(ClientSide, ABC):
         elif self.record.resumes and answer.has_caught_up:  # one that was lost before shows nothing of the request
             self._stuck += 1
         self._told = delivered.chars
-        loss = self._loss(answer)
-        course = choose(loss).course
+        return self._chosen(answer)
+
+    def _chosen(self, answer: Answer) -> Course:
+        """The row of the table, and the continuation that it may need."""
+        delivered = answer.settle()
+        continuation = self._continuation
+        if continuation is None:
+            request = self._client_request()
+            continuation = Continuation(self.head.path, request, delivered)
+        continuation.told(token_list(delivered.prompt_ids) or answer.prompt_ids)
+        loss = self._loss(answer, has_ids=continuation.has_places)
+        case = choose(loss)
         if choose_after(loss).course == "error":
             self._continuation = None  # if a replay diverges, that is the end
-        elif self._continuation is None and course in ("replay", "continue"):
-            self._continuation = Continuation(self.head.path, loss.request, delivered)
-        return course
+        elif case.course != "error":
+            self._continuation = continuation
+            continuation.use_ids(uses_ids=case.name == "tokens_known")
+            if case.course == "continue" and case.name != "tokens_known":
+                continuation.diverged(())  # as far as the prompt is known, a replay would be in vain
+        return case.course
 
-    def _loss(self, answer: Answer) -> Loss:
+    def _client_request(self) -> dict[str, Any]:
+        """The body that the endpoint got, less what the gateway asked for on its own account."""
+        fields = json_object(self._admission.body)
+        if self._admission.asks_ids:
+            fields.pop("return_token_ids", None)
+        return fields
+
+    def _loss(self, answer: Answer, *, has_ids: bool = False) -> Loss:
         delivered, request = answer.settle(), self._admission.request
         return Loss(
             path=self.head.path,
-            request=json_object(self._admission.body),
+            request=self._client_request(),
             is_stream=answer.is_stream,
             has_text=delivered.has_text,
             is_readable=delivered.is_readable,
@@ -132,6 +152,8 @@ class Resuming(ClientSide, ABC):
             wants_usage=request is None or request.wants_usage,
             is_continued=self.record.continued > 0,
             is_outside=self._admission.is_outside,
+            has_ids=has_ids,
+            has_own_seed=self._admission.has_own_seed,
         )
 
     def _resume(self, reason: str, now: float, signal: Signal | None = None) -> bytes | Dispatch | None:
@@ -166,9 +188,13 @@ class Resuming(ClientSide, ABC):
         before, endpoint, continuation = self._answer, self.endpoint, self._continuation
         if before is None or endpoint is None:
             return None
-        if head.status in _REFUSALS and continuation is not None and continuation.stage == "replay":
-            self._continuation = None  # an engine that does not know what was asked for besides
-            return self._sent(endpoint, now, is_fresh=True)
+        if head.status in _REFUSALS and continuation is not None:
+            if continuation.is_from_ids:
+                return self._without_ids(f"answered {head.status} to its tokens", now)
+            if continuation.stage == "replay":
+                self._continuation = None  # an engine that does not know what was asked for besides
+                self._admission.ask_no_ids()
+                return self._sent(endpoint, now, is_fresh=True)
         if head.status != 200 or not head.content_type.startswith(b"text/event-stream"):
             words = f"answered {head.status}"
             self._heard(signal_of(head.status), now, words)
@@ -188,11 +214,26 @@ class Resuming(ClientSide, ABC):
         answer, endpoint, continuation = self._answer, self.endpoint, self._continuation
         if answer is None or endpoint is None:
             return None
-        if continuation is None or continuation.has_diverged or not answer.prompt_ids:
+        if continuation is not None and continuation.is_from_ids:
+            if answer.settle().chars == self._told:
+                self.record.continued -= 1  # nothing of it went on
+            return self._without_ids(words, now)
+        may_go_on = continuation is not None and not continuation.has_diverged
+        if not may_go_on or choose_after(self._loss(answer)).course == "error":
             return self._cut(f"could not go on with it: {words}", now, code="replay_diverged")
-        if choose_after(self._loss(answer)).course == "error":
+        if continuation is None or not continuation.diverged(answer.prompt_ids):
             return self._cut(f"could not go on with it: {words}", now, code="replay_diverged")
-        continuation.diverged(answer.prompt_ids)
+        self._suspend(answer)
+        return self._ask_on(endpoint, now)
+
+    def _without_ids(self, words: str, now: float) -> bytes | Dispatch | None:
+        """The tokens that the stream told did not serve: the same endpoint is asked in the next best way."""
+        answer, endpoint, continuation = self._answer, self.endpoint, self._continuation
+        if answer is None or endpoint is None or continuation is None:
+            return None
+        continuation.give_up_ids()
+        if self._chosen(answer) == "error":
+            return self._cut(f"could not go on with it: {words}", now, code="replay_diverged")
         self._suspend(answer)
         return self._ask_on(endpoint, now)
 
@@ -222,6 +263,10 @@ class Resuming(ClientSide, ABC):
         endpoint = self.endpoint
         if endpoint is None or not continuation.take(data):
             return None
+        if continuation.stage == "spelling" and continuation.status < 500:
+            if continuation.spelled():
+                return self._ask_on(endpoint, now)
+            return self._without_ids("its tokens end nowhere in what the client has", now)
         if continuation.status != 200:
             words = f"answered {continuation.status} when asked for tokens"
             self._heard(signal_of(continuation.status), now, words)

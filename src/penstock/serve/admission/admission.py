@@ -26,7 +26,7 @@ from penstock.serve.commands import Copy
 from penstock.serve.config import FREE, GatewayConfig, ServedModel
 from penstock.serve.core import Core
 from penstock.serve.deadline import DEADLINE_HEADERS, NO_DEADLINE, deadline_of
-from penstock.serve.failover import needs_seed
+from penstock.serve.failover import needs_seed, wants_ids
 from penstock.serve.flow import Ask, Reservation, Ticket, Usage, Verdict
 from penstock.serve.flow.limit_words import limit_failure, ratelimit_headers
 from penstock.serve.flow.scopes import affordable
@@ -314,6 +314,8 @@ class Admission(Taking):
         if not core.brings_endpoints and (pool is None or not pool.endpoints):
             return no_endpoint(model.name, "", LATER_S)  # nobody would bring one
         seed = core.new_seed() if has_others and needs_seed(route, request) else None
+        self.has_own_seed = seed is not None
+        self.asks_ids = has_others and model.provider is None and wants_ids(route, request)
         name = self._make_body(route, request, model, seed, now)
         if self.shadow and request.fields is not None:
             self.copy = self._shadow_copy(self._config.models[self.shadow], route, request)
@@ -348,7 +350,7 @@ class Admission(Taking):
             name = call.edits["model"]
             if way is None or way.path not in CHAT_PATHS:
                 edits = {**edits, **call.edits}
-        self.body = upstream_body(route, request, self._client_body, name, seed, edits=edits)
+        self.body = upstream_body(route, request, self._client_body, name, seed, asks_ids=self.asks_ids, edits=edits)
         if way is not None:
             way.is_translated = False
             if call is not None and way.path in CHAT_PATHS:

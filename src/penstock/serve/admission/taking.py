@@ -22,7 +22,7 @@ from penstock.serve.shelf import Found
 from penstock.serve.stored import answer_about, expand
 from penstock.serve.wire.errors import Failure
 from penstock.serve.wire.heads import RequestHead
-from penstock.serve.wire.requests import ApiRequest
+from penstock.serve.wire.requests import ApiRequest, without_ids
 from penstock.serve.wire.routes import Dialect, Route, StoredPath, dialect_of, stored_path
 
 __all__ = ["Step", "Taking", "Then"]
@@ -34,7 +34,12 @@ Then = Callable[[Any, float], None]
 
 
 class Taking(ABC):
-    """One request as it was taken. Owned by its admission, which it is a part of."""
+    """One request as it was taken. Owned by its admission, which it is a part of.
+
+    Attributes:
+        asks_ids: the engine is asked for token ids on the gateway's own account.
+        has_own_seed: the gateway chose the seed.
+    """
 
     __slots__ = (
         "_asked_model",
@@ -43,8 +48,10 @@ class Taking(ABC):
         "_core",
         "_head",
         "_record",
+        "asks_ids",
         "body",
         "caller",
+        "has_own_seed",
         "model",
         "request",
         "route",
@@ -58,6 +65,7 @@ class Taking(ABC):
         self._record = record
         self._asked_model = ""
         self._client_body = b""
+        self.asks_ids = self.has_own_seed = False
         self.body = b""
         self.caller: Caller = ANONYMOUS
         self.model: ServedModel | None = None
@@ -69,6 +77,11 @@ class Taking(ABC):
     def dialect(self) -> Dialect:
         """How errors are told."""
         return self.route.dialect if self.route is not None else dialect_of(self._head.path)
+
+    def ask_no_ids(self) -> None:
+        """Takes out of the body that the gateway asks for token ids, where an engine knows nothing of them."""
+        if self.asks_ids:
+            self.body, self.asks_ids = without_ids(self.body), False
 
     # ------------------------------------------------------------------ before an engine has it
 

@@ -16,13 +16,22 @@ from penstock.serve.wire.fields import wrong_field
 from penstock.serve.wire.multipart import form_boundary, form_fields
 from penstock.serve.wire.routes import Route
 
-__all__ = ["ApiRequest", "edits_between", "json_object", "read_json", "read_multipart", "upstream_body"]
+__all__ = [
+    "ApiRequest",
+    "edits_between",
+    "json_object",
+    "read_json",
+    "read_multipart",
+    "upstream_body",
+    "without_ids",
+]
 
 MODEL_BYTES_MAX = 1024
 """Bytes of the model's name in a form; a longer field is no name."""
 _NO_EDITS: Mapping[str, Any] = {}
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 """How bodies begin that are no JSON because they are compressed: RFC 1952 §2.3.1, RFC 8878 §3.1.1."""
+_ASKS_IDS = b'"return_token_ids":true,'
 _INCLUDE_USAGE = b'"stream_options":{"include_usage":true},'
 
 
@@ -121,10 +130,12 @@ def upstream_body(
     model: str,
     seed: int | None = None,
     *,
+    asks_ids: bool = False,
     edits: Mapping[str, Any] = _NO_EDITS,
 ) -> bytes:
     """The body that goes to the engine: under the model's own name, asking for usage at the end of a stream, with
-    `seed` where the caller has found that it needs one, and with `edits` (None takes a field out)."""
+    `seed` and asking for token ids where the caller has found that it needs them, and with `edits` (None takes a field
+    out)."""
     fields = request.fields
     if fields is None:
         span = request.model_span
@@ -134,11 +145,14 @@ def upstream_body(
     asks_usage = request.is_stream and route.has_stream_options and not request.wants_usage
     adds_usage = asks_usage and "stream_options" not in fields
     only_adds = adds_usage == asks_usage and (seed is None or "seed" not in fields)
+    only_adds = only_adds and not (asks_ids and "return_token_ids" in fields)
     if edits:
         edits = {name: value for name, value in edits.items() if value is not None or name in fields}
         only_adds = only_adds and fields.keys().isdisjoint(edits)
     if request.model == model and only_adds:
         added = (b'"seed":%d,' % seed if seed is not None else b"") + (_INCLUDE_USAGE if adds_usage else b"")
+        if asks_ids:
+            added += _ASKS_IDS
         if edits:
             added += orjson.dumps(edits)[1:-1] + b","
         if not added:
@@ -149,6 +163,8 @@ def upstream_body(
     edited["model"] = model
     if seed is not None:
         edited["seed"] = seed
+    if asks_ids:
+        edited["return_token_ids"] = True
     if asks_usage:
         # usage on every chunk comes only with include_usage, which this client did not ask for
         options = {k: v for k, v in (fields.get("stream_options") or {}).items() if k != "continuous_usage_stats"}
@@ -159,3 +175,8 @@ def upstream_body(
         else:
             edited[name] = value
     return orjson.dumps(edited)
+
+
+def without_ids(body: bytes) -> bytes:
+    """A body of `upstream_body` that asks for no token ids."""
+    return orjson.dumps({name: value for name, value in json_object(body).items() if name != "return_token_ids"})

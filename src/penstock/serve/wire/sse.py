@@ -24,6 +24,9 @@ __all__ = [
 EVENT_BYTES_MAX = 1 << 20
 """Bytes of one event that are held until it is whole; a longer one is passed on in pieces, unread."""
 
+IDS_EVENT_BYTES_MAX = 16 << 20
+"""The same for a first event that lists the tokens of the prompt: two million of them."""
+PROMPT_IDS_MARK = b'"prompt_token_ids":['
 USAGE_MARK = b'"usage":'
 ERROR_MARK = b'"error"'
 ABORT_MARK = b'"abort"'
@@ -88,6 +91,7 @@ class EventRelay:
     """The events of one stream. Owned by its exchange."""
 
     __slots__ = (
+        "_awaits_ids",
         "_carry",
         "_ends_in_choices",
         "_plain_end",
@@ -99,13 +103,18 @@ class EventRelay:
         "is_progress",
         "is_unchanged",
         "lets_faults_pass",
+        "prompt_ids",
         "said",
         "usage",
     )
 
-    def __init__(self, *, strips_usage: bool, ends_in_choices: bool = False) -> None:
+    def __init__(self, *, strips_usage: bool, ends_in_choices: bool = False, takes_prompt_ids: bool = False) -> None:
         """`ends_in_choices`: events other than the last ones end with the list of choices, as OpenAI's do: then one
-        look at the end tells that a piece holds neither usage nor an error, which vLLM sends last."""
+        look at the end tells that a piece holds neither usage nor an error, which vLLM sends last.
+        `takes_prompt_ids`: the first event may list the tokens of the prompt, which the client did not ask for."""
+        self._awaits_ids = takes_prompt_ids
+        self.prompt_ids: bytes = b""
+        """That list, without its brackets, once it has come."""
         self._strips_usage = strips_usage
         self._ends_in_choices = ends_in_choices
         self._plain_end: bytes | tuple[bytes, ...] = PLAIN_ENDS if ends_in_choices else b"\n\n"
@@ -140,7 +149,7 @@ class EventRelay:
             self.said += payload
             return b""
         if (
-            not self._carry
+            not (self._carry or self._awaits_ids)
             and payload.endswith(self._plain_end)
             and self._plain_mark not in payload
             and (self._ends_in_choices or ERROR_MARK not in payload)
@@ -154,9 +163,11 @@ class EventRelay:
         held = len(self._carry)
         whole = self._carry + payload if held else payload
         cut = _events_end(whole, max(0, held - 3))
-        if cut < len(whole) and len(whole) - cut > EVENT_BYTES_MAX:
+        if cut < len(whole) and len(whole) - cut > EVENT_BYTES_MAX and not self._is_listing(whole, cut):
             cut = len(whole)
         events, self._carry = whole[:cut], whole[cut:]
+        if self._awaits_ids and b"data:" in events:
+            events = self._take_prompt_ids(events)
         self.is_progress = b"data:" in payload
         if ERROR_MARK in events or ABORT_MARK in events:
             events = self._up_to_fault(events)
@@ -169,6 +180,21 @@ class EventRelay:
                 events = self._take_usage(events)
         self.is_unchanged = events is payload or events == payload
         return events
+
+    def _is_listing(self, whole: bytes, start: int) -> bool:
+        """Whether what is held is long for the tokens of the prompt."""
+        is_within = len(whole) - start <= IDS_EVENT_BYTES_MAX
+        return self._awaits_ids and is_within and whole.find(PROMPT_IDS_MARK, start, start + EVENT_BYTES_MAX) >= 0
+
+    def _take_prompt_ids(self, events: bytes) -> bytes:
+        """The first events, less the tokens of the prompt."""
+        self._awaits_ids = False
+        at = events.find(PROMPT_IDS_MARK)
+        end = events.find(b"]", at)
+        if at < 0 or end < 0:
+            return events  # the engine does not tell them
+        self.prompt_ids = events[at + len(PROMPT_IDS_MARK) : end]
+        return b"".join((events[: at + len(PROMPT_IDS_MARK) - 1], b"null", events[end + 1 :]))
 
     def _up_to_fault(self, events: bytes) -> bytes:
         """What comes before the event with which the engine gives up. A client's own mistake is no such event."""
