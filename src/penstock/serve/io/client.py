@@ -19,6 +19,7 @@ import httptools
 from penstock.serve.config import GatewayConfig
 from penstock.serve.core import Core
 from penstock.serve.exchange import Dispatch, Exchange, Reply
+from penstock.serve.io.outbox import Outbox
 from penstock.serve.io.request_reader import RequestReader
 from penstock.serve.io.shadow import Shadows
 from penstock.serve.io.upstream import UpstreamConnection, Upstreams
@@ -59,6 +60,7 @@ class ClientHost(Protocol):
     """What a client connection needs of the gateway that it belongs to."""
 
     core: Core
+    outbox: Outbox
     telemetry: Telemetry
     upstreams: Upstreams
     shadows: Shadows
@@ -92,6 +94,7 @@ class ClientConnection(asyncio.Protocol):
         "_has_begun",
         "_has_eof",
         "_held",
+        "_held_at_flush",
         "_idle_since",
         "_is_ending",
         "_is_pumping",
@@ -116,6 +119,7 @@ class ClientConnection(asyncio.Protocol):
         self._connect_task: asyncio.Task[None] | None = None
         self._queue: deque[tuple[RequestHead, bytes | None]] = _NO_REQUESTS  # whole, waiting; None: body too large
         self._held: tuple[RequestHead, bool] | None = None  # a head that waits, its body still coming; expects continue
+        self._held_at_flush = -1  # when the outbox took something last
         self._backlog = b""
         self._has_begun = False  # telemetry was told of the exchange
         self._is_serving = False  # a whole request is being answered
@@ -185,7 +189,7 @@ class ClientConnection(asyncio.Protocol):
         if self._exchange is exchange and self._transport is not None:
             probe = exchange.probe()
             if probe:
-                self._transport.write(probe)
+                self._write(probe)
 
     # ------------------------------------------------------------------ reading requests
 
@@ -255,8 +259,8 @@ class ClientConnection(asyncio.Protocol):
         if refusal is not None:
             self._perform(refusal)
             return False
-        if expects_continue and not head.is_http_1_0 and self._transport is not None:
-            self._transport.write(_CONTINUE)
+        if expects_continue and not head.is_http_1_0:
+            self._write(_CONTINUE)
         return True
 
     def body_too_large(self, head: RequestHead) -> None:
@@ -372,14 +376,13 @@ class ClientConnection(asyncio.Protocol):
                 return  # it waits for its turn
             if self._upstream is not None or self._connect_task is not None:
                 self._leave_upstream(now, is_kept=False)
-            if command.first and self._transport is not None:
-                self._transport.write(command.first)
+            if command.first:
+                self._write(command.first)
             if command.copy is not None:
                 self._gateway.shadows.send(command.copy, now)
             self._connect_task = self._gateway.upstreams.send(command, self, exchange.config.timeouts.connect_s, now)
             return
-        if self._transport is not None:
-            self._transport.write(command.data)
+        self._write(command.data)
         self._finish(exchange)
 
     def upstream_ready(self, connection: UpstreamConnection) -> None:
@@ -396,10 +399,12 @@ class ClientConnection(asyncio.Protocol):
             return
         out = exchange.upstream_data(data, monotonic())
         if type(out) is bytes:
-            if out and self._transport is not None:
-                self._transport.write(out)
             if exchange.phase != "relaying":
-                self._after(exchange, None)
+                self._after(exchange, out)
+            elif out and self._transport is not None:
+                if self._held_at_flush == self._gateway.outbox.flushes:
+                    self._gateway.outbox.flush()
+                self._transport.write(out)  # at once: who reads a stream is seldom asleep
         else:
             self._after(exchange, out)
 
@@ -417,12 +422,18 @@ class ClientConnection(asyncio.Protocol):
         if isinstance(out, Reply | Dispatch):
             self._perform(out)
             return
-        if out and self._transport is not None:
-            self._transport.write(out)
+        if out:
+            self._write(out)
         if exchange.phase == "over":
             self._finish(exchange)
         elif exchange.endpoint is None:
             self._perform(None)
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None:
+            outbox = self._gateway.outbox
+            self._held_at_flush = outbox.flushes
+            outbox.write(self._transport, data)
 
     def _leave_upstream(self, now: float, *, is_kept: bool) -> None:
         if self._connect_task is not None:
@@ -457,6 +468,7 @@ class ClientConnection(asyncio.Protocol):
     def _end(self, transport: asyncio.Transport, *, lingers: bool) -> None:
         """Closes once what is written has left; `lingers` after the client had time to read a refusal of a body that it
         is still sending. What takes too long is cut by `sweep`."""
+        self._gateway.outbox.flush()
         self._is_ending = True
         self._backlog, self._held, self._queue = b"", None, _NO_REQUESTS
         if lingers:
@@ -486,7 +498,7 @@ class ClientConnection(asyncio.Protocol):
                 self._refuse_late("body", exchange.config.timeouts.body_s)
         elif exchange.endpoint is None and not exchange.is_late(now):
             if comment := exchange.keep_alive(now):
-                transport.write(comment)
+                self._write(comment)
         elif late := exchange.is_late(now):
             self._after(exchange, exchange.timed_out(late, now))
 

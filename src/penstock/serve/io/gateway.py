@@ -27,6 +27,7 @@ from penstock.serve.io.access_log import AccessLog
 from penstock.serve.io.client import ClientConnection
 from penstock.serve.io.ledger import Ledger
 from penstock.serve.io.listening import HANDSHAKE_GRACE_S, Listener, PortUse
+from penstock.serve.io.outbox import Outbox
 from penstock.serve.io.shadow import Shadows
 from penstock.serve.io.tasks import Tasks
 from penstock.serve.io.upstream import Upstreams
@@ -62,7 +63,8 @@ class Gateway:
             outside=_outside(config),
         )
         self.tasks = Tasks()
-        self.upstreams = Upstreams(self.tasks)
+        self.outbox = Outbox(lambda act: asyncio.get_running_loop().call_soon(act))
+        self.upstreams = Upstreams(self.tasks, self.outbox)
         self.shadows = Shadows(self.core, self.upstreams)
         self.ledger: Ledger | None = None
         """Who writes down what was used; None while nobody does."""

@@ -14,6 +14,7 @@ import ssl
 from typing import Protocol
 
 from penstock.serve.exchange import Dispatch
+from penstock.serve.io.outbox import Outbox
 from penstock.serve.io.tasks import Tasks
 from penstock.serve.routing.signals import Signal
 
@@ -52,7 +53,7 @@ class UpstreamUser(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """One connection to an endpoint."""
 
-    __slots__ = ("_upstreams", "address", "idle_since", "transport", "user", "was_reused")
+    __slots__ = ("_sent_at_flush", "_upstreams", "address", "idle_since", "transport", "user", "was_reused")
 
     def __init__(self, upstreams: Upstreams, address: Address) -> None:
         self._upstreams = upstreams
@@ -61,6 +62,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.idle_since = 0.0
         self.was_reused = False
+        self._sent_at_flush = -1
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
@@ -87,16 +89,26 @@ class UpstreamConnection(asyncio.Protocol):
         if transport is None:
             raise AssertionError("only a live connection is handed out")
         if len(data[1]) <= SMALL_BODY_BYTES:
-            transport.write(data[0] + data[1])
+            outbox = self._upstreams.outbox
+            self._sent_at_flush = outbox.flushes
+            outbox.write(transport, data[0] + data[1])
         else:
             transport.writelines(data)
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether some of the request has not left yet."""
+        transport = self.transport
+        is_held = self._sent_at_flush == self._upstreams.outbox.flushes
+        return is_held or (transport is not None and transport.get_write_buffer_size() > 0)
 
 
 class Upstreams:
     """All connections to endpoints. Owned by the gateway."""
 
-    def __init__(self, tasks: Tasks) -> None:
+    def __init__(self, tasks: Tasks, outbox: Outbox) -> None:
         self._tasks = tasks
+        self.outbox = outbox
         self._idle: dict[Address, list[UpstreamConnection]] = {}
         self._tls: ssl.SSLContext | None = None
         self.is_closed = False
@@ -158,7 +170,7 @@ class Upstreams:
         transport = connection.transport
         if transport is None:
             return
-        if not is_kept or self.is_closed or transport.is_closing() or transport.get_write_buffer_size():
+        if not is_kept or self.is_closed or transport.is_closing() or connection.has_unsent:
             transport.abort()  # also where the engine answered before it had read the request
             return
         idle = self._idle.setdefault(connection.address, [])

@@ -22,6 +22,7 @@ from penstock.serve.io import client as client_module
 from penstock.serve.io import gateway as gateway_module
 from penstock.serve.io.client import ClientConnection
 from penstock.serve.io.gateway import FLUSH_S, SWEEP_S, Gateway
+from penstock.serve.io.outbox import Outbox
 from penstock.serve.io.upstream import Address, UpstreamConnection, Upstreams, UpstreamUser
 from penstock.serve.record import RequestRecord
 from penstock.serve.routing import EndpointAddress
@@ -136,8 +137,8 @@ class _Tasks:
 class _Upstreams(Upstreams):
     """The real pool of connections, over virtual wires."""
 
-    def __init__(self, world: World, host: Host) -> None:
-        super().__init__(cast("Any", _Tasks()))
+    def __init__(self, world: World, host: Host, outbox: Outbox) -> None:
+        super().__init__(cast("Any", _Tasks()), outbox)
         self.world = world
         self.host = host
         self.wires: list[Wire] = []
@@ -161,7 +162,8 @@ class VirtualGateway(Gateway):
         core.unix_offset_s = UNIX_OFFSET_S
         core.limiter = LocalLimiter(unix_offset_s=UNIX_OFFSET_S)
         core.brings_endpoints = world.scenario.brings_endpoints
-        self.virtual_upstreams = self.upstreams = _Upstreams(world, self.host)
+        self.outbox = Outbox(self.host.soon.append)
+        self.virtual_upstreams = self.upstreams = _Upstreams(world, self.host, self.outbox)
         self.is_listening = True
         self.is_dead = False
         self._listener = cast("Any", object())
