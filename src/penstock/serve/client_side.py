@@ -13,6 +13,7 @@ from penstock.serve.commands import Reply
 from penstock.serve.config import GatewayConfig
 from penstock.serve.continued import Continuation
 from penstock.serve.core import Carrier, Core
+from penstock.serve.race import Race
 from penstock.serve.record import Outcome, RequestRecord
 from penstock.serve.routing import Endpoint
 from penstock.serve.routing.signals import Signal
@@ -47,6 +48,7 @@ class ClientSide:
         "_held",
         "_is_open",
         "_is_told",
+        "_race",
         "_sent_at",
         "_started_at",
         "_stuck",
@@ -86,6 +88,7 @@ class ClientSide:
         self._held: bytes | None = None  # of a plain answer that is not whole yet; nothing of it was sent
         self._is_open = False  # the client has the head of a stream, as the request has waited long
         self._is_told = False  # the table of endpoints knows what became of the request there
+        self._race: Race | None = None  # while a second endpoint may be asked too, or is
         self._stuck = 0  # resumes in a row that brought nothing
         self._told = 0  # characters that the client had at the last one
         core.in_flight += 1
@@ -201,6 +204,10 @@ class ClientSide:
         record = self.record
         if self.phase == "queued":
             self._note_wait(now)
+        if (race := self._race) is not None:
+            race.unwatch(self)
+            race.drop(self._core, now)
+            self._race = None
         record.outcome, record.reason = outcome, reason
         record.total_ms = (now - self._started_at) * 1e3
         if self.endpoint is not None and not self._is_told:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from penstock.serve.routing import Endpoint, Need
 
-__all__ = ["Copy", "Dispatch", "Reply"]
+__all__ = ["Copy", "Decided", "Dispatch", "Reply"]
 
 
 @dataclass(slots=True)
@@ -40,3 +40,12 @@ class Dispatch:
     """Name that the endpoint's certificate must have; empty for plain HTTP."""
     copy: Copy | None = None
     """What goes to another model beside it."""
+
+
+@dataclass(slots=True)
+class Decided:
+    """Of the two connections that one request has, one goes on: cut the other. Then do `out`."""
+
+    is_second: bool
+    """Whether it is the later one."""
+    out: bytes | Reply | Dispatch | None = None

@@ -32,6 +32,7 @@ from penstock.serve.wire.cors import ANY_ORIGIN
 from penstock.spec import (
     Fleet,
     GatewaySpec,
+    HedgingSpec,
     KeySpec,
     LimitsSpec,
     ModelSpec,
@@ -148,6 +149,7 @@ class GatewayConfig:
     access_log: str = "auto"
     queue: QueueSettings = field(default_factory=QueueSettings)
     routing: RoutingSpec = field(default_factory=RoutingSpec)
+    hedging: HedgingSpec = field(default_factory=HedgingSpec)
     rules: RuleBook = field(default_factory=RuleBook)
     fallbacks: Mapping[str, tuple[Fallback, ...]] = field(default_factory=dict)
     """By main name; only models that have some."""
@@ -241,6 +243,7 @@ def compile_gateway(
         access_log=spec.access_log,
         queue=_queue(spec),
         routing=spec.routing,
+        hedging=spec.hedging,
         rules=rules,
         fallbacks=fallbacks,
         abilities={m.name: _abilities(m) for m in fleet.spec.models},

@@ -11,12 +11,14 @@ from typing import Any, Protocol
 
 from penstock.serve.admission.dialects import Lacking
 from penstock.serve.admission.tokens import Counter, TokenEstimator
+from penstock.serve.commands import Dispatch
 from penstock.serve.config import GatewayConfig
 from penstock.serve.flow import Limiter
 from penstock.serve.flow.flow import Flow
 from penstock.serve.flow.limits import LocalLimiter
 from penstock.serve.keys import KeyRecord
 from penstock.serve.routing import DecisionRing, EndpointTable, ModelTiming, Policy, make_policy
+from penstock.serve.routing.hedging import Hedging
 from penstock.serve.routing.retries import RetryBudget
 from penstock.serve.shelf import LocalShelf, Shelf
 
@@ -28,6 +30,9 @@ class Carrier(Protocol):
 
     def go_on(self, exchange: Any, out: Any) -> None:
         """As if `exchange` had just returned `out`."""
+
+    def go_beside(self, exchange: Any, dispatch: Dispatch) -> None:
+        """Sends this beside what is under way; what comes of it goes to `second_data` and `second_lost`."""
 
 
 class Core:
@@ -51,8 +56,10 @@ class Core:
         "ended_keys",
         "endpoints",
         "flow",
+        "hedging",
         "in_flight",
         "is_draining",
+        "is_hedging",
         "is_leaving",
         "lacking",
         "limiter",
@@ -82,6 +89,8 @@ class Core:
         self.shelf: Shelf = LocalShelf()
         self.brings_endpoints = False  # a platform starts endpoints, and says when they come
         self.decisions = DecisionRing(config.routing.decisions_kept)
+        self.hedging = Hedging(config.hedging.share_max)
+        self.is_hedging = config.hedging.is_on
         self.unix_offset_s = unix_offset_s
         self.created = int(unix_offset_s)  # of every model in the list: fixed, while clocks drift
         self.date = b"Thu, 01 Jan 1970 00:00:00 GMT"
@@ -99,6 +108,8 @@ class Core:
         if before.routing != config.routing:
             self.policy = self._make_policy(config)
             self.decisions = DecisionRing(config.routing.decisions_kept)
+        self.is_hedging = config.hedging.is_on
+        self.hedging.configure(config.hedging.share_max)
         self._tell_flow()
 
     def take_timing(self, timing: Mapping[str, ModelTiming]) -> None:

@@ -3,7 +3,7 @@
 Events come in as method calls with `now`; each returns the command for the edge: bytes for the client, a `Reply` (a
 whole answer), a `Dispatch` (send this to that endpoint), or nothing. The edge performs it and reports what happens.
 
-    RECEIVING ── request ──▶ WAITING ── head ──▶ RELAYING ── body ends ──▶ OVER
+    RECEIVING ── request ──▶ WAITING ── head ──▶ RELAYING ── body ends ──▶ OVER        (at two endpoints: `hedged`)
         │                     │  ▲ │  ▲            │   ▲ head
         │ refused             │  └─┘  └ retry      ▼   │ endpoint lost, or a replay diverged (`resuming`)
         └───────▶ OVER ◀──────┘ no endpoint left  RESUMING ──▶ OVER: SSE error event, or the connection is cut
@@ -20,13 +20,15 @@ from penstock.serve.admission.admission import Step
 from penstock.serve.admission.fallbacks import Why
 from penstock.serve.answer import Answer
 from penstock.serve.client_side import STREAM_HEADERS, Phase
-from penstock.serve.commands import Dispatch, Reply
+from penstock.serve.commands import Decided, Dispatch, Reply
 from penstock.serve.deadline import NO_DEADLINE
 from penstock.serve.delivered import KEPT_BYTES_MAX, Attempt, DivergedError
 from penstock.serve.failover import ENGINE_DIED
+from penstock.serve.hedged import Hedged
 from penstock.serve.local import explanation, local_answer, no_endpoint
+from penstock.serve.opening import Opening
 from penstock.serve.record import Outcome
-from penstock.serve.resuming import Resuming, signal_of
+from penstock.serve.resuming import signal_of
 from penstock.serve.routing import Endpoint
 from penstock.serve.routing.signals import Signal
 from penstock.serve.stall import FLOOR_S, has_stalled, learned_itl_s
@@ -35,7 +37,7 @@ from penstock.serve.wire.errors import Failure, normalise_engine_error
 from penstock.serve.wire.responses import EofBody, ResponseError, ResponseHead, parse_head
 from penstock.serve.wire.sse import find_usage
 
-__all__ = ["Dispatch", "Exchange", "Phase", "Reply"]
+__all__ = ["Decided", "Dispatch", "Exchange", "Phase", "Reply"]
 
 ERROR_BYTES_MAX = 262_144
 """Bytes of an engine's error body that are kept."""
@@ -52,7 +54,7 @@ _LACKS: dict[str, Why] = {"queue_full": "saturation", "queue_timeout": "saturati
 """By the code of a refusal: what a fallback must be for. Whatever else is an error."""
 
 
-class Exchange(Resuming):
+class Exchange(Hedged):
     """The life of one request. Owned by the client connection that it came on."""
 
     __slots__ = ()
@@ -127,7 +129,7 @@ class Exchange(Resuming):
 
     # ------------------------------------------------------------------ the endpoint's side
 
-    def upstream_data(self, data: bytes, now: float) -> bytes | Reply | Dispatch | None:
+    def upstream_data(self, data: bytes, now: float) -> bytes | Reply | Dispatch | Decided | None:
         """A read from the endpoint."""
         answer = self._answer
         if answer is not None and answer.is_plain and answer.takes(data):
@@ -136,6 +138,8 @@ class Exchange(Resuming):
         try:
             if answer is not None and self.phase == "relaying":
                 return self._relay(answer, data, now)
+            if (race := self._race) is not None:
+                return self._hear_opening(race, data, now)
             self.last_progress_at = now
             if self.phase in ("waiting", "resuming"):
                 return self._read_head(data, now)
@@ -149,7 +153,7 @@ class Exchange(Resuming):
 
     def upstream_lost(
         self, reason: str, now: float, *, was_reused: bool = False, is_end: bool = False, signal: Signal = "reset"
-    ) -> bytes | Reply | Dispatch | None:
+    ) -> bytes | Reply | Dispatch | Decided | None:
         """The endpoint's connection could not be made, ended, or broke HTTP.
 
         `was_reused`: it had served before, so an end before the first byte is no failure, only an idle connection that
@@ -159,10 +163,12 @@ class Exchange(Resuming):
         if self.phase == "over" or endpoint is None:
             return None
         if self.phase in ("waiting", "resuming"):
-            if was_reused and not self._collected:
+            race = self._race
+            if was_reused and not self._collected and (race is None or race.opening.is_empty):
                 return self._sent(endpoint, now, is_fresh=True)
             self._heard(signal, now, reason)
-            return self._retry(reason, now, signal) if self.phase == "waiting" else self._resume(reason, now, signal)
+            lost = self._fail_over if self.phase == "waiting" else self._resume
+            return lost(reason, now, signal)
         if answer is not None and answer.is_whole(is_end=is_end):
             out = answer.end()
             self._finish_relay(answer, now)
@@ -205,7 +211,7 @@ class Exchange(Resuming):
             return False
         return self._admission.has_elsewhere(now, is_new_round=self.phase == "relaying")
 
-    def timed_out(self, reason: str, now: float) -> bytes | Reply | Dispatch | None:
+    def timed_out(self, reason: str, now: float) -> bytes | Reply | Dispatch | Decided | None:
         """The endpoint is late (`is_late`): somewhere else, or 504, or an SSE error event once the answer has begun."""
         endpoint = self.endpoint
         if reason == "deadline_exceeded":
@@ -214,13 +220,15 @@ class Exchange(Resuming):
             if now - endpoint.progress_at >= FLOOR_S:
                 self._heard("stalled", now, "made no progress")
             if self.phase == "waiting":
-                return self._retry("made no progress", now)
+                return self._fail_over("made no progress", now)
             return self._go_elsewhere("made no progress", now, outcome="timeout")
         if self._held is None and self.phase in ("relaying", "resuming"):
             words = f"was silent for {now - self.last_progress_at:.0f} s"
             return self._go_elsewhere(words, now, "timeout", signal="read_late")
         is_first = reason == "first_byte_timeout"
         self._heard("first_byte_late" if is_first else "read_late", now, reason)
+        if self.second is not None:
+            return self._fail_over(reason, now)
         if self._held is not None and self._admission.has_elsewhere(now):
             return self._retry("fell silent in the middle of its answer", now)  # the client has nothing of it
         limit_s = self.config.timeouts.first_byte_s if is_first else self.config.timeouts.read_s
@@ -259,20 +267,17 @@ class Exchange(Resuming):
         self._note_wait(now)
         self._answer = self._held = None
         self.phase = "waiting"
+        if self._core.is_hedging and not self.record.endpoint:
+            self._watch(now)
         dispatch = self._sent(endpoint, now)
         if self._admission.copy is not None:
             dispatch.copy, self._admission.copy = self._admission.copy, None
         return dispatch
 
     def _sent(self, endpoint: Endpoint, now: float, *, is_fresh: bool = False) -> Dispatch:
-        self.endpoint = endpoint
-        self._has_begun = self._is_told = False
-        self.is_upstream_kept = False  # whatever the one before it was left like
-        self._sent_at = now
-        self.record.endpoint = endpoint.id
-        self._error_head = None
-        self._collected = b""
-        self.last_progress_at = now
+        self._stand_at(endpoint, now)
+        if self._race is not None:
+            self._race.opening = Opening()
         admission, ticket = self._admission, self._admission.ticket
         if ticket is not None and ticket.decision is not None:
             self._core.decisions.add(self.record.at, self.record.request_id, ticket.model, ticket.decision, ticket.need)
@@ -306,13 +311,15 @@ class Exchange(Resuming):
         if head is None:
             self._collected = data
             return None
-        endpoint = self.endpoint
-        if endpoint is None:
+        self._collected = b""
+        return self._take_head(head, data[head.size :] if len(data) > head.size else b"", now)
+
+    def _take_head(self, head: ResponseHead, rest: bytes, now: float) -> bytes | Reply | Dispatch | None:
+        """The endpoint's answer begins with this."""
+        if self.endpoint is None:
             return None
         if 300 <= head.status < 400:
             raise ResponseError(f"answered {head.status}, which sends the request elsewhere")
-        self._collected = b""
-        rest = data[head.size :] if len(data) > head.size else b""
         if self.phase == "resuming":
             return self._resume_answer(head, rest, now)
         if head.status in _RETRIED_STATUSES and self._admission.has_elsewhere(now):

@@ -164,4 +164,6 @@ def explanation(decision: Decision | None, record: RequestRecord) -> bytes:
     ]
     if record.rule:
         lines.append(("x-penstock-rule", record.rule))
+    if record.hedged:
+        lines.append(("x-penstock-hedged", record.hedged))
     return "".join(f"{name}: {value}\r\n" for name, value in lines).encode("latin-1", "replace")

@@ -31,7 +31,7 @@ def _second(unix_s: int) -> str:
 
 def log_line(r: RequestRecord) -> str:
     """The line of one finished request, without its newline. Tokens and times that are unknown are -1; the requested
-    model is left out where it is the one that answered, and so are no rule and no fallbacks."""
+    model is left out where it is the one that answered, and so are no rule, no fallbacks and no second endpoint."""
     whole_s = int(r.at)
     time = f"{_second(whole_s)}.{int((r.at - whole_s) * 1000):03d}"
     asked = f" requested_model={_plain(r.requested_model)}" if r.requested_model != r.model else ""
@@ -39,6 +39,8 @@ def log_line(r: RequestRecord) -> str:
         asked += f" rule={_plain(r.rule)}"
     if r.fallbacks:
         asked += f" fallbacks={r.fallbacks}"
+    if r.hedged:
+        asked += f" hedged={r.hedged}"
     return (
         f"event=request time={time}Z request_id={r.request_id} route={r.route} model={r.model or '-'}{asked}"
         f" endpoint={r.endpoint or '-'} tenant={r.tenant or '-'} key={_plain(r.key)} class={r.traffic_class}"

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["OUTCOMES", "Outcome", "RequestRecord"]
+__all__ = ["OUTCOMES", "Hedged", "Outcome", "RequestRecord"]
 
 Outcome = Literal["ok", "client_error", "limited", "shed", "timeout", "upstream_error", "cancelled"]
+Hedged = Literal["", "first", "second", "none"]
 OUTCOMES: tuple[Outcome, ...] = ("ok", "client_error", "limited", "shed", "timeout", "upstream_error", "cancelled")
 
 
@@ -54,6 +55,9 @@ class RequestRecord:
     resumes: int = 0
     continued: int = 0
     """Resumes after which the text went on as another run of the model would have it."""
+    hedged: Hedged = ""
+    """Which of two endpoints answered, where it was sent to a second one as the first was late: `none` where neither
+    did; empty for the usual request."""
     fallbacks: int = 0
     """Models that could not answer before the one that did, or the last."""
     rule: str = ""

@@ -74,6 +74,7 @@ def model_state(view: ModelView) -> dict[str, Any]:
         "cached_tokens_total": sum(c.cached_tokens for c in tally.callers.values()),
         "output_tokens_total": sum(c.output_tokens for c in tally.callers.values()),
         "retries_total": tally.retries,
+        "hedges_total": sum(tally.hedges.values()),
         "ttft_ms": _percentiles(tally.ttft),
         "tpot_ms": _percentiles(tally.tpot),
         "total_ms": _percentiles(tally.total),
@@ -148,6 +149,7 @@ def request_state(record: RequestRecord) -> dict[str, Any]:
         "continued": record.continued,
         "rule": record.rule,
         "fallbacks": record.fallbacks,
+        "hedged": record.hedged,
     }
 
 

@@ -11,7 +11,7 @@ from operator import sub
 
 from penstock.serve.flow.ticket import CLASSES
 from penstock.serve.histogram import Histogram
-from penstock.serve.record import OUTCOMES, Outcome
+from penstock.serve.record import OUTCOMES, Hedged, Outcome
 
 __all__ = ["ERROR_OUTCOMES", "OTHER", "CallerTally", "ModelTally"]
 
@@ -45,7 +45,7 @@ class ModelTally:
     """Counts of one model since the start. Owned by `Telemetry`."""
 
     __slots__ = (
-        *("callers", "continued", "failures", "in_flight", "marks", "resumes", "retries"),
+        *("callers", "continued", "failures", "hedges", "in_flight", "marks", "resumes", "retries"),
         *("total", "tpot", "ttft", "waits"),
     )
 
@@ -58,6 +58,8 @@ class ModelTally:
         self.retries = 0
         self.resumes = 0
         self.continued = 0
+        self.hedges: dict[Hedged, int] = {"first": 0, "second": 0, "none": 0}
+        """Requests that were sent to a second endpoint too, by which of the two answered."""
         self.ttft = Histogram()
         self.tpot = Histogram()
         self.total = Histogram()

@@ -135,6 +135,8 @@ class Telemetry:
             tally.retries += record.retries
             tally.resumes += record.resumes
             tally.continued += record.continued
+        if record.hedged:
+            tally.hedges[record.hedged] += 1
         self._recent.append(record)
 
     def tallies(self) -> Iterator[tuple[str, ModelTally]]:

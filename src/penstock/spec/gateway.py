@@ -16,7 +16,15 @@ from penstock.spec.rules import rule_findings
 from penstock.spec.secrets import NonEmpty
 from penstock.spec.sources import ValueSource
 from penstock.spec.store import StoreSpec
-from penstock.spec.traffic import ClassesSpec, ProviderSpec, QueueSpec, RequestsSpec, RoutingSpec, RuleSpec
+from penstock.spec.traffic import (
+    ClassesSpec,
+    HedgingSpec,
+    ProviderSpec,
+    QueueSpec,
+    RequestsSpec,
+    RoutingSpec,
+    RuleSpec,
+)
 
 __all__ = [
     "AuthSpec",
@@ -279,6 +287,8 @@ class GatewaySpec(SpecObject):
     """Where requests wait for an engine with room."""
     routing: RoutingSpec = Field(default_factory=RoutingSpec)
     """Which endpoint of a model gets a request."""
+    hedging: HedgingSpec = Field(default_factory=HedgingSpec)
+    """Whether a request whose answer is late to begin is sent to a second endpoint as well."""
     rules: list[RuleSpec] = Field(default_factory=list)
     """Which model answers which request, where that is not the one asked for. The first that matches holds."""
     providers: list[ProviderSpec] = Field(default_factory=list)

@@ -17,6 +17,7 @@ __all__ = [
     "ClassSpec",
     "ClassesSpec",
     "FallbackSpec",
+    "HedgingSpec",
     "MatchSpec",
     "PriceSpec",
     "ProviderSpec",
@@ -141,6 +142,17 @@ class RoutingSpec(SpecObject):
     caches are followed by what was sent."""
     decisions_kept: Annotated[int, Field(ge=0, le=100_000)] = 1_000
     """Decisions that `/api/v1/decisions` shows."""
+
+
+class HedgingSpec(SpecObject):
+    """Whether a request whose answer is late to begin is sent to a second endpoint as well. Whichever begins first
+    answers, and the other is cut."""
+
+    is_on: Annotated[bool, Field(alias="enabled")] = False
+    """Whether that is done. It evens out an engine that is slow for a moment, and costs a second prefill each time."""
+    share_max: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+    """Share of a model's requests that may be sent twice. Late is what takes longer to begin than all but this share
+    of those like it."""
 
 
 class MatchSpec(SpecObject):

@@ -1,7 +1,8 @@
 """Who goes to which endpoint, and who waits: the flow of requests through one gateway.
 
     submit ──▶ granted ──▶ ended
-       │         ▲  └─ redirect: its endpoint failed, another at once
+       │         ▲  ├─ redirect: its endpoint failed, another at once
+       │         ▲  └─ beside: a second endpoint besides, then swap where that one is kept
        ├▶ queued ┘ pump: an endpoint has room, or came
        │    └▶ shed (its time is over, or it gave way) | over (withdraw: the client is gone)
        └▶ shed (no place)
@@ -20,7 +21,7 @@ loop.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -72,10 +73,12 @@ class LineState:
 class _Grant:
     """What a granted ticket holds."""
 
-    __slots__ = ("account", "charged", "kv_tokens", "prefill_held", "queue", "sent_at", "window")
+    __slots__ = ("account", "behind_s", "charged", "kv_tokens", "prefill_held", "queue", "sent_at", "window")
 
     def __init__(self, sent_at: float, kv_tokens: int) -> None:
         self.sent_at = sent_at
+        self.behind_s = 0.0
+        """Seconds that the request had waited elsewhere when it was sent there besides."""
         self.prefill_held = 0
         """Prompt tokens at its endpoint when it was sent; 0 once its first token came, or where that is not heard."""
         self.kv_tokens = kv_tokens
@@ -222,6 +225,45 @@ class Flow:
         self._send(ticket, self._with_room(others, now) or others, now)
         return ticket.endpoint
 
+    def beside(self, ticket: Ticket, now: float) -> Ticket | None:
+        """A second place for the same request, granted: at another endpoint in use that did not fail it and has room at
+        once, which nobody waits for. None where there is none. It is to be `ended` as any other, and is charged to
+        nobody."""
+        here = ticket.endpoint
+        if ticket.state != "granted" or here is None or ticket.model in self._busy:
+            return None
+        others = self._with_seats(
+            [
+                e
+                for e in self._able(ticket.model, now)
+                if e is not here and e.id != here.id and e.health == "ready" and e.id not in ticket.tried_ids
+            ]
+        )
+        room = self._with_room(others, now) if self._queue.is_on else others
+        if not room:
+            return None
+        second = Ticket(ticket.model, ticket.tenant, replace(ticket.need, memo=None), ticket.weight)
+        second.traffic_class, second.arrived_at = ticket.traffic_class, ticket.arrived_at
+        second.is_stream, second.explains = ticket.is_stream, ticket.explains
+        self._grant(second, room, now, None)
+        second.token.behind_s = now - ticket.token.sent_at
+        return second
+
+    @staticmethod
+    def swap(ticket: Ticket, second: Ticket) -> None:
+        """The request goes on in the place that `beside` gave: `second` holds its first one now, to be `ended`. What
+        its tenant was charged stays with `ticket`."""
+        if ticket.state != "granted" or second.state != "granted":
+            return
+        one, other = ticket.token, second.token
+        other.queue, other.account, other.charged = one.queue, one.account, one.charged
+        one.queue, one.account, one.charged = None, None, 0
+        ticket.token, second.token = other, one
+        ticket.endpoint, second.endpoint = second.endpoint, ticket.endpoint
+        ticket.decision, second.decision = second.decision, ticket.decision
+        ticket.trial, second.trial = second.trial, ticket.trial
+        ticket.need, second.need = second.need, ticket.need
+
     def withdraw(self, ticket: Ticket, now: float) -> None:
         """The client is gone while its request waits."""
         if ticket.state != "queued":
@@ -249,6 +291,8 @@ class Flow:
         if ticket.state != "granted":
             return
         grant: _Grant = ticket.token
+        if grant.behind_s and ttft_s > 0.0:
+            ttft_s = max(0.0, ttft_s - grant.behind_s)
         if ticket.endpoint is not None:
             outcome = Ended(now, is_ok, grant.sent_at, ttft_s, prompt_tokens, cached_tokens, output_tokens)
             self._release(ticket, ticket.endpoint, outcome)

@@ -133,6 +133,11 @@ def _requests(tallies: dict[str, ModelTally]) -> Iterator[Metric]:
         "Resumed streams whose text went on as another run of the model would have it.",
         labels=("model",),
     )
+    hedged = CounterMetricFamily(
+        "penstock_hedges_total",
+        "Requests sent to a second endpoint as the first was late to begin, by which of the two answered.",
+        labels=("model", "won"),
+    )
     in_flight = GaugeMetricFamily(
         "penstock_in_flight_requests", "Requests begun and unfinished, queued ones included.", labels=("model",)
     )
@@ -145,8 +150,10 @@ def _requests(tallies: dict[str, ModelTally]) -> Iterator[Metric]:
         retried.add_metric((model,), tally.retries)
         resumed.add_metric((model,), tally.resumes)
         continued.add_metric((model,), tally.continued)
+        for won, count in tally.hedges.items():
+            hedged.add_metric((model, won), count)
         in_flight.add_metric((model,), tally.in_flight)
-    yield from (finished, failed, retried, resumed, continued, in_flight)
+    yield from (finished, failed, retried, resumed, continued, hedged, in_flight)
 
 
 def _tokens(tallies: dict[str, ModelTally]) -> Iterator[Metric]:
