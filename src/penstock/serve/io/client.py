@@ -18,9 +18,10 @@ import httptools
 
 from penstock.serve.config import GatewayConfig
 from penstock.serve.core import Core
-from penstock.serve.exchange import Dispatch, Exchange, Reply
+from penstock.serve.exchange import Decided, Dispatch, Exchange, Reply
 from penstock.serve.io.outbox import Outbox
 from penstock.serve.io.request_reader import RequestReader
+from penstock.serve.io.second import SecondLink
 from penstock.serve.io.shadow import Shadows
 from penstock.serve.io.upstream import UpstreamConnection, Upstreams
 from penstock.serve.local import too_large
@@ -103,6 +104,7 @@ class ClientConnection(asyncio.Protocol):
         "_paused_at",
         "_queue",
         "_reader",
+        "_second",
         "_transport",
         "_unsent_bytes",
         "_upstream",
@@ -117,6 +119,7 @@ class ClientConnection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._upstream: UpstreamConnection | None = None
         self._connect_task: asyncio.Task[None] | None = None
+        self._second: SecondLink | None = None  # while the request is at two endpoints
         self._queue: deque[tuple[RequestHead, bytes | None]] = _NO_REQUESTS  # whole, waiting; None: body too large
         self._held: tuple[RequestHead, bool] | None = None  # a head that waits, its body still coming; expects continue
         self._held_at_flush = -1  # when the outbox took something last
@@ -353,6 +356,36 @@ class ClientConnection(asyncio.Protocol):
         if self._exchange is exchange:
             self._after(exchange, out)
 
+    def go_beside(self, exchange: Exchange, dispatch: Dispatch) -> None:
+        """An exchange that is late to be answered is sent to a second endpoint too."""
+        if self._exchange is exchange and self._second is None:
+            self._second = SecondLink(self, exchange, self._gateway.upstreams)
+            self._second.begin(dispatch, monotonic())
+
+    def decided(self, exchange: Exchange, out: Decided) -> None:
+        """What came from the second endpoint decides which of the two goes on."""
+        if self._exchange is exchange:
+            self._after(exchange, out)
+
+    def second_gone(self, link: SecondLink) -> None:
+        """The second endpoint is lost; the first is still asked."""
+        if self._second is link:
+            self._second = None
+
+    def _keep_one(self, *, is_second: bool) -> None:
+        """Cuts one of the two connections; the other is the only one from here on."""
+        now = monotonic()
+        link, self._second = self._second, None
+        if link is None:
+            return
+        if not is_second:
+            link.cut(now)
+            return
+        self._leave_upstream(now, is_kept=False)
+        self._upstream, self._connect_task = link.hand_over()
+        if self._paused_at and self._upstream is not None and self._upstream.transport is not None:
+            self._upstream.transport.pause_reading()
+
     def broke(self, exchange: Exchange) -> None:
         """Something was raised while an exchange that waited was woken."""
         if self._exchange is exchange:
@@ -418,7 +451,10 @@ class ClientConnection(asyncio.Protocol):
             out = exchange.upstream_lost(reason, monotonic(), was_reused=was_reused, is_end=is_end, signal=signal)
             self._after(exchange, out)
 
-    def _after(self, exchange: Exchange, out: bytes | Reply | Dispatch | None) -> None:
+    def _after(self, exchange: Exchange, out: bytes | Reply | Dispatch | Decided | None) -> None:
+        if isinstance(out, Decided):
+            self._keep_one(is_second=out.is_second)
+            out = out.out
         if isinstance(out, Reply | Dispatch):
             self._perform(out)
             return
@@ -449,6 +485,8 @@ class ClientConnection(asyncio.Protocol):
         """The exchange is over: accounts for it, and readies the connection for the next request or closes it."""
         now = monotonic()
         self._exchange = None
+        if self._second is not None:
+            self._keep_one(is_second=False)
         self._leave_upstream(now, is_kept=exchange.is_upstream_kept)
         self._gateway.exchange_over(exchange.record, has_begun=self._has_begun)
         transport = self._transport

@@ -76,10 +76,12 @@ class Gateway:
         self._quiet = asyncio.Event()
         self._deserted = asyncio.Event()
         self._timers: list[asyncio.TimerHandle] = []
+        self._late_timer: asyncio.TimerHandle | None = None
         self.listen_host = config.host
         self.listen_port = config.port
         self._set_static_pools(config)
         self.endpoints.changed = self.endpoints_changed
+        self.core.hedging.wake = self._hedge_at
 
     @property
     def config(self) -> GatewayConfig:
@@ -156,6 +158,8 @@ class Gateway:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
+        if self._late_timer is not None:
+            self._late_timer.cancel()
         self._listener = None
         if self._access_log is not None:
             self._access_log.close()
@@ -268,6 +272,25 @@ class Gateway:
         flow.endpoints_changed()
         if flow.is_dirty and self._listener is not None:
             self._pump_soon()
+
+    # ------------------------------------------------------------------ requests that are late to be answered
+
+    def _hedge_at(self, at: float) -> None:
+        """Some request will be late then."""
+        if self._late_timer is not None:
+            self._late_timer.cancel()
+        self._late_timer = asyncio.get_running_loop().call_later(max(0.0, at - monotonic()), self._hedge)
+
+    def _hedge(self) -> None:
+        """Sends what is late to a second endpoint too."""
+        now = monotonic()
+        for exchange in self.core.hedging.due(now):
+            try:
+                dispatch = exchange.hedge(now)
+                if dispatch is not None:
+                    exchange.carrier.go_beside(exchange, dispatch)
+            except Exception:
+                exchange.carrier.broke(exchange)  # logs it; the others go on
 
     # ------------------------------------------------------------------ timers
 
