@@ -6,9 +6,10 @@
 Two engines on the CPU, each behind a relay that cuts a chosen answer at a chosen byte (most of the cuts: it takes no
 restart), and a real gateway. For `--kills` the engines themselves are harmed: the engine core killed, the API server
 killed, SIGTERM, SIGSTOP. Every answer is compared with that of an undisturbed run: text, calls, finish reason, usage.
-Where the gateway says that a text goes on differently (`continued`), what the relays wrote down must prove that it is
-one text: what the client had, then what the last attempt said, asked for with just these tokens. Prints figures as
-JSON; exits 1 when an answer was wrong, or with float32 not exact.
+In bfloat16, where the gateway says that a text was continued and not said again, what the relays wrote down must prove
+that it is one text: what the client had, then what the last attempt said, asked for with just these tokens. Prints
+figures as JSON (`exact_by_tokens`: continued, and exact all the same); exits 1 when an answer was wrong, or with
+float32 not exact.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "frequency": {"temperature": 0, "frequency_penalty": 0.8},
     "presence": {"temperature": 0, "presence_penalty": 1.5},
     "repetition": {"temperature": 0, "repetition_penalty": 1.3},
+    "drawn": {"temperature": 0.8},
     "top": {"temperature": 0.8, "seed": 3, "top_p": 0.9, "top_k": 40},
 }
 CHAT_ONLY: dict[str, dict[str, Any]] = {
@@ -324,6 +326,7 @@ class Cuts:
         self.right: list[Heard] = []
         self.asked = [q for q in questions(args.prompts) if args.only in ("", q.name)]
         self.decode: Any = None
+        self.by_ids = 0
 
     # ------------------------------------------------------------------ what runs
 
@@ -478,13 +481,18 @@ class Cuts:
                 verdict = "error"
             elif heard.outcome not in ("ok", "differs"):
                 verdict = "lost"
+            elif self.args.dtype == "float32" and question.name != "drawn":
+                if heard.said != by_question[id(question)].said:
+                    verdict, words = "wrong", f"{heard.said} is not {by_question[id(question)].said}"
+                else:
+                    self.by_ids += bool(continued.get(name))
             elif continued.get(name):
                 words = flaw(heard, attempts, self.decode)
                 verdict = "wrong" if words else "continued"
-            elif self.args.dtype != "float32" and (words := flaw_of_replay(heard, attempts)):
+                if not words and question.name == "drawn":
+                    verdict = "exact"  # what it went on from, and no run would draw the same
+            elif words := flaw_of_replay(heard, attempts):
                 verdict = "wrong"
-            elif self.args.dtype == "float32" and heard.said != by_question[id(question)].said:
-                verdict, words = "wrong", f"{heard.said} is not {by_question[id(question)].said}"
             kind = f"{question.path.rpartition('/v1/')[2]} {question.name}"
             told.append((harm, kind, verdict if resumes.get(name) or verdict != "exact" else "not cut", words))
         return told
@@ -502,6 +510,7 @@ class Cuts:
             "seed": self.args.seed,
             "streams": len(judged),
             "verdicts": dict(sorted(verdicts.items())),
+            "exact_by_tokens": self.by_ids,
             "by_harm": {name: dict(sorted(count.items())) for name, count in sorted(by_harm.items())},
             "longest_gap_p50_s": round(gaps[len(gaps) // 2], 3),
             "longest_gap_max_s": round(gaps[-1], 3),

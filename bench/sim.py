@@ -50,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "requests": outcomes.total(),
         "retries": sum(v.retries for v in verdicts),
         "resumes": sum(v.resumes for v in verdicts),
+        "continued": sum(v.continued for v in verdicts),
         "events": sum(v.events for v in verdicts),
         "virtual_s": round(sum(v.seconds for v in verdicts)),
         "wall_s": round(time.monotonic() - began, 1),

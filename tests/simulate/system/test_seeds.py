@@ -35,5 +35,6 @@ def test_the_worlds_are_not_all_quiet() -> None:
     outcomes = sum((v.outcomes for v in verdicts[1:]), verdicts[0].outcomes)
     assert outcomes["ok"] > 500
     assert sum(v.resumes for v in verdicts) > 5
+    assert sum(v.continued for v in verdicts) > 5
     assert sum(v.retries for v in verdicts) > 5
     assert len(outcomes) > 12

@@ -9,7 +9,7 @@ that is not well formed, is told off by `Foul`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -18,7 +18,7 @@ import orjson
 
 from penstock.serve.routing.endpoints import EngineSample
 from penstock.simulate.system.clock import Clock, Planned
-from penstock.simulate.system.text import Said, message_finish, message_usage, say
+from penstock.simulate.system.text import Said, message_finish, message_usage, prompt_ids, say, spelled, token_ids
 from penstock.simulate.system.wire import Wire
 
 __all__ = ["Engine", "Foul", "Job"]
@@ -33,6 +33,8 @@ _SSE = (
     b"transfer-encoding: chunked\r\n\r\n"
 )
 _LAST_CHUNK = b"0\r\n\r\n"
+_SPELL = "/detokenize"
+_NOTHING = Said((), "stop", 0)
 _FROZEN = frozenset({"hang", "hang_core", "draining"})
 _GARBAGE = (
     b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
@@ -66,6 +68,10 @@ class Job:
     @property
     def is_stream(self) -> bool:
         return bool(self.fields.get("stream"))
+
+    @property
+    def tells_ids(self) -> bool:
+        return bool(self.fields.get("return_token_ids"))
 
     @property
     def is_message(self) -> bool:
@@ -194,8 +200,12 @@ class Engine:
         fields = json.loads(body)
         if fields["model"] != self.model:
             raise Foul(f"a request for {fields['model']} at an engine of {self.model}")
-        said = say(fields, self.random.getrandbits(30))
-        self._take(Job(wire, headers["x-request-id"], lines[0].split(" ")[1], fields, said))
+        path = lines[0].split(" ")[1]
+        try:
+            said = _NOTHING if path == _SPELL else say(fields, self.random.getrandbits(30))
+        except ValueError as error:
+            raise Foul(f"{headers['x-request-id']} goes on from what was never said: {error}") from error
+        self._take(Job(wire, headers["x-request-id"], path, fields, said, said.given))
 
     # ------------------------------------------------------------------ requests
 
@@ -226,6 +236,10 @@ class Engine:
     def _admit(self) -> None:
         while self.waiting and len(self.running) < self.seats and not self.has("hang"):
             job = self.waiting.pop(0)
+            if job.path == _SPELL:
+                body = orjson.dumps({"prompt": spelled(job.fields["tokens"])})
+                self._finish(job, _head(200, len(body)) + body)
+                continue
             self.running.append(job)
             self.said(job.id, job.said)
             self._plan(job)
@@ -275,9 +289,9 @@ class Engine:
             return
         # vLLM's last token comes with its finish reason or before it
         alone = is_last and self.random.random() < 0.5
-        out = self._event(job, self._choice(job, "".join(tokens), None if alone or not is_last else job.said.finish))
+        out = self._event(job, self._choice(job, tokens, None if alone or not is_last else job.said.finish))
         if alone:
-            out += self._event(job, self._choice(job, "", job.said.finish))
+            out += self._event(job, self._choice(job, (), job.said.finish))
         if not is_last:
             self._send(job, out)
             if job in self.running:
@@ -289,7 +303,7 @@ class Engine:
                 self._close(job.wire)
             return
         if (job.fields.get("stream_options") or {}).get("include_usage"):
-            out += self._event(job, {"choices": [], "usage": job.said.usage})
+            out += self._event(job, {"choices": [], "usage": job.said.own_usage})
         done = _chunk(b"data: [DONE]\n\n") + _LAST_CHUNK
         if self.random.random() < 0.5:
             out += done
@@ -326,7 +340,7 @@ class Engine:
         if not job.is_stream or job.is_message:
             self._finish(job, _LAST_CHUNK if job.is_stream else self._whole(job, "abort"))
             return
-        self._finish(job, self._event(job, self._choice(job, "", "abort")) + _chunk(b"data: [DONE]\n\n") + _LAST_CHUNK)
+        self._finish(job, self._event(job, self._choice(job, (), "abort")) + _chunk(b"data: [DONE]\n\n") + _LAST_CHUNK)
 
     def _give_up(self, job: Job, words: str) -> None:
         if job.is_begun and job.is_stream and job.is_message:
@@ -370,15 +384,20 @@ class Engine:
 
     @staticmethod
     def _first(job: Job) -> dict[str, Any]:
+        given = (job.fields.get("kv_transfer_params") or {}).get("prompt_token_ids") or job.fields.get("prompt")
+        ids = given if type(given) is list else prompt_ids(job.fields)
+        told = {"prompt_token_ids": ids if job.tells_ids else None}
         if "chat" not in job.path:
-            return {"choices": [{"index": 0, "text": "", "logprobs": None, "finish_reason": None}]}
+            return {"choices": [{"index": 0, "text": "", "logprobs": None, "finish_reason": None, **told}]}
         delta = {"role": "assistant", "content": ""}
-        return {"choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}]}
+        return {"choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}], **told}
 
     @staticmethod
-    def _choice(job: Job, text: str, finish: str | None) -> dict[str, Any]:
+    def _choice(job: Job, tokens: Sequence[str], finish: str | None) -> dict[str, Any]:
+        text = "".join(tokens)
         said: dict[str, Any] = {"delta": {"content": text}} if "chat" in job.path else {"text": text}
-        return {"choices": [{"index": 0, **said, "logprobs": None, "finish_reason": finish}]}
+        ids = token_ids(tokens) if job.tells_ids else None
+        return {"choices": [{"index": 0, **said, "logprobs": None, "finish_reason": finish, "token_ids": ids}]}
 
     def _event(self, job: Job, fields: dict[str, Any]) -> bytes:
         return _chunk(b"data: " + orjson.dumps({**self._identity(job), **fields}) + b"\n\n")

@@ -67,6 +67,8 @@ class Verdict:
     outcomes: Counter[str] = field(default_factory=Counter)
     """Requests by how the gateway says they ended, with the reason."""
     resumes: int = 0
+    continued: int = 0
+    """Times that a stream went on from its tokens."""
     retries: int = 0
     events: int = 0
     seconds: float = 0.0
@@ -288,6 +290,7 @@ def run_seed(seed: int, make: Callable[[World, GatewayConfig, int], Gate]) -> Ve
         story=tuple(f"{at - began:8.3f} s  {words}" for at, words in world.story),
         outcomes=Counter(f"{record.outcome} {record.reason}".strip() for record in world.records),
         resumes=sum(record.resumes for record in world.records),
+        continued=sum(record.continued for record in world.records),
         retries=sum(record.retries for record in world.records),
         events=world.clock.events,
         seconds=world.clock.now - began,
