@@ -103,6 +103,8 @@ def test_every_setting_is_asked_of_both_apis_with_every_prompt() -> None:
 def test_gaps_are_those_of_streams_that_were_resumed() -> None:
     heard = [Stream(f"s{n}", "ok", ttft_s=0.1, gap_s=0.02, events_before_gap=3, itl_s=0.01) for n in range(99)]
     heard.append(Stream("r", "ok", ttft_s=5.0, gap_s=0.9, events_before_gap=50, itl_s=0.01))
-    figures = gap_figures(heard, {"r": 1, "s3": 0}, 2.0)
+    heard.append(Stream("t", "ok", ttft_s=5.0, gap_s=0.06, events_before_gap=50, itl_s=0.01))
+    figures = gap_figures(heard, {"r": (1, 0), "s3": (0, 0), "t": (2, 1)}, 2.0)
     assert (figures["bar_s"], figures["ttft_p99_s"]) == (4.2, 0.1)
-    assert (figures["gap_at_resume_p99_s"], figures["gap_less_replay_p99_s"]) == (0.9, 0.4)
+    assert (figures["gap_of_replay_p99_s"], figures["gap_less_replay_p99_s"]) == (0.9, 0.4)
+    assert (figures["gap_from_tokens_p99_s"], figures["continued"], figures["replayed"]) == (0.06, 1, 1)
