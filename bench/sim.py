@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "retries": sum(v.retries for v in verdicts),
         "resumes": sum(v.resumes for v in verdicts),
         "continued": sum(v.continued for v in verdicts),
+        "hedged": dict(sum((v.hedges for v in verdicts), Counter[str]()).most_common()),
         "events": sum(v.events for v in verdicts),
         "virtual_s": round(sum(v.seconds for v in verdicts)),
         "wall_s": round(time.monotonic() - began, 1),

@@ -15,9 +15,12 @@ from penstock.serve.exchange import Exchange
 from penstock.serve.flow.limits import LocalLimiter
 from penstock.serve.flow.line import Line
 from penstock.serve.flow.window import Window
-from penstock.serve.io import client, gateway
+from penstock.serve.io import client, gateway, second
 from penstock.serve.io.upstream import Upstreams
+from penstock.serve.race import Race
+from penstock.serve.routing import hedging
 from penstock.serve.routing.endpoints import EndpointTable
+from penstock.serve.routing.hedging import Hedge
 from penstock.simulate.io.system import simulate_seed
 
 SEEDS = range(60)
@@ -47,6 +50,19 @@ def usage_stays(self: Answer, *args: Any, **more: Any) -> None:
     REAL_ANSWER(self, *args, **{**more, "strips_usage": False})
 
 
+def no_endpoint(self: Race, *args: Any) -> str:
+    return ""
+
+
+def always_late(self: Hedge, kind: Any) -> Any:
+    self.balance = 5.0
+    usual = REAL_USUAL(self, kind)
+    if usual is not None:
+        usual.late_s = 0.02
+    return usual
+
+
+REAL_USUAL = Hedge.usual
 REAL_RELEASE = Upstreams.release
 REAL_ANSWER = Answer.__init__
 
@@ -63,6 +79,9 @@ REAL_ANSWER = Answer.__init__
         (Answer, "__init__", usage_stays, "was told"),
         (Exchange, "is_late", never_late, "not over 60 s after"),
         (Upstreams, "release", always_kept, "busy|still runs something"),
+        (Race, "drop", no_endpoint, "in_flight is"),
+        (Race, "unwatch", nothing, "watched when all is over"),
+        (Hedge, "usual", always_late, "were sent twice"),
         (gateway.Gateway, "_pump", nothing, "not over 60 s after"),
     ],
 )
@@ -76,4 +95,5 @@ def test_a_gateway_that_is_broken_is_found(
 
 def test_the_edge_gets_its_clock_back() -> None:
     simulate_seed(1)
-    assert client.monotonic is gateway.monotonic is monotonic
+    assert client.monotonic is gateway.monotonic is second.monotonic is monotonic
+    assert hedging.SAMPLES_MIN == 50

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from penstock.serve.core import Core
-from penstock.simulate.system.checks import Watch, check_answer, check_quiet
+from penstock.serve.record import RequestRecord
+from penstock.simulate.system.checks import Watch, check_answer, check_hedges, check_quiet
 from penstock.simulate.system.draw import Wish
 from penstock.simulate.system.engine import Foul
 from penstock.simulate.system.person import Request
@@ -82,3 +83,27 @@ def test_a_gateway_at_rest_passes_and_a_counter_that_is_off_does_not() -> None:
     for check in (lambda: Watch(core).look(()), lambda: check_quiet(core)):
         with pytest.raises(Foul, match="in_flight"):
             check()
+
+
+def test_a_request_that_is_still_watched_for_being_late_is_foul_when_all_is_over() -> None:
+    core = Core(config(), random=Random(1))
+    usual = core.hedging.hedge("chat").usual(("/v1/chat/completions", True, 1))
+    assert usual is not None
+    usual.waiting["somebody"] = 1.0
+    with pytest.raises(Foul, match="watched"):
+        check_quiet(core)
+
+
+def test_no_more_than_the_share_of_a_models_requests_may_be_sent_twice() -> None:
+    records = [RequestRecord(model="chat", endpoint="chat-0") for _ in range(20)]
+    records[3].hedged = "second"
+    check_hedges(records, 0.05)
+    records[4].hedged = "none"
+    with pytest.raises(Foul, match="2 of 20 requests to chat were sent twice"):
+        check_hedges(records, 0.05)
+
+
+def test_where_it_is_switched_off_none_may_be_sent_twice() -> None:
+    records = [RequestRecord(model="chat", endpoint="chat-0", hedged="first")]
+    with pytest.raises(Foul):
+        check_hedges(records, 0.0)

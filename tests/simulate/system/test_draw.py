@@ -36,3 +36,8 @@ def test_bodies_are_json_but_where_they_are_meant_not_to_be() -> None:
             if wish.manner == "bad_json":
                 continue
             assert json.loads(wish.body)["model"] == wish.model
+
+
+def test_requests_are_sent_twice_in_some_worlds_and_not_in_others() -> None:
+    switches = Counter(draw(seed).fleets[0]["spec"]["gateway"]["hedging"]["enabled"] for seed in range(50))
+    assert min(switches[True], switches[False]) > 10

@@ -31,10 +31,13 @@ def test_a_seed_tells_the_same_story_each_time() -> None:
 
 def test_the_worlds_are_not_all_quiet() -> None:
     """Else the tests above would show nothing."""
-    verdicts = [simulate_seed(seed) for seed in range(30)]
+    verdicts = [simulate_seed(seed) for seed in range(60)]
     outcomes = sum((v.outcomes for v in verdicts[1:]), verdicts[0].outcomes)
     assert outcomes["ok"] > 500
     assert sum(v.resumes for v in verdicts) > 5
     assert sum(v.continued for v in verdicts) > 5
     assert sum(v.retries for v in verdicts) > 5
+    hedges = sum((v.hedges for v in verdicts[1:]), verdicts[0].hedges)
+    assert hedges["first"] > 5
+    assert hedges["second"] > 0
     assert len(outcomes) > 12

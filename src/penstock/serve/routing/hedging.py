@@ -122,6 +122,10 @@ class Hedging:
             hedge = self._hedges[model] = Hedge(self.share)
         return hedge
 
+    def hedges(self) -> list[Hedge]:
+        """Of every model that was asked for."""
+        return list(self._hedges.values())
+
     def watch(self, usual: Usual, owner: Any, now: float) -> None:
         """A request was sent: `owner` is told of by `due` once it is late, until it is taken out of `usual.waiting`."""
         due = now + usual.late_s

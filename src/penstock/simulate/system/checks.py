@@ -12,12 +12,13 @@ from collections.abc import Iterable, Sequence
 from penstock.serve.core import Core
 from penstock.serve.exchange import Exchange
 from penstock.serve.flow.limits import LocalLimiter
+from penstock.serve.record import RequestRecord
 from penstock.simulate.system.engine import Foul
 from penstock.simulate.system.person import Request
 from penstock.simulate.system.reply import hear
 from penstock.simulate.system.text import Said, message_finish, message_usage
 
-__all__ = ["Watch", "check_answer", "check_quiet"]
+__all__ = ["Watch", "check_answer", "check_hedges", "check_quiet"]
 
 _ERRORS: dict[str, frozenset[int]] = {
     "bad_json": frozenset({400}),
@@ -56,6 +57,10 @@ class Watch:
                     raise Foul(f"{exchange.record.request_id} waits and nobody would wake it")
             elif ticket is not None and ticket.state == "granted" and ticket.endpoint is not None:
                 at[id(ticket.endpoint)] += 1
+            if (second := exchange.second) is not None:
+                at[id(second)] += 1
+                if second is exchange.endpoint or exchange.phase != "waiting":
+                    raise Foul(f"{exchange.record.request_id} is {exchange.phase}, and at {second.id} besides")
             if exchange.endpoint is not None and (ticket is None or ticket.endpoint is not exchange.endpoint):
                 raise Foul(f"{exchange.record.request_id} is at {exchange.endpoint.id} without a place there")
             reservation = admission._reservation
@@ -106,10 +111,23 @@ def check_quiet(core: Core) -> None:
             raise Foul(f"{endpoint.id} still holds {endpoint.in_flight} requests")
         if window is not None and window.prefill_held and not window._silent:
             raise Foul(f"{endpoint.id} still holds {window.prefill_held} prompt tokens")
+    if any(usual.waiting for hedge in core.hedging.hedges() for usual in hedge.kinds.values()):
+        raise Foul("requests are watched when all is over")
     flow = core.flow
     waiting = [state for state in flow.snapshot() if state.waiting or state.body_bytes]
     if waiting or flow._busy or flow.wakes:
         raise Foul(f"the queue is not empty when all is over: {waiting} {flow._busy} {flow.wakes}")
+
+
+def check_hedges(records: Iterable[RequestRecord], share: float) -> None:
+    """No more requests were sent twice than the file allows, and where it allows none, none."""
+    sent, hedged = Counter[str](), Counter[str]()
+    for record in records:
+        sent[record.model] += bool(record.endpoint)
+        hedged[record.model] += bool(record.hedged)
+    for model, count in hedged.items():
+        if count > share * sent[model] + 1e-9:
+            raise Foul(f"{count} of {sent[model]} requests to {model} were sent twice, with a share of {share:g}")
 
 
 def check_answer(request: Request, attempts: Iterable[Said]) -> None:

@@ -93,15 +93,18 @@ def draw(seed: int) -> Scenario:
     if random.random() < 0.4:
         engines["small"] = tuple(range(9000, 9000 + random.randint(1, 2)))
     gateways = random.choice((1, 1, 2))
+    hedges = Random(f"hedging {seed}")  # of its own, so that all else is drawn as it was without
     is_dropped = "small" in engines and random.random() < 0.3
     fleets = (
-        _fleet(random, engines),
-        _fleet(random, engines),
-        _fleet(random, {"chat": engines["chat"]} if is_dropped else engines),
+        _fleet(random, engines, hedges),
+        _fleet(random, engines, hedges),
+        _fleet(random, {"chat": engines["chat"]} if is_dropped else engines, hedges),
     )
     everything = sum(len(ports) for ports in engines.values())
     is_calm = random.random() < 0.1
     faults = [] if is_calm else [_fault(random, everything, gateways) for _ in range(random.choice((1, 2, 3, 4, 6, 9)))]
+    if faults and hedges.random() < 0.5:
+        faults.append(_slow(hedges, everything))
     return Scenario(
         seed=seed,
         gateways=gateways,
@@ -115,7 +118,7 @@ def draw(seed: int) -> Scenario:
     )
 
 
-def _fleet(random: Random, engines: dict[str, tuple[int, ...]]) -> dict[str, Any]:
+def _fleet(random: Random, engines: dict[str, tuple[int, ...]], hedges: Random) -> dict[str, Any]:
     """A fleet file; those of one seed differ in everything that a reload may change."""
     models: list[dict[str, Any]] = []
     for name, ports in engines.items():
@@ -147,6 +150,7 @@ def _fleet(random: Random, engines: dict[str, tuple[int, ...]]) -> dict[str, Any
             "policy": random.choice(("cost", "cost", "round-robin", "least-load", "prefix-hash", "session")),
             "prefixBlocksMax": random.choice((4, 1000)),
         },
+        "hedging": {"enabled": hedges.random() < 0.6, "shareMax": hedges.choice((0.05, 0.2, 0.5, 0.5))},
         "timeouts": {
             "bodyS": 2.0,
             "idleS": random.choice((1.0, 75.0)),
@@ -192,6 +196,17 @@ def _fault(random: Random, engines: int, gateways: int) -> Fault:
         lasts_s=random.choice((0.3, 1.0, 3.0, 8.0)),
         what=random.choice(GATEWAY_FAULTS if is_gateway else ENGINE_FAULTS),
         target=random.randrange(gateways if is_gateway else engines),
+        amount=random.random(),
+    )
+
+
+def _slow(random: Random, engines: int) -> Fault:
+    """An engine is slow for a moment, as hedging is for."""
+    return Fault(
+        at=random.uniform(2.0, FAULTS_S - 1),
+        lasts_s=random.choice((0.5, 1.0, 3.0)),
+        what="slow",
+        target=random.randrange(engines),
         amount=random.random(),
     )
 

@@ -19,7 +19,7 @@ from typing import Protocol
 from penstock.serve.config import GatewayConfig, compile_gateway
 from penstock.serve.core import Core
 from penstock.serve.record import RequestRecord
-from penstock.simulate.system.checks import check_answer, check_quiet
+from penstock.simulate.system.checks import check_answer, check_hedges, check_quiet
 from penstock.simulate.system.clock import Clock
 from penstock.simulate.system.draw import ENGINE_FAULTS, FAULTS_S, PROBE_KEY, Fault, Scenario, Visit, Wish, draw
 from penstock.simulate.system.engine import Engine, Foul
@@ -70,6 +70,8 @@ class Verdict:
     continued: int = 0
     """Times that a stream went on from its tokens."""
     retries: int = 0
+    hedges: Counter[str] = field(default_factory=Counter)
+    """Requests that were sent to a second endpoint too, by which of the two answered."""
     events: int = 0
     seconds: float = 0.0
     """Virtual."""
@@ -158,6 +160,8 @@ class World:
         for person in self.people:
             for request in person.requests:
                 check_answer(request, self.attempts.get(request.wish.id, ()))
+        if not any(fault.what == "kill" for fault in self.scenario.faults):  # its requests are in no record
+            check_hedges(self.records, max(c.hedging.share_max if c.hedging.is_on else 0.0 for c in self.configs))
         for record in self.records if self.scenario.is_calm else ():
             if record.outcome == "upstream_error":
                 raise Foul(f"{record.request_id} failed ({record.reason}) though nothing went wrong")
@@ -292,6 +296,7 @@ def run_seed(seed: int, make: Callable[[World, GatewayConfig, int], Gate]) -> Ve
         resumes=sum(record.resumes for record in world.records),
         continued=sum(record.continued for record in world.records),
         retries=sum(record.retries for record in world.records),
+        hedges=Counter(record.hedged for record in world.records if record.hedged),
         events=world.clock.events,
         seconds=world.clock.now - began,
     )
