@@ -25,8 +25,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
+from penstock.serve.flow.bill import Bill
 from penstock.serve.flow.line import Line, Place
-from penstock.serve.flow.queue import Account, FairQueue
 from penstock.serve.flow.settings import UNKNOWN_CAPACITY, Capacity, QueueSettings
 from penstock.serve.flow.ticket import CLASSES, Shed, Ticket
 from penstock.serve.flow.window import Window
@@ -73,7 +73,7 @@ class LineState:
 class _Grant:
     """What a granted ticket holds."""
 
-    __slots__ = ("account", "behind_s", "charged", "kv_tokens", "prefill_held", "queue", "sent_at", "window")
+    __slots__ = ("behind_s", "bill", "kv_tokens", "prefill_held", "sent_at", "window")
 
     def __init__(self, sent_at: float, kv_tokens: int) -> None:
         self.sent_at = sent_at
@@ -82,9 +82,8 @@ class _Grant:
         self.prefill_held = 0
         """Prompt tokens at its endpoint when it was sent; 0 once its first token came, or where that is not heard."""
         self.kv_tokens = kv_tokens
-        self.charged = 0
-        self.queue: FairQueue | None = None
-        self.account: Account | None = None
+        self.bill: Bill | None = None
+        """What its tenant is charged; None where it passed at once."""
         self.window: Window | None = None
         """Whose room it holds; None where it was sent before anybody counted that, as the queue was off."""
 
@@ -198,7 +197,11 @@ class Flow:
     def began(self, ticket: Ticket, now: float) -> None:
         """The first token of a stream came from its endpoint."""
         grant = ticket.token
-        if ticket.state != "granted" or not grant.prefill_held or ticket.endpoint is None:
+        if ticket.state != "granted":
+            return
+        if grant.bill is not None and grant.bill.began_at < 0.0:
+            grant.bill.began_at = now
+        if not grant.prefill_held or ticket.endpoint is None:
             return
         ticket.endpoint.window.began(ticket.need.prompt_tokens, grant.prefill_held, now - grant.sent_at)
         grant.prefill_held = 0
@@ -256,8 +259,7 @@ class Flow:
         if ticket.state != "granted" or second.state != "granted":
             return
         one, other = ticket.token, second.token
-        other.queue, other.account, other.charged = one.queue, one.account, one.charged
-        one.queue, one.account, one.charged = None, None, 0
+        other.bill, one.bill = one.bill, None
         ticket.token, second.token = other, one
         ticket.endpoint, second.endpoint = second.endpoint, ticket.endpoint
         ticket.decision, second.decision = second.decision, ticket.decision
@@ -297,14 +299,19 @@ class Flow:
             outcome = Ended(now, is_ok, grant.sent_at, ttft_s, prompt_tokens, cached_tokens, output_tokens)
             self._release(ticket, ticket.endpoint, outcome)
         ticket.state, ticket.token = "over", None
-        if grant.queue is None or grant.account is None:
+        bill, need = grant.bill, ticket.need
+        if bill is None or bill.account is None:
             return
-        need = ticket.need
         prompt = prompt_tokens if prompt_tokens >= 0 else need.prompt_tokens if is_ok else 0
         output = output_tokens if output_tokens >= 0 else need.output_tokens if is_ok else 0
-        more = max(0, prompt - max(0, cached_tokens)) + output - grant.charged
-        grant.queue.settle(grant.account, more)
+        more = max(0, prompt - max(0, cached_tokens)) + output - bill.charged
+        bill.queue.settle(bill.account, more)
         self.work_charged += more
+        line = self._lines.get(ticket.model)
+        if line is None:
+            bill.is_over = True
+        else:
+            line.meter.close(bill, output_tokens if is_ok and ticket.is_stream else -1, now)
 
     # ------------------------------------------------------------------ those who wait
 
@@ -321,6 +328,7 @@ class Flow:
             if line.model in self._gone:
                 self._dismiss(line, now, changed)
             elif line.count:
+                self._charge(line, now)
                 self._serve(line, now, changed)
             self._note_left(line)
         return changed
@@ -377,6 +385,13 @@ class Flow:
             line.leave(ticket, now)
             self._shed(ticket, line, "model_gone", now)
             changed.append(ticket)
+
+    def _charge(self, line: Line, now: float) -> None:
+        """Charges tenants what their requests that run have received."""
+        for bill, more in line.meter.grown(now):
+            if bill.account is not None:
+                bill.queue.charge(bill.account, more)
+                self.work_charged += more
 
     def _serve(self, line: Line, now: float, changed: list[Ticket]) -> None:
         """Grants in order while somebody waits and an endpoint has room."""
@@ -486,12 +501,11 @@ class Flow:
         grant = _Grant(now, tokens)
         if line is not None:
             place: Place = ticket.token
-            grant.charged = max(1, tokens)
-            grant.queue = place.queue
+            grant.bill = bill = Bill(place.queue, need.prompt_tokens, need.output_tokens)
             if self._queue.is_on and place.queue.is_owed(place.account, now):
                 self._learn(line, place, room, now)
-            grant.account = line.take(ticket, grant.charged, now)
-            self.work_charged += grant.charged
+            bill.account = line.take(ticket, line.meter.begin(bill, now), now)
+            self.work_charged += bill.charged
         ticket.token = grant
         ticket.state = "granted"
         self._send(ticket, room, now)
@@ -517,6 +531,8 @@ class Flow:
                 held = window.begin(need.prompt_tokens, now, is_heard=ticket.is_stream)
                 grant.prefill_held = held if ticket.is_stream else 0
         grant.sent_at = now
+        if grant.bill is not None:
+            grant.bill.began_at = -1.0 if ticket.is_stream else now
         ticket.endpoint, ticket.decision = endpoint, decision
         policy.sent(endpoint, need, now)
 

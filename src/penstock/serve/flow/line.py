@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 
+from penstock.serve.flow.bill import Meter
 from penstock.serve.flow.queue import Account, FairQueue
 from penstock.serve.flow.reserve import Reserve
 from penstock.serve.flow.settings import QueueSettings
@@ -98,8 +99,8 @@ class Line:
 
     __slots__ = (
         "_bytes_share", "_count_share", "_due", "_most", "_numbers", "_over", "_regular_turns", "_served_at",
-        "_shares", "able", "able_seats", "bytes", "clear", "count", "down_since", "is_full", "kept_until", "model",
-        "queues", "rate", "seats", "settings", "start_s",
+        "_shares", "able", "able_seats", "bytes", "clear", "count", "down_since", "is_full", "kept_until", "meter",
+        "model", "queues", "rate", "seats", "settings", "start_s",
     )  # fmt: skip
 
     def __init__(self, model: str, settings: QueueSettings) -> None:
@@ -107,6 +108,8 @@ class Line:
         self.queues = tuple(FairQueue() for _ in CLASSES)
         self.count = 0
         self.bytes = 0
+        self.meter = Meter()
+        """What runs is charged by."""
         self.rate = Rate()
         self.seats = Reserve(SEATS_PART)
         """Of all endpoints together, that those leave free that have their share."""

@@ -7,7 +7,8 @@ A tenant that comes back starts at the queue's virtual time, or, where it left s
 that, so tenants that always wait share by weight from the first second on, and one that floods after a pause gets no
 more than `BURST_S` for it. A tenant whose tag is ahead of virtual time goes on paying.
 
-What a request really used is known when it ends: `settle` moves its tenant's tag by the difference, never to before
+What a request receives is charged as it runs (`bill.py`), by `charge`. What it really used is known when it ends:
+`settle` moves its tenant's tag by the difference, never to before
 the time at which the tenant came, so that wrong expectations cost nobody a share for longer than a request lasts.
 
 Guarantees: tenants that always wait are served within one largest request each of their weights' shares; every tenant
@@ -266,6 +267,16 @@ class FairQueue:
             return
         account.tag = max(0.0, account.tag + work / account.weight)
         self._idle_or_gone(account)
+
+    def charge(self, account: Account, work: int) -> None:
+        """A request of this account that runs has received so much that was not charged yet."""
+        if account.epoch != self._epoch:
+            return
+        others = self._weights - account.weight if account.waiters else self._weights
+        account.tag += work / account.weight
+        self._virtual += work / (others + 2 * account.weight)
+        if account.waiters:
+            self._list(account)
 
     @property
     def tenants(self) -> int:
