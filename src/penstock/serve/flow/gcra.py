@@ -125,14 +125,16 @@ class Meter:
         elapsed = now - self.at
         if elapsed > 0:
             self.at = now
+        else:
+            elapsed = 0.0
         left_s = WINDOW_S - (now - self.since)
         for place, limit, burst, per_s in self.rates:
-            level = fill[place]
-            if level and elapsed > 0:
+            level, amount = fill[place], amounts[place]
+            if level:
                 level -= elapsed * per_s
-                level = max(level, 0.0)
-                fill[place] = level
-            amount = amounts[place]
+                fill[place] = level = level if level > 0.0 else 0.0
+            if level + amount <= burst and used[place] + amount <= limit and limit:
+                continue  # nothing is in its way, as most often
             if amount > limit or limit == 0.0:
                 worst, which = inf, place
                 continue
@@ -157,15 +159,23 @@ class Meter:
 
     def correct(self, deltas: Amounts, now: float) -> None:
         """Charges what was used beyond the reservation, or gives back what was not."""
-        self.drain(now)
+        elapsed = now - self.at
+        if elapsed > 0:
+            self.at = now
+        else:
+            elapsed = 0.0
         fill, used = self.fill, self.used
-        for place, _, _, _ in self.rates:
-            delta = deltas[place]
+        for place, _, _, per_s in self.rates:
+            delta, level = deltas[place], fill[place]
+            if level:
+                level -= elapsed * per_s
+                level = level if level > 0.0 else 0.0
             if delta:
-                level = fill[place] + delta
-                fill[place] = level if level > 0.0 else 0.0
+                level += delta
+                level = level if level > 0.0 else 0.0
                 count = used[place] + delta
                 used[place] = count if count > 0.0 else 0.0
+            fill[place] = level
 
     def is_idle(self, now: float) -> bool:
         """Whether a new meter would decide alike: this one can be forgotten."""
@@ -181,24 +191,24 @@ def headrooms(meters: Sequence[Meter], now: float) -> tuple[Headroom | None, Hea
     """Of the tightest requests-a-minute limit and of the tightest one of tokens; None where there is none. The meters'
     levels must be those of `now`."""
     least, least_tokens = inf, inf
-    found: tuple[Meter, Rate] | None = None
-    found_tokens: tuple[Meter, Rate] | None = None
+    tight: Meter | None = None
+    tight_tokens: Meter | None = None
     for meter in meters:
+        fill, used = meter.fill, meter.used
         is_on = now - meter.since < WINDOW_S
         for rate in meter.rates:
             place, limit, burst, _ = rate
-            if burst - meter.fill[place] < (burst if burst < 1.0 else 1.0) - limit * SLACK:
+            left = limit - used[place] if is_on else limit
+            if burst - fill[place] < (1.0 if burst > 1.0 else burst) - limit * SLACK:
                 left = 0.0
-            else:
-                left = limit - meter.used[place] if is_on else limit
-            if place == 0:
-                if left < least:
-                    least, found = left, (meter, rate)
-            elif left < least_tokens:
-                least_tokens, found_tokens = left, (meter, rate)
+            if place:
+                if left < least_tokens:
+                    least_tokens, tight_tokens, rate_tokens = left, meter, rate
+            elif left < least:
+                least, tight, rate_requests = left, meter, rate
     return (
-        None if found is None else _headroom(*found, least, now),
-        None if found_tokens is None else _headroom(*found_tokens, least_tokens, now),
+        None if tight is None else _headroom(tight, rate_requests, least, now),
+        None if tight_tokens is None else _headroom(tight_tokens, rate_tokens, least_tokens, now),
     )
 
 

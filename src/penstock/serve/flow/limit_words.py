@@ -101,8 +101,7 @@ def duration_words(seconds: float) -> str:
     if ms < 1000:
         return f"{ms}ms"
     if ms < 60_000:
-        whole, rest = divmod(ms, 1000)
-        return f"{whole}.{rest:03d}".rstrip("0") + "s" if rest else f"{whole}s"
+        return f"{ms / 1000:g}s"  # five digits at most
     minutes, secs = divmod(-(-ms // 1000), 60)
     if minutes < 60:
         return f"{minutes}m{secs}s"

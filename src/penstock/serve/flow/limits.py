@@ -184,16 +184,18 @@ class LocalLimiter:
         return meter
 
     def _sweep(self, now: float) -> None:
-        order, meters = self._order, self._meters
+        order, meters, cursor = self._order, self._meters, self._cursor
         for _ in range(SWEEP):
-            if self._cursor >= len(order):
-                self._cursor = 0
+            if cursor >= len(order):
+                cursor = 0
                 if not order:
-                    return
-            scope_id = order[self._cursor]
-            if now - meters[scope_id].since >= WINDOW_S and meters[scope_id].is_idle(now):
+                    break
+            scope_id = order[cursor]
+            meter = meters[scope_id]
+            if now - meter.since >= WINDOW_S and meter.is_idle(now):
                 del meters[scope_id]
-                order[self._cursor] = order[-1]
+                order[cursor] = order[-1]
                 order.pop()
             else:
-                self._cursor += 1
+                cursor += 1
+        self._cursor = cursor
