@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -40,6 +40,8 @@ KEY = "cuts-key-1"
 SECRET = "The vault opens with amaranth."
 """In every system prompt: nobody may ever hear it."""
 PATIENCE_S = 120.0
+BLOCK = "<0>"
+"""How the text of a message begins, as it is heard here."""
 LAST_CHARS = 24
 """Characters of the last event that a relay let through, which may not have been whole."""
 FLAGS = (
@@ -139,6 +141,7 @@ def questions(prompts: int) -> list[Question]:
         made.append(Question("seeded", "/v1/responses", response | {"temperature": 1.0, "seed": 4}))
         message = asked | {"system": SECRET, "messages": [{"role": "user", "content": prompt}], "max_tokens": 120}
         made.append(Question("greedy", "/v1/messages", message))
+        made.append(Question("drawn", "/v1/messages", message | {"temperature": 0.8}))
     return made
 
 
@@ -240,7 +243,16 @@ def text_of(attempt: Attempt) -> str:
     heard = Heard()
     for event in attempt.events:
         add(heard, event)
-    return heard.text
+    return heard.text.removeprefix(BLOCK)
+
+
+def as_chat(heard: Heard) -> Heard:
+    """What a client of the Messages API heard, in the words of the chat completion that it went on as."""
+    if not heard.text.startswith(BLOCK):
+        return heard
+    finish = {"max_tokens": "length", "end_turn": "stop"}.get(heard.finish, heard.finish)
+    usage = {"completion_tokens": heard.usage["output_tokens"]} if heard.usage else {}
+    return replace(heard, text=heard.text.removeprefix(BLOCK), finish=finish, usage=usage)
 
 
 def ids_of(attempt: Attempt) -> list[int]:
@@ -254,7 +266,7 @@ def prompt_of(attempts: list[Attempt]) -> list[int]:
     """The tokens of the prompt, as a replay told them."""
     for attempt in attempts:
         for event in attempt.events if not ids_of(attempt) else ():
-            told = event.get("prompt_token_ids") or (event["choices"] or [{}])[0].get("prompt_token_ids")
+            told = event.get("prompt_token_ids") or (event.get("choices") or [{}])[0].get("prompt_token_ids")
             if told:
                 ids: list[int] = told
                 return ids
@@ -263,7 +275,7 @@ def prompt_of(attempts: list[Attempt]) -> list[int]:
 
 def flaw(heard: Heard, attempts: list[Attempt], decode: Any) -> str:
     """What is wrong with a text that goes on differently; empty when it is one text. `attempts`: in their order."""
-    first, last, prompt = text_of(attempts[0]), attempts[-1], prompt_of(attempts)
+    heard, first, last, prompt = as_chat(heard), text_of(attempts[0]), attempts[-1], prompt_of(attempts)
     if not prompt:
         return "no replay told the tokens of the prompt"
     if not heard.text.startswith(first) and not first.startswith(heard.text):

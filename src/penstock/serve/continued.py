@@ -226,6 +226,11 @@ class Continued(Attempt):
     def _add_up(self, usage: dict[str, Any]) -> None:
         """Makes the usage of a continuation that of the whole answer."""
         prompt, output = self._prompt_tokens, usage.get("completion_tokens")
+        if "output_tokens" in usage:  # as Anthropic's API says it
+            cached = min(usage.get("cache_read_input_tokens") or 0, prompt)
+            usage |= {"input_tokens": prompt - cached, "output_tokens": usage["output_tokens"] + self._said}
+            usage["cache_read_input_tokens"] = cached
+            return
         output = output + self._said if type(output) is int else self._said
         usage |= {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output}
         details = usage.get("prompt_tokens_details")
@@ -248,7 +253,7 @@ class Continued(Attempt):
                 piece = self._less_again(piece)
             if self._seam_left:
                 self._watch_seam(piece)
-        elif piece and key[1:2] != ("tool",):
+        elif piece and key[1:2] != ("tool",) and (self._key is None or key[0] == self._key[0]):
             raise DivergedError(f"it went on in {key[-1]}")
         return piece
 

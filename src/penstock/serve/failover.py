@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from penstock.serve.wire.requests import ApiRequest
@@ -83,6 +83,8 @@ class Loss:
     """Some of it was a continuation already."""
     is_outside: bool = False
     """A provider answers."""
+    chat: Mapping[str, Any] | None = None
+    """The body as a chat completion, where the request is one of another API that can be asked for as one."""
     has_ids: bool = False
     """The engine told the tokens of what the client has, and where in its text they end can be found."""
     has_own_seed: bool = False
@@ -145,9 +147,9 @@ _COUNTED = ("bad_words", "thinking_token_budget", "vllm_xargs", "prompt_embeds",
 CONTINUATIONS: tuple[Case, ...] = (
     Case(
         name="other_api",
-        when="messages, responses, and all that is no stream of chat or completions; a provider",
+        when="responses, and all that is no stream of chat, completions or messages; a provider",
         course="error",
-        why="a request there can't begin with tokens",
+        why="a request there can't begin with tokens; one of messages can, asked for as a chat completion",
         holds=lambda loss: loss.path not in _TOKEN_PATHS or loss.is_outside,
     ),
     Case(
@@ -212,6 +214,8 @@ CONTINUATIONS: tuple[Case, ...] = (
 
 def choose_after(loss: Loss) -> Case:
     """The row for a stream whose replay diverged."""
+    if loss.chat is not None:
+        loss = replace(loss, path="/v1/chat/completions", request=loss.chat, chat=None)
     return next(case for case in CONTINUATIONS if case.holds(loss))
 
 

@@ -16,7 +16,7 @@ from penstock.serve.answer import Answer
 from penstock.serve.client_side import ClientSide
 from penstock.serve.commands import Dispatch, Reply
 from penstock.serve.continued import Continuation, text_key, token_list
-from penstock.serve.delivered import Attempt
+from penstock.serve.delivered import Attempt, Delivered
 from penstock.serve.failover import Course, Loss, choose, choose_after, is_all_but_done
 from penstock.serve.record import Outcome
 from penstock.serve.routing import Endpoint
@@ -116,11 +116,12 @@ class Resuming(ClientSide, ABC):
         delivered = answer.settle()
         continuation = self._continuation
         if continuation is None:
-            request = self._client_request()
-            continuation = Continuation(self.head.path, request, delivered)
+            continuation = self._new_continuation(delivered)
         continuation.told(token_list(delivered.prompt_ids) or answer.prompt_ids)
         loss = self._loss(answer, has_ids=continuation.has_places)
         case = choose(loss)
+        if case.course == "continue" and self._admission.ask_as_chat():
+            continuation = self._new_continuation(delivered)
         if choose_after(loss).course == "error":
             self._continuation = None  # if a replay diverges, that is the end
         elif case.course != "error":
@@ -129,6 +130,9 @@ class Resuming(ClientSide, ABC):
             if case.course == "continue" and case.name != "tokens_known":
                 continuation.diverged(())  # as far as the prompt is known, a replay would be in vain
         return case.course
+
+    def _new_continuation(self, delivered: Delivered) -> Continuation:
+        return Continuation(self._admission.engine_path, self._client_request(), delivered)
 
     def _client_request(self) -> dict[str, Any]:
         """The body that the endpoint got, less what the gateway asked for on its own account."""
@@ -152,6 +156,7 @@ class Resuming(ClientSide, ABC):
             wants_usage=request is None or request.wants_usage,
             is_continued=self.record.continued > 0,
             is_outside=self._admission.is_outside,
+            chat=self._admission.chat,
             has_ids=has_ids,
             has_own_seed=self._admission.has_own_seed,
         )
@@ -222,7 +227,9 @@ class Resuming(ClientSide, ABC):
         if not may_go_on or choose_after(self._loss(answer)).course == "error":
             return self._cut(f"could not go on with it: {words}", now, code="replay_diverged")
         if continuation is None or not continuation.diverged(answer.prompt_ids):
-            return self._cut(f"could not go on with it: {words}", now, code="replay_diverged")
+            if not self._admission.ask_as_chat():
+                return self._cut(f"could not go on with it: {words}", now, code="replay_diverged")
+            self._continuation = self._new_continuation(answer.settle())
         self._suspend(answer)
         return self._ask_on(endpoint, now)
 

@@ -532,9 +532,8 @@ class Admission(Taking):
         call, forwarded = self._provider_call, self._head.forwarded
         if call is not None:
             forwarded = call.headers  # nothing of the client's but its body leaves the fleet
-        path = route.upstream_path if self.way is None or not self.way.is_translated else CHAT_PATHS[self.way.path]
         head = request_head(
-            path if call is None else call.path,
+            self.engine_path if call is None else call.path,
             endpoint.authority,
             content_type=b"application/json" if route.body == "json" else self._head.content_type,
             content_length=len(self.body),

@@ -29,6 +29,7 @@ __all__ = ["LACKS_S", "OWN_WAYS", "Lacking", "Way", "way_of"]
 
 OWN_WAYS = frozenset({"messages", "responses"})
 """Schemas whose requests have a `Way`."""
+MESSAGES_PATH = "/v1/messages"
 LACKS_S = 600.0
 """Seconds for which a model's engines are taken not to serve a path that one of them did not: then it is tried anew, as
 they may have been updated."""
@@ -78,6 +79,12 @@ class Way:
             return translated
         fields = json_object(translated) | dict(edits)
         return orjson.dumps({name: value for name, value in fields.items() if value is not None})
+
+    def as_chat(self, body: bytes) -> dict[str, Any] | None:
+        """What the engine got, as a chat completion; None where it can't be asked so."""
+        if self.path != MESSAGES_PATH:
+            return None
+        return json_object(body if self.is_translated else translated_request(self.path, body))
 
     def read_through(self, body: Body) -> Body:
         """The body of a stream as the client is to get it."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from penstock.serve.admission.dialects import Way, way_of
+from penstock.serve.admission.dialects import MESSAGES_PATH, Way, way_of
 from penstock.serve.config import ANONYMOUS, Caller, GatewayConfig, ServedModel
 from penstock.serve.core import Core
 from penstock.serve.record import RequestRecord
@@ -22,6 +22,7 @@ from penstock.serve.shelf import Found
 from penstock.serve.stored import answer_about, expand
 from penstock.serve.wire.errors import Failure
 from penstock.serve.wire.heads import RequestHead
+from penstock.serve.wire.messages import CHAT_PATHS
 from penstock.serve.wire.requests import ApiRequest, without_ids
 from penstock.serve.wire.routes import Dialect, Route, StoredPath, dialect_of, stored_path
 
@@ -129,6 +130,26 @@ class Taking(ABC):
         if way is None or model is None or not way.can_be_translated(status, body):
             return False
         self._core.lacking.note(model.name, way.path, now)
+        self.body = way.translate(self.body)
+        return True
+
+    @property
+    def engine_path(self) -> str:
+        """Where an engine of the fleet is asked."""
+        if self.way is not None and self.way.is_translated:
+            return CHAT_PATHS[self.way.path]
+        return self.route.upstream_path if self.route is not None else self._head.path
+
+    @property
+    def chat(self) -> dict[str, Any] | None:
+        """The body as a chat completion, of a request that has another form and can be asked for so."""
+        return self.way.as_chat(self.body) if self.way is not None else None
+
+    def ask_as_chat(self) -> bool:
+        """Has the engine asked for a chat completion from here on; whether that is anything new."""
+        way = self.way
+        if way is None or way.path != MESSAGES_PATH or way.is_translated:
+            return False
         self.body = way.translate(self.body)
         return True
 

@@ -6,8 +6,10 @@ that is below zero. Each function raises `Foul`.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from penstock.serve.core import Core
 from penstock.serve.exchange import Exchange
@@ -170,6 +172,15 @@ def _check_whole(request: Request, fits: list[Said]) -> None:
     if len(heard.finishes) != 1 or heard.finishes[0] not in ends:
         raise Foul(f"{wish.id} ended with {heard.finishes}")
     wanted = 1 if is_message or wish.wants_usage or not wish.is_stream else 0
-    usages = [message_usage(said) if is_message else said.usage for said in fits]
+    counted = [_as_counted(said, wish.body) for said in fits]
+    usages = [message_usage(said) if is_message else said.usage for said in counted]
     if len(heard.usages) != wanted or (heard.usages and heard.usages[0] not in usages):
         raise Foul(f"{wish.id} was told {heard.usages} of {usages}")
+
+
+def _as_counted(said: Said, body: bytes) -> Said:
+    """An answer as its usage tells it: a text that was cut up anew counts as one token below the limit at most, since
+    it went on."""
+    limit = json.loads(body).get("max_tokens") if said.given else None
+    over = 0 if limit is None else max(0, said.given - (limit - 1))
+    return replace(said, tokens=said.tokens[: len(said.tokens) - over])

@@ -243,6 +243,8 @@ def _wish(random: Random, wish_id: str, models: tuple[str, ...]) -> Wish:
         body["seed"] = random.randrange(5)
     if random.random() < 0.5 or path == "/v1/messages":
         body["max_tokens"] = random.choice((1, 5, 30))
+    elif path == "/v1/completions":
+        body["max_tokens"] = 100  # more than any answer has: without a word vLLM ends completions after 16
     text = json.dumps(body).encode()
     return Wish(
         id=wish_id,

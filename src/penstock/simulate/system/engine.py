@@ -18,7 +18,16 @@ import orjson
 
 from penstock.serve.routing.endpoints import EngineSample
 from penstock.simulate.system.clock import Clock, Planned
-from penstock.simulate.system.text import Said, message_finish, message_usage, prompt_ids, say, spelled, token_ids
+from penstock.simulate.system.text import (
+    Said,
+    cut_up,
+    message_finish,
+    message_usage,
+    prompt_ids,
+    say,
+    spelled,
+    token_ids,
+)
 from penstock.simulate.system.wire import Wire
 
 __all__ = ["Engine", "Foul", "Job"]
@@ -33,7 +42,10 @@ _SSE = (
     b"transfer-encoding: chunked\r\n\r\n"
 )
 _LAST_CHUNK = b"0\r\n\r\n"
-_SPELL = "/detokenize"
+_ABOUT_TOKENS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "/detokenize": lambda fields: {"prompt": spelled(fields["tokens"])},
+    "/tokenize": lambda fields: {"tokens": cut_up(fields["prompt"])},
+}
 _NOTHING = Said((), "stop", 0)
 _FROZEN = frozenset({"hang", "hang_core", "draining"})
 _GARBAGE = (
@@ -202,7 +214,7 @@ class Engine:
             raise Foul(f"a request for {fields['model']} at an engine of {self.model}")
         path = lines[0].split(" ")[1]
         try:
-            said = _NOTHING if path == _SPELL else say(fields, self.random.getrandbits(30))
+            said = _NOTHING if path in _ABOUT_TOKENS else say(fields, self.random.getrandbits(30))
         except ValueError as error:
             raise Foul(f"{headers['x-request-id']} goes on from what was never said: {error}") from error
         self._take(Job(wire, headers["x-request-id"], path, fields, said, said.given))
@@ -236,8 +248,8 @@ class Engine:
     def _admit(self) -> None:
         while self.waiting and len(self.running) < self.seats and not self.has("hang"):
             job = self.waiting.pop(0)
-            if job.path == _SPELL:
-                body = orjson.dumps({"prompt": spelled(job.fields["tokens"])})
+            if job.path in _ABOUT_TOKENS:
+                body = orjson.dumps(_ABOUT_TOKENS[job.path](job.fields))
                 self._finish(job, _head(200, len(body)) + body)
                 continue
             self.running.append(job)

@@ -150,7 +150,8 @@ def _take_message_event(event: bytes, heard: Heard) -> None:
             heard.text += fields["delta"]["text"]
         case "message_delta":
             heard.finishes.append(fields["delta"]["stop_reason"])
-            heard.usages[-1] |= fields["usage"]
+            before = heard.usages[-1]  # that nothing came from a cache need not be said
+            before |= {name: count for name, count in fields["usage"].items() if count or name in before}
         case "message_stop":
             heard.is_done = True
         case "error":

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-__all__ = ["Said", "message_finish", "message_usage", "prompt_ids", "say", "spelled", "token_ids"]
+__all__ = ["Said", "cut_up", "message_finish", "message_usage", "prompt_ids", "say", "spelled", "token_ids"]
 
 _WORDS = (
     "and ", "then ", "größe ", "日本", "語", "🙂", "a\n\n", 'quo"te ', "[DONE] ", "data: ", "end. ", "x", " usage ",
@@ -60,6 +60,16 @@ def _usage(prompt: int, output: int) -> dict[str, Any]:
 def token_ids(tokens: Sequence[str]) -> list[int]:
     """The ids of words."""
     return [_ID_OF[token] for token in tokens]
+
+
+def cut_up(text: str) -> list[int]:
+    """The ids that a text is cut into: the longest word at each place."""
+    ids = []
+    while text:
+        word = max((w for w in _WORDS if text.startswith(w)), key=len)
+        ids.append(_ID_OF[word])
+        text = text[len(word) :]
+    return ids
 
 
 def spelled(ids: Sequence[int]) -> str:

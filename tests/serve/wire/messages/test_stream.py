@@ -175,6 +175,13 @@ def test_a_stream_that_is_not_whole_ends_with_an_error_and_no_stop(stream: bytes
     assert "message_stop" not in {e["type"] for e in events}
 
 
+def test_an_answer_that_the_engine_dropped_is_no_whole_one() -> None:
+    """vLLM ends the choice of a request that it was told to drop so, and sends `[DONE]`."""
+    events = told(sse(piece(content="a"), piece("abort", content=""), *END))
+    assert [e["type"] for e in events][-1] == "error"
+    assert "message_stop" not in {e["type"] for e in events}
+
+
 def test_nothing_follows_the_end() -> None:
     events = ChatEvents(model="")
     events.feed(sse(*TEXT, *END))

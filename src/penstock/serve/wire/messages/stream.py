@@ -116,7 +116,9 @@ class ChatEvents:
         delta = choice.get("delta")
         if type(delta) is dict:
             self._delta(delta)
-        if choice.get("finish_reason") is not None:
+        if choice.get("finish_reason") == "abort":
+            self._fail("dropped the request")
+        elif choice.get("finish_reason") is not None:
             self._finish, self._matched = choice["finish_reason"], choice.get("stop_reason")
 
     def _start(self, chunk: dict[str, Any]) -> None:
@@ -131,7 +133,8 @@ class ChatEvents:
             "stop_sequence": None,
             "usage": usage_of(chunk.get("usage")),
         }
-        self._tell("message_start", message=message)
+        ids = chunk.get("prompt_token_ids")  # for who asked for them; the API has none
+        self._tell("message_start", message=message, **({} if ids is None else {"prompt_token_ids": ids}))
 
     def _delta(self, delta: dict[str, Any]) -> None:
         thoughts = delta.get("reasoning") or delta.get("reasoning_content")
