@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -11,6 +12,7 @@ import pytest
 
 from fakes.upstream import Link, always, eventually, once, silent
 from penstock.serve.exchange import HELD_BYTES_MAX, Dispatch
+from penstock.serve.io.inbox import Inbox
 from penstock.serve.io.outbox import Outbox
 from penstock.serve.io.tasks import Tasks
 from penstock.serve.io.upstream import IDLE_MAX, IDLE_S_MAX, UpstreamConnection, Upstreams
@@ -64,9 +66,10 @@ class FakeTransport(asyncio.Transport):
         self.is_aborted = True
 
 
-def at_once() -> Outbox:
-    """Holds nothing."""
-    return Outbox(lambda act: act())
+def at_once() -> tuple[Inbox, Outbox]:
+    """Hold nothing."""
+    outbox = Outbox(lambda act: act())
+    return Inbox(outbox, lambda act: act()), outbox
 
 
 def dispatch(port: int = 9, *, body: bytes = b"{}", is_fresh: bool = False) -> Dispatch:
@@ -86,7 +89,7 @@ class TestPool:
     """Pure enough to be told the time; only making a connection needs a loop."""
 
     def test_an_idle_connection_is_used_again_and_told_to_be_used(self) -> None:
-        upstreams, user = Upstreams(Tasks(), at_once()), User()
+        upstreams, user = Upstreams(Tasks(), *at_once()), User()
         connection, transport = idle(upstreams)
         assert upstreams.send(dispatch(), user, 1.0, 101.0) is None
         assert (user.ready, transport.written) == ([connection], b"POST / HTTP/1.1\r\n\r\n{}")
@@ -94,20 +97,20 @@ class TestPool:
         assert user.lost == [("closed the connection", True, True)]
 
     def test_the_connection_that_idled_least_is_used_first(self) -> None:
-        upstreams, user = Upstreams(Tasks(), at_once()), User()
+        upstreams, user = Upstreams(Tasks(), *at_once()), User()
         idle(upstreams, 100.0)
         latest, _ = idle(upstreams, 101.0)
         upstreams.send(dispatch(), user, 1.0, 102.0)
         assert user.ready == [latest]
 
     def test_a_large_body_is_not_joined_to_its_head(self) -> None:
-        upstreams, user = Upstreams(Tasks(), at_once()), User()
+        upstreams, user = Upstreams(Tasks(), *at_once()), User()
         _, transport = idle(upstreams)
         upstreams.send(dispatch(body=b"x" * 100_000), user, 1.0, 101.0)
         assert transport.written.endswith(b"\r\n\r\n" + b"x" * 100_000)
 
     def test_a_connection_that_idled_too_long_is_closed(self) -> None:
-        upstreams = Upstreams(Tasks(), at_once())
+        upstreams = Upstreams(Tasks(), *at_once())
         old, old_transport = idle(upstreams, 100.0)
         _, new_transport = idle(upstreams, 103.0)
         upstreams.sweep(100.0 + IDLE_S_MAX + 0.1)
@@ -116,7 +119,7 @@ class TestPool:
 
     @pytest.mark.parametrize("is_kept", [False, True])
     def test_a_connection_with_a_request_still_on_its_way_is_not_kept(self, is_kept: bool) -> None:
-        upstreams, user = Upstreams(Tasks(), at_once()), User()
+        upstreams, user = Upstreams(Tasks(), *at_once()), User()
         connection, transport = idle(upstreams)
         upstreams.send(dispatch(), user, 1.0, 101.0)
         transport.unsent = 5
@@ -124,15 +127,38 @@ class TestPool:
         assert transport.is_aborted
 
     def test_a_connection_whose_request_is_still_held_is_not_kept(self) -> None:
-        upstreams, user = Upstreams(Tasks(), outbox := Outbox(lambda _: None)), User()
+        outbox = Outbox(lambda _: None)
+        upstreams, user = Upstreams(Tasks(), at_once()[0], outbox), User()
         connection, transport = idle(upstreams)
         upstreams.send(dispatch(), user, 1.0, 101.0)
         upstreams.release(connection, is_kept=True, now=102.0)  # something answered before it was asked
         outbox.flush()
         assert (transport.is_aborted, transport.written) == (True, b"")
 
+    def test_what_one_turn_brought_is_told_as_one_before_the_end_is(self) -> None:
+        soon: list[Callable[[], None]] = []
+        outbox = Outbox(soon.append)
+        upstreams, user = Upstreams(Tasks(), Inbox(outbox, soon.append), outbox), User()
+        connection, _ = idle(upstreams)
+        upstreams.send(dispatch(), user, 1.0, 101.0)
+        connection.data_received(b"HTTP/1.1 200 OK\r\n")
+        connection.data_received(b"\r\n")
+        assert user.got == b""
+        connection.connection_lost(None)
+        assert (user.got, user.lost) == (b"HTTP/1.1 200 OK\r\n\r\n", [("closed the connection", True, True)])
+
+    def test_a_connection_on_which_more_came_than_was_dealt_with_is_not_kept(self) -> None:
+        outbox = Outbox(lambda act: act())
+        upstreams, user = Upstreams(Tasks(), Inbox(outbox, lambda _: None), outbox), User()
+        connection, transport = idle(upstreams)
+        upstreams.send(dispatch(), user, 1.0, 101.0)
+        connection.data_received(b"HTTP/1.1 200 OK\r\n\r\n")
+        upstreams.release(connection, is_kept=True, now=102.0)
+        connection.take_read()
+        assert (transport.is_aborted, user.got) == (True, b"")
+
     def test_a_connection_that_is_not_to_be_kept_is_cut(self) -> None:
-        upstreams, user = Upstreams(Tasks(), at_once()), User()
+        upstreams, user = Upstreams(Tasks(), *at_once()), User()
         connection, transport = idle(upstreams)
         upstreams.send(dispatch(), user, 1.0, 101.0)
         upstreams.release(connection, is_kept=False, now=102.0)
@@ -142,19 +168,19 @@ class TestPool:
         assert (user.got, user.lost) == (b"", [])
 
     def test_a_byte_that_nobody_asked_for_closes_the_connection(self) -> None:
-        upstreams = Upstreams(Tasks(), at_once())
+        upstreams = Upstreams(Tasks(), *at_once())
         connection, transport = idle(upstreams)
         connection.data_received(b"HTTP/1.1 200 OK\r\n\r\n")
         assert transport.is_aborted
         connection.connection_lost(None)
 
     def test_idle_connections_are_bounded(self) -> None:
-        upstreams = Upstreams(Tasks(), at_once())
+        upstreams = Upstreams(Tasks(), *at_once())
         made = [idle(upstreams) for _ in range(IDLE_MAX + 3)]
         assert sum(transport.is_aborted for _, transport in made) == 3
 
     def test_closing_closes_what_idles_and_what_comes_back(self) -> None:
-        upstreams, user = Upstreams(Tasks(), at_once()), User()
+        upstreams, user = Upstreams(Tasks(), *at_once()), User()
         used, used_transport = idle(upstreams)
         upstreams.send(dispatch(), user, 1.0, 101.0)
         _, idle_transport = idle(upstreams)

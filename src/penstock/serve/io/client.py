@@ -19,6 +19,7 @@ import httptools
 from penstock.serve.config import GatewayConfig
 from penstock.serve.core import Core
 from penstock.serve.exchange import Decided, Dispatch, Exchange, Reply
+from penstock.serve.io.inbox import LONG_BYTES, Inbox
 from penstock.serve.io.outbox import Outbox
 from penstock.serve.io.request_reader import RequestReader
 from penstock.serve.io.second import SecondLink
@@ -61,6 +62,7 @@ class ClientHost(Protocol):
     """What a client connection needs of the gateway that it belongs to."""
 
     core: Core
+    inbox: Inbox
     outbox: Outbox
     telemetry: Telemetry
     upstreams: Upstreams
@@ -87,6 +89,7 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_backlog",
+        "_came",
         "_connect_task",
         "_ends_at",
         "_exchange",
@@ -124,6 +127,7 @@ class ClientConnection(asyncio.Protocol):
         self._held: tuple[RequestHead, bool] | None = None  # a head that waits, its body still coming; expects continue
         self._held_at_flush = -1  # when the outbox took something last
         self._backlog = b""
+        self._came = b""  # was read, and not dealt with yet
         self._has_begun = False  # telemetry was told of the exchange
         self._is_serving = False  # a whole request is being answered
         self._is_pumping = False
@@ -143,6 +147,8 @@ class ClientConnection(asyncio.Protocol):
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._came:
+            self._gateway.inbox.run()
         self._transport = None
         self._reader.close()
         exchange = self._exchange
@@ -152,6 +158,22 @@ class ClientConnection(asyncio.Protocol):
         self._gateway.client_disconnected(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._came:
+            self._came += data
+        else:
+            self._came = data
+            self._gateway.inbox.request(self)
+        if len(data) >= LONG_BYTES:
+            self._gateway.inbox.run()
+
+    def break_off(self, error: Exception) -> None:
+        """What was read could not be dealt with."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def take_read(self) -> None:
+        """Deals with what was read in this turn."""
+        data, self._came = self._came, b""
         if self._is_ending or self._failure is not None:
             return
         if self._is_serving or self._paused_at or self._backlog:
@@ -165,6 +187,8 @@ class ClientConnection(asyncio.Protocol):
             self._feed(data)
 
     def eof_received(self) -> bool:
+        if self._came:
+            self._gateway.inbox.run()
         self._has_eof = True
         is_tls = self._gateway.core.config.tls is not None  # TLS has no half-closed state
         if is_tls or not (self._is_serving or self._queue):
@@ -425,21 +449,23 @@ class ClientConnection(asyncio.Protocol):
         if self._paused_at and connection.transport is not None:
             connection.transport.pause_reading()
 
-    def upstream_data(self, data: bytes) -> None:
-        """A read from the endpoint: the hot path."""
+    def upstream_data(self, data: bytes) -> bool:
+        """A read from the endpoint: the hot path. Whether it goes on."""
         exchange = self._exchange
         if exchange is None:
-            return
+            return False
         out = exchange.upstream_data(data, monotonic())
         if type(out) is bytes:
-            if exchange.phase != "relaying":
-                self._after(exchange, out)
-            elif out and self._transport is not None:
-                if self._held_at_flush == self._gateway.outbox.flushes:
-                    self._gateway.outbox.flush()
-                self._transport.write(out)  # at once: who reads a stream is seldom asleep
+            if exchange.phase == "relaying":
+                if out and self._transport is not None:
+                    if self._held_at_flush == self._gateway.outbox.flushes:
+                        self._gateway.outbox.flush()
+                    self._transport.write(out)  # at once: who reads a stream is seldom asleep
+                return True
+            self._after(exchange, out)
         else:
             self._after(exchange, out)
+        return False
 
     def upstream_lost(
         self, reason: str, *, was_reused: bool = False, is_end: bool = False, signal: Signal = "reset"

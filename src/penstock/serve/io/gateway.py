@@ -25,6 +25,7 @@ from penstock.serve.config import GatewayConfig
 from penstock.serve.core import Core
 from penstock.serve.io.access_log import AccessLog
 from penstock.serve.io.client import ClientConnection
+from penstock.serve.io.inbox import Inbox
 from penstock.serve.io.ledger import Ledger
 from penstock.serve.io.listening import HANDSHAKE_GRACE_S, Listener, PortUse
 from penstock.serve.io.outbox import Outbox
@@ -63,8 +64,9 @@ class Gateway:
             outside=_outside(config),
         )
         self.tasks = Tasks()
-        self.outbox = Outbox(lambda act: asyncio.get_running_loop().call_soon(act))
-        self.upstreams = Upstreams(self.tasks, self.outbox)
+        self.outbox = Outbox(_call_soon)
+        self.inbox = Inbox(self.outbox, _call_soon)
+        self.upstreams = Upstreams(self.tasks, self.inbox, self.outbox)
         self.shadows = Shadows(self.core, self.upstreams)
         self.ledger: Ledger | None = None
         """Who writes down what was used; None while nobody does."""
@@ -133,6 +135,7 @@ class Gateway:
         `drain_s` 0 all of it at once."""
         timeouts = self.config.timeouts
         drain_s = timeouts.drain_s if drain_s is None else drain_s
+        self.inbox.run()
         self.core.is_leaving = True
         for client in list(self._clients):
             client.leave(monotonic())
@@ -144,6 +147,7 @@ class Gateway:
             self._quiet.clear()  # nobody may have been here for a moment, and then somebody came
             self._deserted.clear()
             await _within(drain_s, self._quiet)
+        self.inbox.run()
         self.core.is_draining = True
         for client in list(self._clients):
             client.shut_down()
@@ -305,6 +309,7 @@ class Gateway:
         self._timers.append(loop.call_later(seconds, fire))
 
     def _sweep(self) -> None:
+        self.inbox.run()  # what came before its time was over
         now = monotonic()
         self.endpoints.watch(now)
         for client in list(self._clients):
@@ -326,6 +331,10 @@ class Gateway:
         if self._access_log is not None:
             self.telemetry.log_lines_dropped = self._access_log.lines_dropped
         self.telemetry.sample_endpoints(self.endpoints, now)
+
+
+def _call_soon(act: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(act)
 
 
 async def _within(seconds: float, event: asyncio.Event) -> None:

@@ -18,8 +18,8 @@ from typing import Any
 
 __all__ = ["HELD_BYTES_MAX", "HELD_MAX", "Outbox"]
 
-HELD_MAX = 16
-"""Pieces that are held: enough to share a wake-up, and so few that the first waits for a millisecond or two at most."""
+HELD_MAX = 32
+"""Pieces that are held: as many as one row of `inbox` leads to. The first waits for three milliseconds at most."""
 HELD_BYTES_MAX = 65_536
 """A longer piece is not held: its copying costs more than a wake-up."""
 
@@ -27,12 +27,13 @@ HELD_BYTES_MAX = 65_536
 class Outbox:
     """Owned by one gateway. `call_soon` calls what it is given when this turn of the loop is done."""
 
-    __slots__ = ("_call_soon", "_held", "_is_due", "flushes")
+    __slots__ = ("_call_soon", "_held", "flushes", "is_due")
 
     def __init__(self, call_soon: Callable[[Callable[[], None]], Any]) -> None:
         self._call_soon = call_soon
         self._held: deque[tuple[WriteTransport, bytes]] = deque()
-        self._is_due = False
+        self.is_due = False
+        """Whether somebody flushes when this turn is done."""
         self.flushes = 0
         """Times that everything left: what was written when it was less is on its way."""
 
@@ -40,8 +41,8 @@ class Outbox:
         """Takes a piece for `transport`; it leaves at the end of this turn, or earlier."""
         held = self._held
         held.append((transport, data))
-        if not self._is_due:
-            self._is_due = True
+        if not self.is_due:
+            self.is_due = True
             self._call_soon(self._turn_over)
         if len(held) >= HELD_MAX or len(data) > HELD_BYTES_MAX:
             self.flush()
@@ -56,5 +57,5 @@ class Outbox:
                 transport.write(data)
 
     def _turn_over(self) -> None:
-        self._is_due = False
+        self.is_due = False
         self.flush()

@@ -14,6 +14,7 @@ import ssl
 from typing import Protocol
 
 from penstock.serve.exchange import Dispatch
+from penstock.serve.io.inbox import LONG_BYTES, Inbox
 from penstock.serve.io.outbox import Outbox
 from penstock.serve.io.tasks import Tasks
 from penstock.serve.routing.signals import Signal
@@ -41,8 +42,9 @@ class UpstreamUser(Protocol):
     def upstream_ready(self, connection: UpstreamConnection) -> None:
         """The connection asked for is there and the request is on its way."""
 
-    def upstream_data(self, data: bytes) -> None:
-        """A read from the endpoint."""
+    def upstream_data(self, data: bytes) -> bool | None:
+        """A read from the endpoint. Whether the answer is one that goes on to a client read by read, from here on: of
+        such an answer each read is told at once."""
 
     def upstream_lost(
         self, reason: str, *, was_reused: bool = False, is_end: bool = False, signal: Signal = "reset"
@@ -53,7 +55,17 @@ class UpstreamUser(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """One connection to an endpoint."""
 
-    __slots__ = ("_sent_at_flush", "_upstreams", "address", "idle_since", "transport", "user", "was_reused")
+    __slots__ = (
+        "_came",
+        "_is_flowing",
+        "_sent_at_flush",
+        "_upstreams",
+        "address",
+        "idle_since",
+        "transport",
+        "user",
+        "was_reused",
+    )
 
     def __init__(self, upstreams: Upstreams, address: Address) -> None:
         self._upstreams = upstreams
@@ -63,18 +75,44 @@ class UpstreamConnection(asyncio.Protocol):
         self.idle_since = 0.0
         self.was_reused = False
         self._sent_at_flush = -1
+        self._came = b""  # was read, and not dealt with yet
+        self._is_flowing = False  # nothing that comes waits for the end of the turn
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         user = self.user
-        if user is not None:
+        if self._is_flowing and user is not None:
             user.upstream_data(data)
+        elif self._came:
+            self._came += data
+        elif user is not None:
+            self._came = data
+            self._upstreams.inbox.answer(self)
+            if len(data) >= LONG_BYTES:
+                self._upstreams.inbox.run()
         elif self.transport is not None:
             self.transport.abort()  # nobody asked: never let it reach a later request
 
+    def take_read(self) -> None:
+        """Deals with what was read in this turn."""
+        data, self._came = self._came, b""
+        user = self.user
+        if user is not None:
+            is_flowing = user.upstream_data(data)
+            self._is_flowing = self.user is not None and is_flowing is True
+
+    def break_off(self, error: Exception) -> None:
+        """What was read could not be dealt with."""
+        transport = self.transport
+        self.connection_lost(error)
+        if transport is not None:
+            transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._came:
+            self._upstreams.inbox.run()
         self.transport = None
         user, self.user = self.user, None
         if user is not None:
@@ -95,19 +133,25 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             transport.writelines(data)
 
+    def let_go(self) -> None:
+        """Nobody is served any more: what still comes is nobody's."""
+        self.user = None
+        self._is_flowing = False
+
     @property
-    def has_unsent(self) -> bool:
-        """Whether some of the request has not left yet."""
+    def is_clean(self) -> bool:
+        """Whether all of the request has left, and nothing has come besides its answer."""
         transport = self.transport
         is_held = self._sent_at_flush == self._upstreams.outbox.flushes
-        return is_held or (transport is not None and transport.get_write_buffer_size() > 0)
+        return not (is_held or self._came or transport is None or transport.get_write_buffer_size())
 
 
 class Upstreams:
     """All connections to endpoints. Owned by the gateway."""
 
-    def __init__(self, tasks: Tasks, outbox: Outbox) -> None:
+    def __init__(self, tasks: Tasks, inbox: Inbox, outbox: Outbox) -> None:
         self._tasks = tasks
+        self.inbox = inbox
         self.outbox = outbox
         self._idle: dict[Address, list[UpstreamConnection]] = {}
         self._tls: ssl.SSLContext | None = None
@@ -166,11 +210,11 @@ class Upstreams:
 
     def release(self, connection: UpstreamConnection, *, is_kept: bool, now: float) -> None:
         """The user is done: the connection idles, or is cut, which makes the engine stop what it still does."""
-        connection.user = None
+        connection.let_go()
         transport = connection.transport
         if transport is None:
             return
-        if not is_kept or self.is_closed or transport.is_closing() or connection.has_unsent:
+        if not is_kept or self.is_closed or transport.is_closing() or not connection.is_clean:
             transport.abort()  # also where the engine answered before it had read the request
             return
         idle = self._idle.setdefault(connection.address, [])

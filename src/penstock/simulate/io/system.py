@@ -23,6 +23,7 @@ from penstock.serve.io import gateway as gateway_module
 from penstock.serve.io import second as second_module
 from penstock.serve.io.client import ClientConnection
 from penstock.serve.io.gateway import FLUSH_S, SWEEP_S, Gateway
+from penstock.serve.io.inbox import Inbox, Reader
 from penstock.serve.io.outbox import Outbox
 from penstock.serve.io.upstream import Address, UpstreamConnection, Upstreams, UpstreamUser
 from penstock.serve.record import RequestRecord
@@ -138,11 +139,18 @@ class _Tasks:
         return work
 
 
+class _Inbox(Inbox):
+    """Here, what should never be raised ends the world."""
+
+    def _broke(self, reader: Reader, error: Exception) -> None:
+        raise error
+
+
 class _Upstreams(Upstreams):
     """The real pool of connections, over virtual wires."""
 
-    def __init__(self, world: World, host: Host, outbox: Outbox) -> None:
-        super().__init__(cast("Any", _Tasks()), outbox)
+    def __init__(self, world: World, host: Host, inbox: Inbox, outbox: Outbox) -> None:
+        super().__init__(cast("Any", _Tasks()), inbox, outbox)
         self.world = world
         self.host = host
         self.wires: list[Wire] = []
@@ -167,7 +175,8 @@ class VirtualGateway(Gateway):
         core.limiter = LocalLimiter(unix_offset_s=UNIX_OFFSET_S)
         core.brings_endpoints = world.scenario.brings_endpoints
         self.outbox = Outbox(self.host.soon.append)
-        self.virtual_upstreams = self.upstreams = _Upstreams(world, self.host, self.outbox)
+        self.inbox = _Inbox(self.outbox, self.host.soon.append)
+        self.virtual_upstreams = self.upstreams = _Upstreams(world, self.host, self.inbox, self.outbox)
         self.is_listening = True
         self.is_dead = False
         self._listener = cast("Any", object())
