@@ -61,3 +61,8 @@ def test_what_a_client_chose_can_not_end_the_line_or_pose_as_a_field(requested: 
 def test_a_long_name_is_cut() -> None:
     assert len(log_line(RequestRecord(model="m", requested_model="a" * 1_000_000))) < 1000
     assert len(log_line(RequestRecord(model="m", requested_model="é" * 1_000_000))) < 1500
+
+
+def test_who_of_two_endpoints_answered_is_told_where_there_were_two() -> None:
+    assert "hedged" not in log_line(RequestRecord(0.0, "id"))
+    assert " hedged=second " in log_line(RequestRecord(0.0, "id", hedged="second"))

@@ -97,6 +97,16 @@ def test_in_flight_is_what_began_and_did_not_end() -> None:
     assert state(counted)["models"][0]["in_flight"] == 1
 
 
+def test_requests_that_were_sent_to_two_endpoints_are_counted_by_who_answered() -> None:
+    counted = telemetry()
+    for hedged in ("", "second", "first", "second", "none"):
+        serve(counted, record(hedged=hedged))
+    (_, tally), _ = counted.tallies()
+    assert tally.hedges == {"first": 1, "second": 2, "none": 1}
+    assert state(counted)["models"][0]["hedges_total"] == 4
+    assert [shown["hedged"] for shown in counted.recent(2)] == ["none", "second"]
+
+
 def test_tokens_nobody_reported_are_not_subtracted() -> None:
     counted = telemetry()
     serve(counted, record(prompt_tokens=10, cached_tokens=4, output_tokens=5))

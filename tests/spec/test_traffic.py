@@ -7,8 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.spec import ProviderSpec, RequestsSpec, RoutingSpec
-from penstock.spec.traffic import FallbackSpec, MatchSpec, QueueSpec
+from penstock.spec.traffic import FallbackSpec, HedgingSpec, MatchSpec, QueueSpec
 from spec.fleets import fleet_text, problems_of, the_problem
+
+
+def test_nothing_is_sent_twice_unless_the_file_says_so() -> None:
+    assert (HedgingSpec().is_on, HedgingSpec().share_max) == (False, 0.05)
 
 
 def test_a_queue_is_on_with_bounds_unless_the_file_says_otherwise() -> None:
@@ -24,6 +28,9 @@ def test_a_queue_is_on_with_bounds_unless_the_file_says_otherwise() -> None:
         ("classes: {realtime: {}}", "classes.realtime", "not a field", "interactive, batch, experimental"),
         ("classes: {batch: {waitS: 0}}", "classes.batch.waitS", "above 0, at most 86400, not 0", "None"),
         ("queue: {enable: true}", "queue.enable", "not a field", "enabled"),
+        ("hedging: {enable: true}", "hedging.enable", "not a field", "enabled"),
+        ("hedging: {shareMax: 0}", "hedging.shareMax", "above 0, at most 0.5, not 0", "None"),
+        ("hedging: {shareMax: 0.9}", "hedging.shareMax", "above 0, at most 0.5, not 0.9", "None"),
         ("queue: {tenantShareMax: 0}", "queue.tenantShareMax", "above 0, at most 1, not 0", "None"),
         ("routing: {policy: prefix}", "routing.policy", "`prefix-hash`", "policy: prefix-hash"),
         ("routing: {sessionHeader: 'a b'}", "routing.sessionHeader", "must be a header's name", "None"),

@@ -34,6 +34,7 @@ def page() -> MetricsPage:
         cached_tokens=4,
         output_tokens=11,
         retries=2,
+        hedged="second",
     )
     bad = RequestRecord(model="chat", tenant="acme", outcome="timeout", reason="first_byte", total_ms=30_000.0)
     for record in (good, bad, RequestRecord(outcome="client_error", reason="bad_key")):
@@ -66,6 +67,12 @@ def test_requests_tokens_and_failures_are_counted_by_their_labels(page: MetricsP
     assert found["penstock_output_tokens_total{model=chat,tenant=acme}"] == 11
     assert found["penstock_retries_total{model=chat}"] == 2
     assert found["penstock_in_flight_requests{model=chat}"] == 1
+
+
+def test_requests_that_were_sent_twice_are_counted_by_who_answered(page: MetricsPage) -> None:
+    found = samples(page)
+    assert found["penstock_hedges_total{model=chat,won=second}"] == 1
+    assert found["penstock_hedges_total{model=chat,won=first}"] == 0
 
 
 def test_latencies_are_histograms_in_seconds(page: MetricsPage) -> None:
