@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from penstock.serve.client_side import KEEP_ALIVE_S
 from penstock.serve.routing import EndpointAddress
 from serve.exchanges import ANSWER, DONE, END, SSE_HEAD, TOKEN, USAGE_EVENT, answer, chunk, event, request, sent
 from serve.gateways import TENANTS
@@ -319,6 +320,32 @@ def test_a_refusal_by_the_second_is_not_as_the_first_may_know_better() -> None:
     race.engine(BEGUN + REST)
     assert race.client.status == 200
     assert race.record.hedged == "first"
+    race.settled()
+
+
+def test_a_stream_whose_client_has_its_head_already_as_it_waited_long_goes_on_with_the_seconds_text() -> None:
+    models = """\
+    - name: chat
+      concurrency: 1
+      endpoints: ["http://127.0.0.1:1"]
+"""
+    tenants = TENANTS.replace("        models: [embed]\n", "")
+    gateway = hedging(2, configured=settings(tenants + HEDGING, models=models))
+    learn(gateway, stream=True)
+    busy = [Race(gateway, stream=True), Race(gateway, stream=True)]
+    for one in busy:
+        one.send()
+    race = Race(gateway, stream=True)
+    race.send()
+    race.client.take(race.exchange.keep_alive(race.tick(KEEP_ALIVE_S)))
+    busy[0].now = race.now
+    busy[0].leave()
+    race.pump()
+    busy[1].leave()
+    assert race.wait().beside
+    race.second(SSE_HEAD + chunk(ROLE) + chunk(OTHER), REST)
+    assert race.client.events[1:3] == [ROLE, OTHER]
+    assert race.client.is_whole
     race.settled()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from penstock.serve.opening import OPENING_BYTES_MAX, Opening
 from penstock.serve.wire.responses import ResponseError
 from serve.exchanges import ANSWER, END, SSE_FIELDS, SSE_HEAD, TOKEN, answer, chunk, event
 
+RECORDED = Path(__file__).resolve().parents[2].parent / "shared" / "reference" / "vllm-api"
 ROLE = event(choices=[{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}])
 EMPTY = event(choices=[{"index": 0, "text": "", "logprobs": None, "finish_reason": None}])
 FINISH = event(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}])
@@ -144,4 +146,29 @@ def test_however_it_is_cut_nothing_of_it_is_lost(cuts: list[int], is_stream: boo
         raise AssertionError("a whole answer says something")
     assert opening.head is not None
     assert whole[: opening.head.size] + opening.rest == whole[:taken]
+    assert not opening.fault
+
+
+@pytest.mark.skipif(not RECORDED.exists(), reason="the recorded answers are not here")
+@pytest.mark.parametrize(
+    ("name", "openers", "said"),
+    [
+        ("chat_stream", 1, b'"content":" total"'),
+        ("chat_reasoning_stream", 1, b'"reasoning'),
+        ("chat_n2_stream", 2, b'"content":"'),
+        ("chat_return_token_ids_stream", 1, b'"content":"'),
+        ("comp_stream", 0, b'"text":"PU"'),
+        ("messages_anthropic_stream", 2, b'"text_delta"'),
+        ("responses_stream", 4, b'"delta":" BLOCK"'),
+    ],
+)
+def test_streams_of_a_real_vllm_begin_with_their_first_text(name: str, openers: int, said: bytes) -> None:
+    body = (RECORDED / f"{name}.http").read_bytes().replace(b"\r\n", b"\n").partition(b"\n\n")[2]
+    events = [part + b"\n\n" for part in body.split(b"\n\n") if part.strip()]
+    opening = Opening()
+    assert not opening.feed(SSE_HEAD)
+    for part in events[:openers]:
+        assert not opening.feed(chunk(part))
+    assert said in events[openers]
+    assert opening.feed(chunk(events[openers]))
     assert not opening.fault
