@@ -12,27 +12,22 @@ import logging
 import sys
 from collections import deque
 from time import monotonic
-from typing import Protocol
 
 import httptools
 
 from penstock.serve.config import GatewayConfig
-from penstock.serve.core import Core
 from penstock.serve.exchange import Decided, Dispatch, Exchange, Reply
-from penstock.serve.io.inbox import LONG_BYTES, Inbox
-from penstock.serve.io.outbox import Outbox
+from penstock.serve.io.client_host import ClientHost
+from penstock.serve.io.inbox import LONG_BYTES
 from penstock.serve.io.request_reader import RequestReader
 from penstock.serve.io.second import SecondLink
-from penstock.serve.io.shadow import Shadows
-from penstock.serve.io.upstream import UpstreamConnection, Upstreams
+from penstock.serve.io.upstream import UpstreamConnection
 from penstock.serve.local import too_large
-from penstock.serve.record import RequestRecord
 from penstock.serve.routing.signals import Signal
-from penstock.serve.telemetry import Telemetry
 from penstock.serve.wire.errors import Failure
 from penstock.serve.wire.heads import RequestHead
 
-__all__ = ["ClientConnection", "ClientHost"]
+__all__ = ["ClientConnection"]
 
 _log = logging.getLogger("penstock.client")
 
@@ -56,32 +51,6 @@ _OUR_FAULT = Failure(
     message="The gateway failed on this request; its log says why. Other requests are not affected.",
     outcome="upstream_error",
 )
-
-
-class ClientHost(Protocol):
-    """What a client connection needs of the gateway that it belongs to."""
-
-    core: Core
-    inbox: Inbox
-    outbox: Outbox
-    telemetry: Telemetry
-    upstreams: Upstreams
-    shadows: Shadows
-
-    def client_connected(self, client: ClientConnection) -> bool:
-        """A client connected; False when there is no room for it."""
-
-    def client_disconnected(self, client: ClientConnection) -> None:
-        """A client connection has ended."""
-
-    def exchange_begun(self, record: RequestRecord, now: float) -> None:
-        """A request was admitted: it waits, or goes to an endpoint."""
-
-    def exchange_moved(self, record: RequestRecord) -> None:
-        """Another model is to answer than the one that it was counted under."""
-
-    def exchange_over(self, record: RequestRecord, *, has_begun: bool) -> None:
-        """A request is over: it is counted and logged."""
 
 
 class ClientConnection(asyncio.Protocol):
