@@ -12,6 +12,7 @@ from penstock.serve.ledger import (
     JournalReader,
     begin_frame,
     end_frame,
+    ends,
     frames,
     is_segment_of,
     lost_entry,
@@ -110,6 +111,17 @@ def test_no_changed_byte_makes_another_entry(place: int, change: int) -> None:
 
     assert read == [frame for _, frame in frames(segment(*put))][: len(read)]
     assert len(read) < 3
+
+
+def test_ends_alone_are_the_ends_of_all_frames_at_the_same_places() -> None:
+    put = [begin_frame(1, record(1), "", 5), begin_frame(2, record(2), "", 5), end_frame(3, 1, record(1), "", 5)]
+    whole = segment(*put)
+
+    read = list(ends(whole, SEGMENT_HEAD, len(whole)))
+
+    expected = [(offset, frame if isinstance(frame, End) else None) for offset, frame in frames(whole)]
+    assert read == expected
+    assert [end is None for _, end in read] == [True, True, False]
 
 
 def test_texts_that_a_client_made_odd_stay_in_their_fields() -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "JournalReader",
     "begin_frame",
     "end_frame",
+    "ends",
     "frames",
     "is_segment_of",
     "lost_entry",
@@ -204,6 +205,20 @@ def _fleet_mark(fleet: str) -> bytes:
 
 def frames(segment: _Bytes, start: int = SEGMENT_HEAD, stop: int | None = None) -> Iterator[tuple[int, Begin | End]]:
     """The frames of a segment from `start` on, each with the offset behind it; ends at the first that is not whole."""
+    for offset, frame in _frames(segment, start, stop, reads_begins=True):
+        if frame is not None:
+            yield offset, frame
+
+
+def ends(segment: _Bytes, start: int, stop: int) -> Iterator[tuple[int, End | None]]:
+    """As `frames`, of a segment that this process wrote itself: begins are passed over unread and are None here."""
+    for offset, frame in _frames(segment, start, stop, reads_begins=False):
+        yield offset, frame if isinstance(frame, End) else None
+
+
+def _frames(
+    segment: _Bytes, start: int, stop: int | None, *, reads_begins: bool
+) -> Iterator[tuple[int, Begin | End | None]]:
     view, offset = memoryview(segment), start
     limit = len(view) if stop is None else stop
     while offset + _FRAME.size <= limit:
@@ -211,6 +226,10 @@ def frames(segment: _Bytes, start: int = SEGMENT_HEAD, stop: int | None = None) 
         end = offset + _FRAME.size + size
         if not size or end > limit:
             return
+        if not reads_begins and view[offset + _FRAME.size] == _KIND_BEGIN:
+            yield end, None
+            offset = end
+            continue
         body = bytes(view[offset + _FRAME.size : end])
         if zlib.crc32(body) != crc or (frame := _frame(body)) is None:
             return

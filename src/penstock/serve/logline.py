@@ -16,6 +16,7 @@ VALUE_CHARS_MAX = 100
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/@+")
 
 
+@lru_cache(maxsize=1024)
 def _plain(value: str) -> str:
     value = value[:VALUE_CHARS_MAX]
     if _PLAIN.issuperset(value):

@@ -19,7 +19,7 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from penstock.serve.ledger import SEGMENT_HEAD, End, begin_frame, end_frame, frames, segment_head
+from penstock.serve.ledger import SEGMENT_HEAD, End, begin_frame, end_frame, ends, segment_head
 from penstock.serve.record import RequestRecord
 
 __all__ = ["SEGMENT_BYTES", "Cursor", "Journal", "lock_file", "segment_files"]
@@ -259,16 +259,16 @@ class Journal:
 
     def next_ends(self, most: int) -> Cursor | None:
         """The oldest ends that are not shipped, at most so many; None where there are none. Nothing changes yet."""
-        ends: list[End] = []
+        found: list[End] = []
         cursor = (0, 0)
         for segment in self._segments:
-            for offset, frame in frames(memoryview(segment.buffer), segment.shipped, segment.end):
+            for offset, end in ends(memoryview(segment.buffer), segment.shipped, segment.end):
                 cursor = (segment.number, offset)
-                if isinstance(frame, End):
-                    ends.append(frame)
-                    if len(ends) == most:
-                        return Cursor(ends=ends, segment=cursor[0], offset=cursor[1])
-        return Cursor(ends=ends, segment=cursor[0], offset=cursor[1]) if ends else None
+                if end is not None:
+                    found.append(end)
+                    if len(found) == most:
+                        return Cursor(ends=found, segment=cursor[0], offset=cursor[1])
+        return Cursor(ends=found, segment=cursor[0], offset=cursor[1]) if found else None
 
     def shipped(self, cursor: Cursor) -> None:
         """The store has these: segments that nothing needs any more go."""
@@ -286,7 +286,7 @@ class Journal:
         while len(self._segments) > 1:
             oldest = self._segments[0]
             if oldest.shipped < oldest.end and any(
-                isinstance(frame, End) for _, frame in frames(memoryview(oldest.buffer), oldest.shipped, oldest.end)
+                end is not None for _, end in ends(memoryview(oldest.buffer), oldest.shipped, oldest.end)
             ):
                 return
             if oldest.open and not self._carry(oldest):
