@@ -279,7 +279,7 @@ def flaw(heard: Heard, attempts: list[Attempt], decode: Any) -> str:
     if not prompt:
         return "no replay told the tokens of the prompt"
     if not heard.text.startswith(first) and not first.startswith(heard.text):
-        return "it does not begin with what the first attempt said"
+        return f"it does not begin with what the first attempt said: {first[-60:]!r}"
     for attempt in attempts:
         ids, said = ids_of(attempt), text_of(attempt)
         if not ids:

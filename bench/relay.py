@@ -58,7 +58,8 @@ class Attempt:
     @property
     def events(self) -> list[dict[str, Any]]:
         """The whole events that were let through, less `[DONE]` and what the relay itself made up."""
-        lines = (line[6:] for line in bytes(self.answer).split(b"\n") if line.startswith(b"data: {"))
+        whole = bytes(self.answer[: self.answer.rfind(b"\n\n") + 2])
+        lines = (line[6:] for line in whole.split(b"\n") if line.startswith(b"data: {"))
         read = []
         for line in lines:
             with suppress(json.JSONDecodeError):
