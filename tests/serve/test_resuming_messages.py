@@ -73,6 +73,14 @@ def test_a_draw_goes_on_from_its_text_under_the_same_message() -> None:
     assert b"token_ids" not in call.client.body
 
 
+def test_it_begins_the_turn_that_the_engine_had_begun() -> None:
+    """After a turn of the assistant's vLLM begins a new one, where a translated request goes on with that."""
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Well"}]
+    asked = sent(lost("a", messages=turns).dispatches[-1])[1]
+    assert asked["messages"] == turns
+    assert not {"continue_final_message", "add_generation_prompt"} & asked.keys()
+
+
 def test_a_greedy_one_is_said_again_as_it_was_asked() -> None:
     call = lost("a", "b", temperature=0)
     assert line(call) == "/v1/messages"

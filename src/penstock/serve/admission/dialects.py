@@ -35,6 +35,7 @@ LACKS_S = 600.0
 they may have been updated."""
 NOTES_MAX = 10
 """Notes that are told of one request."""
+_GOES_ON = ("add_generation_prompt", "continue_final_message")
 _LAST_TYPES = (b"response.completed", b"response.incomplete")
 
 
@@ -85,6 +86,12 @@ class Way:
         if self.path != MESSAGES_PATH:
             return None
         return json_object(body if self.is_translated else translated_request(self.path, body))
+
+    def restate(self, body: bytes) -> bytes:
+        """The body that asks, as a chat completion, for what an engine has begun to answer under the API's own path.
+        vLLM begins a new turn there after a last one of the assistant's, which a translated request would go on with."""
+        fields = json_object(self.translate(body))
+        return orjson.dumps({name: value for name, value in fields.items() if name not in _GOES_ON})
 
     def read_through(self, body: Body) -> Body:
         """The body of a stream as the client is to get it."""

@@ -150,7 +150,7 @@ class Taking(ABC):
         way = self.way
         if way is None or way.path != MESSAGES_PATH or way.is_translated:
             return False
-        self.body = way.translate(self.body)
+        self.body = way.restate(self.body)
         return True
 
     def keep(self, answer: bytes, now: float, *, is_stream: bool) -> None:
