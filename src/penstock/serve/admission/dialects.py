@@ -89,7 +89,7 @@ class Way:
 
     def restate(self, body: bytes) -> bytes:
         """The body that asks, as a chat completion, for what an engine has begun to answer under the API's own path.
-        vLLM begins a new turn there after a last one of the assistant's, which a translated request would go on with."""
+        vLLM begins a new turn there after a last one of the assistant's, and a translated request goes on with that."""
         fields = json_object(self.translate(body))
         return orjson.dumps({name: value for name, value in fields.items() if name not in _GOES_ON})
 
