@@ -22,7 +22,7 @@ from penstock.serve.failover import (
     needs_seed,
     wants_ids,
 )
-from penstock.serve.wire.requests import read_json
+from penstock.serve.wire.requests import ApiRequest, read_json
 from penstock.serve.wire.routes import ROUTES
 from serve.exchanges import DONE, END, SSE_HEAD, Call, answer, chunk, core, event, request, sent
 from serve.streams import chat, heard
@@ -190,6 +190,14 @@ class TestAskingForTokens:
         read = read_json(route, json.dumps(given).encode())
         assert not hasattr(read, "status")
         assert wants_ids(route, read) is expected  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+    @pytest.mark.parametrize(
+        "asked", [row["request"] for rows in ROWS_AFTER.values() for row in rows if "request" in row]
+    )
+    def test_what_is_asked_of_an_engine_is_what_the_table_says_later(self, path: str, asked: dict[str, Any]) -> None:
+        body = ApiRequest("chat", is_stream=True, fields={"model": "chat", "stream": True, **asked})
+        assert wants_ids(ROUTES[path], body) is (choose_after(loss(path=path, request=asked)).course == "continue")
 
 
 class TestSeeds:

@@ -133,9 +133,13 @@ def _asks(request: Mapping[str, Any], names: tuple[str, ...]) -> bool:
 
 def _has_media(request: Mapping[str, Any]) -> bool:
     messages = request.get("messages")
-    contents = [m.get("content") for m in messages if type(m) is dict] if type(messages) is list else []
-    parts = [part for content in contents if type(content) is list for part in content]
-    return any(type(part) is not dict or part.get("type") != "text" for part in parts)
+    if type(messages) is not list:
+        return False
+    for message in messages:
+        content = message.get("content") if type(message) is dict else None
+        if type(content) is list and any(type(part) is not dict or part.get("type") != "text" for part in content):
+            return True
+    return False
 
 
 _GRAMMARS = ("structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar")
@@ -143,6 +147,11 @@ _BEAMS = ("use_beam_search",)
 _EACH_TOKEN = ("logprobs", "prompt_logprobs", "return_token_ids", "return_tokens_as_token_ids", "echo")
 _HIDDEN = "include_reasoning"
 _COUNTED = ("bad_words", "thinking_token_budget", "vllm_xargs", "prompt_embeds", "suffix")
+
+_BINDING = frozenset(
+    {*_GRAMMARS, *_BEAMS, *_EACH_TOKEN, *_COUNTED, _HIDDEN, "response_format", "tool_choice", "n", "best_of", "prompt"}
+)
+"""Fields without which only media keep a stream of chat from going on."""
 
 CONTINUATIONS: tuple[Case, ...] = (
     Case(
@@ -356,7 +365,11 @@ def wants_ids(route: Route, request: ApiRequest) -> bool:
     fields = request.fields
     if fields is None or not (request.is_stream and route.has_stream_options):
         return False
+    if type(fields.get("seed")) is int and not is_greedy(fields):
+        return False
+    if _BINDING.isdisjoint(fields):  # so are most requests, and this is asked of each
+        return not _has_media(fields)
     loss = Loss(
         path=route.upstream_path, request=fields, is_stream=True, has_text=True, is_readable=True, resumes=0, stuck=0
     )
-    return not _client_draws(loss) and _may_continue(loss)
+    return _may_continue(loss)
