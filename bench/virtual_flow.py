@@ -65,6 +65,8 @@ class Fleet:
     knows_capacity: bool = True
     routes_by_cost: bool = False
     """By the gateway's default policy; else to the endpoint with the least load, which takes less time to simulate."""
+    tells: bool = True
+    """Several gateways tell each other what tenants had, as those do that share limits."""
     queue: QueueSettings = field(default_factory=lambda: QueueSettings(requests_max=20_000))
     records: list[Record] = field(default_factory=list)
     shed: int = 0
@@ -108,6 +110,7 @@ class Fleet:
             policy="cost" if self.routes_by_cost else "least-load",
             gateways=self.gateways,
             queue=self.queue,
+            has_shared_limits=self.tells,
             capacity=Capacity(requests_max=self.seats) if self.knows_capacity else Capacity(),
             wait_s=dict.fromkeys(CLASSES, WAIT_S),
             tenants={ask.tenant: TenantRules(weight=ask.weight) for ask in asks},

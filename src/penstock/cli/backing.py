@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from penstock.cli.key_store import StorePlace, open_ledger, open_shelf, secret_reader, store_password
 from penstock.cli.output import warn
 from penstock.facts import find_model
+from penstock.serve.flow.balance import Balance
 from penstock.serve.flow.limits_state import LimitsState
 from penstock.serve.io.gateway import Gateway
 from penstock.serve.io.ledger import Ledger, LedgerState
@@ -85,6 +86,8 @@ class Backing:
         self._shelf = open_shelf(store, fleet.metadata.name, lambda: store_password(spec))
         if self._shelf is not None:
             core.shelf = self._shelf
+        if self._shared is not None:
+            self._shared.balance = Balance(core.flow)
 
     @property
     def state(self) -> BackingState:

@@ -20,13 +20,14 @@ loop.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
 from penstock.serve.flow.bill import Bill
 from penstock.serve.flow.line import Line, Place
+from penstock.serve.flow.queue import FairQueue
 from penstock.serve.flow.settings import UNKNOWN_CAPACITY, Capacity, QueueSettings
 from penstock.serve.flow.ticket import CLASSES, Shed, Ticket
 from penstock.serve.flow.window import Window
@@ -156,6 +157,13 @@ class Flow:
         """Endpoints came, went, changed their health, or were read: somebody who waits may go."""
         if self._busy:
             self.is_dirty = True
+
+    def queues(self) -> Iterator[tuple[str, TrafficClass, FairQueue]]:
+        """The queues in which somebody waits, by model and class."""
+        for model, line in self._busy.items():
+            for traffic_class, queue in zip(CLASSES, line.queues, strict=True):
+                if queue.count:
+                    yield model, traffic_class, queue
 
     # ------------------------------------------------------------------ one request
 

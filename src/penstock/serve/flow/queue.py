@@ -13,14 +13,14 @@ the time at which the tenant came, so that wrong expectations cost nobody a shar
 
 Guarantees: tenants that always wait are served within one largest request each of their weights' shares; every tenant
 is served in the end, also where new tenants come without end, as virtual time moves with all work done. State is kept
-for tenants that wait, run, are ahead of virtual time, or are among the `QUIET_MAX` that asked in the last `QUIET_S`.
-All operations are O(log tenants). Pure.
+for tenants that wait, run, are ahead of virtual time, wait at other gateways, or are among the `QUIET_MAX` that asked
+in the last `QUIET_S`. All operations, but for `lags`, are O(log tenants). Pure.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, nlargest
 
 from penstock.serve.flow.ticket import Ticket
 
@@ -44,6 +44,9 @@ NEW_S = 3.0
 that it could leave."""
 LIGHT_PART = 8
 """Chosen: far from equal tenants, whose requests that wait differ by chance."""
+FAR_S = 2.0
+"""Seconds of virtual time by which a tenant may be before it for what it did not get elsewhere. The largest requests
+are some seconds of a share; one that is owed more than this gateway has keeps others waiting for no longer."""
 QUIET_S = 10.0
 """Seconds after its last request was granted for which a tenant that waits for nothing counts as one that asks, and for
 which it is remembered what it left."""
@@ -96,6 +99,7 @@ class FairQueue:
 
     __slots__ = (
         "_accounts",
+        "_elsewhere",
         "_emptied_at",
         "_epoch",
         "_heap",
@@ -125,6 +129,8 @@ class FairQueue:
         """Virtual time of late: (when, what it was)."""
         self._quiet: OrderedDict[str, float] = OrderedDict()
         """Tenants that wait for nothing: when the last of their requests was granted, the latest last."""
+        self._elsewhere: frozenset[str] = frozenset()
+        """Tenants that wait at other gateways."""
         self._weights = 0.0
         """Of the tenants that wait."""
         self._epoch = 0
@@ -278,6 +284,54 @@ class FairQueue:
         if account.waiters:
             self._list(account)
 
+    def lags(self, most: int, now: float) -> tuple[dict[str, float], dict[str, float]]:
+        """By how far tenants are after virtual time (or, negative, before it), in tokens for one of weight: those that
+        wait here, and others. Of all, those that are farthest from it."""
+        virtual, least = self._virtual, self._virtual - self._far(now)
+        for tenant in self._elsewhere:
+            account = self._accounts.get(tenant)
+            if account is not None and not account.waiters:
+                account.tag = max(account.tag, least)
+        found = [a for a in self._accounts.values() if a.waiters or a.tag > virtual or a.tenant in self._elsewhere]
+        if len(found) > most:
+            found = nlargest(most, found, key=lambda a: abs(a.tag - virtual))
+        return (
+            {a.tenant: a.tag - virtual for a in found if a.waiters},
+            {a.tenant: a.tag - virtual for a in found if not a.waiters},
+        )
+
+    def shift(self, tenant: str, by: float, now: float, *, is_new: bool = False) -> None:
+        """Moves a tenant by what it had elsewhere, or did not, in tokens for one of weight: to no more than `FAR_S` of
+        virtual time before now, and by no more than `CREDIT_S` after. `is_new`: nothing was known of it here."""
+        if not self._past:
+            return
+        account = self._accounts.get(tenant)
+        if account is None:
+            if not is_new or (by <= 0.0 and tenant not in self._elsewhere):
+                return
+            account = self._accounts[tenant] = Account(tenant, 0, self._epoch)
+            account.tag = self._virtual
+        if by < 0.0:
+            least = max(0.0, self._virtual - self._far(now))
+            account.tag = max(account.tag + by, min(account.tag, least))
+        else:
+            account.tag += min(by, self._virtual - self._before(now - CREDIT_S))
+        if account.waiters:
+            self._list(account)
+        else:
+            self._idle_or_gone(account)
+
+    def wait_elsewhere(self, tenants: frozenset[str]) -> None:
+        """Which tenants wait at other gateways, as of now: what they do not get here counts for them."""
+        before, self._elsewhere = self._elsewhere, tenants
+        for tenant in sorted(before - tenants):
+            account = self._accounts.get(tenant)
+            if account is not None and not account.waiters:
+                self._idle_or_gone(account)
+
+    def _far(self, now: float) -> float:
+        return self._virtual - self._before(now - FAR_S) if self._past else 0.0
+
     @property
     def tenants(self) -> int:
         """Tenants of which something is kept."""
@@ -371,7 +425,7 @@ class FairQueue:
             if len(self._idle) > 2 * len(self._accounts) + 64:
                 self._idle = [e for e in self._idle if e[2] == e[3].version and not e[3].waiters]
                 heapify(self._idle)
-        elif account.tenant not in self._quiet:
+        elif account.tenant not in self._quiet and account.tenant not in self._elsewhere:
             self._accounts.pop(account.tenant, None)
 
     def _forget_idle(self) -> None:
@@ -379,8 +433,8 @@ class FairQueue:
         idle = self._idle
         while idle and idle[0][0] <= self._virtual:
             _, _, version, account = heappop(idle)
-            if version == account.version and not (account.waiters or account.charged or account.tenant in self._quiet):
-                self._accounts.pop(account.tenant, None)
+            if version == account.version and not (account.waiters or account.charged):
+                self._idle_or_gone(account)
 
     def _forget(self) -> None:
         """Nobody has waited for a while: nobody owes anything."""

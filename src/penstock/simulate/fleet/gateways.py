@@ -6,19 +6,20 @@ Everything here is what a gateway runs: `Flow` with its windows, `EndpointTable`
 `TokenEstimator`. Left out are bodies: a prompt is known by its exact length, and its bytes by a mean.
 
 Guarantees: gateways know of one another only what the engines' metrics show, and, where the fleet file says so, the
-limits that they count together.
+limits that they count together and what each says of its tenants' shares.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 
 from penstock.serve.admission.outputs import reserved_tokens
 from penstock.serve.admission.prompt import Prompt
 from penstock.serve.admission.tokens import TokenEstimator
 from penstock.serve.flow import Flow, Ticket
+from penstock.serve.flow.balance import Balance
 from penstock.serve.flow.limits import LocalLimiter
 from penstock.serve.flow.quota import Ask, Reservation, Usage, Verdict
 from penstock.serve.flow.scopes import affordable
@@ -32,7 +33,7 @@ from penstock.simulate.fleet.scenario import Scenario, TenantRules
 from penstock.simulate.workload.request import BLOCK_TOKENS, TraceRequest
 from penstock.spec import TrafficClass
 
-__all__ = ["Gateway", "class_of", "gateways_of", "need_of"]
+__all__ = ["Gateway", "class_of", "gateways_of", "need_of", "talk"]
 
 BYTES_PER_TOKEN = 4
 """Of English text, as the queue's bound counts bodies."""
@@ -56,9 +57,11 @@ class Gateway:
         self._flow = Flow(self._table, policy, gateways=scenario.gateways)
         self._flow.configure(queue=scenario.queue, capacities={scenario.model: scenario.capacity})
         self._table.changed = self._flow.endpoints_changed
+        self.balance = Balance(self._flow)
         self._estimator = TokenEstimator()
         self._is_generating = engine.model.task == "generate"
         self._context = engine.max_model_len or engine.model.context
+        """What it tells of its tenants' shares."""
         self.due_at = math.inf
         """When `pump` is due though nothing happens."""
 
@@ -158,6 +161,17 @@ class Gateway:
     def observe(self, name: str, sample: EngineSample) -> None:
         """Reads an engine's metrics."""
         self._table.observe(name, sample)
+
+
+def talk(gateways: Sequence[Gateway], number: int, before: Mapping[str, bytes], now: float) -> dict[str, bytes]:
+    """Each heeds the words of the round before, and then tells its own of this one, as through Redis. Returns those."""
+    words: dict[str, bytes] = {}
+    for place, gateway in enumerate(gateways):
+        name = f"gateway-{place}"
+        gateway.balance.heed(number - 1, before, name, now)
+        if word := gateway.balance.word(now):
+            words[name] = word
+    return words
 
 
 def gateways_of(scenario: Scenario, names: Sequence[str]) -> list[Gateway]:

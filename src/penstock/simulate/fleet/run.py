@@ -25,17 +25,18 @@ from itertools import count
 from random import Random
 from typing import assert_never
 
+from penstock.serve.flow.balance import ROUND_S
 from penstock.serve.flow.quota import Usage
 from penstock.serve.record import Outcome
 from penstock.serve.routing import Endpoint
 from penstock.simulate.engine import LengthRequest, TokenGaps
-from penstock.simulate.fleet.gateways import class_of, gateways_of
+from penstock.simulate.fleet.gateways import class_of, gateways_of, talk
 from penstock.simulate.fleet.gauges import TICK_S, Gauges
 from penstock.simulate.fleet.ledger import Ledger, Row
 from penstock.simulate.fleet.prefix import block_hashes
 from penstock.simulate.fleet.replica import Answer, Replica
 from penstock.simulate.fleet.scenario import Scenario
-from penstock.simulate.fleet.turn import Began, Done, Due, Event, Look, Stop, Tick, Turn
+from penstock.simulate.fleet.turn import Began, Done, Due, Event, Look, Stop, Talk, Tick, Turn
 from penstock.simulate.workload.request import Session, TraceRequest
 
 __all__ = ["FleetRun", "Traffic", "simulate"]
@@ -119,6 +120,8 @@ class _Fleet:
         ]
         self._gateways = gateways_of(scenario, names)
         self._picks = Random(f"{scenario.seed}:gateways")
+        self._words: dict[str, bytes] = {}
+        """What gateways said in the last round."""
         self._busy: dict[str, Replica] = {}
         """Replicas that have work."""
         self._looked_for = [False] * len(names)
@@ -150,6 +153,8 @@ class _Fleet:
             self._read(place, 0.0)
         self._next_session()
         self._push(0.0, Tick(0))
+        if self._scenario.has_shared_limits and len(self._gateways) > 1:
+            self._push(0.0, Talk(0))
         if until is not None:
             self._push(until, Stop())
         while heap:
@@ -167,7 +172,7 @@ class _Fleet:
         result.unfinished = len(self._live)
         return result
 
-    def _handle(self, event: Due | Turn | Began | Done | Look | Tick, at: float) -> None:
+    def _handle(self, event: Due | Turn | Began | Done | Look | Tick | Talk, at: float) -> None:
         match event:
             case Due():
                 self._arrive(event, at)
@@ -182,6 +187,8 @@ class _Fleet:
                 self._look(event.place, at)
             case Tick():
                 self._tick(event.number, at)
+            case Talk():
+                self._talk(event.number, at)
             case _:
                 assert_never(event)
 
@@ -458,6 +465,12 @@ class _Fleet:
             self._on_tick(now, len(self._result.ledger))
         if self._live or self._coming:
             self._push((number + 1) * TICK_S, Tick(number + 1))
+
+    def _talk(self, number: int, now: float) -> None:
+        """The gateways' words of this round, through what their limits are counted in."""
+        self._words = talk(self._gateways, number, self._words, now)
+        if self._live or self._coming:
+            self._push((number + 1) * ROUND_S, Talk(number + 1))
 
     def _give_up(self, now: float) -> None:
         """504 for what has no first token after the gateway's patience; the engine forgets it."""

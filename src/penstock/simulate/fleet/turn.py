@@ -11,7 +11,7 @@ from penstock.simulate.fleet.gateways import Gateway
 from penstock.simulate.fleet.replica import Answer, Replica
 from penstock.simulate.workload.request import Session, TraceRequest
 
-__all__ = ["Began", "Done", "Due", "Event", "Look", "Stop", "Tick", "Turn"]
+__all__ = ["Began", "Done", "Due", "Event", "Look", "Stop", "Talk", "Tick", "Turn"]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -80,8 +80,16 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Talk:
+    """Gateways tell each other what tenants had."""
+
+    number: int
+    """Of the round."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """The simulation ends here."""
 
 
-Event = Due | Turn | Began | Done | Look | Tick | Stop
+Event = Due | Turn | Began | Done | Look | Tick | Talk | Stop

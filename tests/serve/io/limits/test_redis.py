@@ -14,9 +14,12 @@ import uvloop
 
 from fakes.upstream import eventually
 from penstock.serve.flow import Reservation, Scope, Verdict
+from penstock.serve.flow.queue import CREDIT_S
 from penstock.serve.io.limits import RedisAddress, RedisLimiter
 from penstock.serve.io.limits import redis as module
+from penstock.serve.io.limits.message import MEMBERS_LUA
 from serve.flow.asks import ask, scope
+from serve.flow.busy import WORK, behind
 from serve.io.limits.servers import Redis, Tenant, gateway, missing, redis_server
 
 TWENTY = scope("a", requests_per_minute=20)
@@ -144,6 +147,42 @@ def test_gateways_know_how_many_live_and_their_places(redis: Redis) -> None:
             assert sorted(t.limiter.index for t in (one, two)) == [0, 1]
 
     run(main())
+
+
+def test_gateways_tell_each_other_what_tenants_had(redis: Redis) -> None:
+    """Given "a" ahead at one gateway of two, when they have told each other, then it is half as far ahead at both."""
+
+    async def main() -> None:
+        began = time.monotonic() - CREDIT_S
+        ahead, level = behind("a", "b", ahead={"a": 20}, began=began), behind("a", "b", ahead={}, began=began)
+
+        def between() -> float:
+            now = time.monotonic()
+            return abs(ahead.lags(now)["a"] - level.lags(now)["a"])
+
+        assert between() > 10 * WORK
+        before = ahead.lags()["a"] + level.lags()["a"]
+        async with gateway(redis) as one, gateway(redis) as two:
+            one.limiter.balance, two.limiter.balance = ahead.balance, level.balance
+            await eventually(lambda: between() < 1)
+            assert ahead.lags()["a"] + level.lags()["a"] == pytest.approx(before)
+
+    run(main())
+
+
+def test_a_word_counts_in_the_round_in_which_it_was_said_and_is_gone_soon(redis: Redis) -> None:
+    def beat(who: str, word: bytes, live_ms: int = 10_000) -> list[Any]:
+        answer: list[Any] = redis.call("EVAL", MEMBERS_LUA, "1", "{p}", who, str(live_ms), word, "60000")
+        return answer
+
+    first = beat("one", b"first")
+    assert first[3:] == [int(redis.call("TIME")[0]) // 60 - 1, []]  # of the round before
+    beat("one", b"second")
+    beat("two", b"")
+    beat("three", b"left", live_ms=0)
+    (key,) = redis.call("KEYS", "{p}:said:*")
+    assert redis.call("HGETALL", key) == [b"one", b"first"]
+    assert 0 < redis.call("PTTL", key) <= 240_000
 
 
 def test_a_frozen_redis_costs_one_wait_and_then_the_share_decides_at_once(

@@ -27,6 +27,7 @@ from typing import Any
 import hiredis
 import msgspec
 
+from penstock.serve.flow.balance import ROUND_S, Balance
 from penstock.serve.flow.gcra import headrooms
 from penstock.serve.flow.limits import LocalLimiter
 from penstock.serve.flow.limits_state import LimitsState
@@ -96,6 +97,8 @@ class RedisLimiter:
         random: Random | None = None,
     ) -> None:
         self.id = token_hex(8)
+        self.balance: Balance | None = None
+        """What is told the other gateways of tenants' shares; None while nobody has any."""
         self._address = address
         self._prefix = f"{{penstock:{fleet}}}"
         self._offset = unix_offset_s
@@ -117,6 +120,8 @@ class RedisLimiter:
         self._count, self._index, self._seen = max(1, gateways_expected), 0, 1
         self._count_at = clock()
         self._is_counted = False
+        self._has_said = False
+        """The last sign of life said something of tenants' shares."""
         self._error = ""
         self._heard_at = 0.0
         self._asks_total = self._batches_total = self._degraded_total = self._failures_total = self._dropped_total = 0
@@ -220,7 +225,7 @@ class RedisLimiter:
                     continue
                 pause = PAUSE_MIN_S
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(BEAT_S):
+                    async with asyncio.timeout(ROUND_S if self._has_said else BEAT_S):
                         await self._gone.wait()
                 if self._link is not None:
                     await self._beat(self._link)
@@ -236,7 +241,7 @@ class RedisLimiter:
             for scope in self._running_scopes.values():
                 message.merge(Merge(scope.id, scope.quota))
             self._call(link, message.packed(self.id, self._month, self._clock() + self._offset), _ignore)
-            link.send(("EVALSHA", self._shas[1], "1", self._prefix, self.id, "0"), _ignore)
+            link.send(self._beat_words(0), _ignore)
             link.close()
             self._generation += 1
             self._away("the gateway ends")
@@ -250,7 +255,7 @@ class RedisLimiter:
                 for text in (LIMITS_LUA, MEMBERS_LUA):
                     await link.ask("SCRIPT", "LOAD", text)
                 async with asyncio.timeout(ANSWER_S):
-                    beat = await link.ask(*self._beat_words())
+                    beat = await link.ask(*self._beat_words(LIVE_S))
         except TimeoutError:
             return self._failed(link, "it did not answer in time")
         except (OSError, LinkError, ValueError) as error:
@@ -276,24 +281,36 @@ class RedisLimiter:
             _log.warning("event=limits_degraded reason=%r gateways=%d", self._error, self._count)
         return False
 
-    def _beat_words(self) -> tuple[str, ...]:
-        return ("EVALSHA", self._shas[1], "1", self._prefix, self.id, str(int(LIVE_S * 1000)))
+    def _beat_words(self, live_s: float, word: bytes = b"") -> tuple[str | bytes, ...]:
+        lasting = str(int(live_s * 1000)), word, str(int(ROUND_S * 1000))
+        return ("EVALSHA", self._shas[1], "1", self._prefix, self.id, *lasting)
 
     async def _beat(self, link: Link) -> None:
         try:
             async with asyncio.timeout(CONNECT_S):
-                beat = await link.ask(*self._beat_words())
+                beat = await link.ask(*self._beat_words(LIVE_S))
         except (TimeoutError, LinkError) as error:
             if link is self._link:
                 self._lost(self._generation, str(error) or "it did not answer in time")
             return
-        if link is self._link and self._take_beat(beat):
+        if link is not self._link:
+            return
+        if self._take_beat(beat):
             self._bring_back(link)  # it forgot us, and so the rest
+        word = self.balance.word(self._clock()) if self.balance is not None and self._seen > 1 else b""
+        self._has_said = bool(word)
+        if word:
+            link.send(self._beat_words(LIVE_S, word), _ignore)
 
     def _take_beat(self, beat: Any) -> bool:
         """Whether Redis did not know this gateway."""
-        is_new, place, count = (int(part) for part in beat)
+        is_new, place, count, number = (int(part) for part in beat[:4])
         now = self._heard_at = self._clock()
+        if self.balance is not None:
+            said = iter(beat[4])
+            self.balance.heed(
+                number, {name.decode(): word for name, word in zip(said, said, strict=True)}, self.id, now
+            )
         self._seen, self._index, self._is_counted = max(1, count), max(0, place), True
         if count >= self._count or now - self._count_at > HELD_S:
             self._count, self._count_at = max(1, count), now
