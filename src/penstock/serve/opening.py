@@ -19,7 +19,10 @@ __all__ = ["OPENING_BYTES_MAX", "Opening"]
 
 OPENING_BYTES_MAX = 65_536
 """Bytes of a stream that says nothing yet: a few events of some hundred bytes."""
-_EVENT_END = re.compile(rb"\r?\n\r?\n")
+_ROLE = b'"delta":{"role":"assistant","content":""}'
+"""In vLLM's first event of a chat, which so need not be parsed; nor need be one with text."""
+_TEXT = b'"content":"'
+_QUOTE = ord('"')
 _DATA = re.compile(rb"(?m)^data: ?(.*)$")
 _OPENERS = frozenset(
     {
@@ -80,17 +83,27 @@ class Opening:
         return body is None or self._hear(body, data)
 
     def _hear(self, body: ChunkedBody | EofBody, data: bytes) -> bool:
-        self._events += body.feed(data)
-        while (end := _EVENT_END.search(self._events)) is not None:
-            event, self._events = self._events[: end.start()], self._events[end.end() :]
+        events, start = self._events + body.feed(data), 0
+        while (end := _event_end(events, start)) > 0:
+            event, start = events[start:end], end
             if ERROR_MARK in event or ABORT_MARK in event:
                 self.fault = _fault(event)
             if self.fault or not _is_opener(event):
                 return True
+        self._events = events[start:]
         if body.is_done:
             self.fault = "ended the stream before its first text"
             return True
         return len(self.rest) > OPENING_BYTES_MAX
+
+
+def _event_end(events: bytes, start: int) -> int:
+    """Where the event ends that begins there; 0 where it is not whole."""
+    at = events.find(b"\n\n", start)
+    if at >= 0:
+        return at + 2
+    at = events.find(b"\r\n\r\n", start)
+    return at + 4 if at >= 0 else 0
 
 
 def _fields(event: bytes) -> Any:
@@ -104,6 +117,11 @@ def _fields(event: bytes) -> Any:
 
 def _is_opener(event: bytes) -> bool:
     """Whether an event says no more than who speaks, or nothing."""
+    if _ROLE in event:
+        if event.count(b'"delta"') == 1 and b'"finish_reason":null' in event:
+            return True
+    elif (at := event.find(_TEXT)) >= 0 and event[at + len(_TEXT)] != _QUOTE:
+        return False
     fields = _fields(event)
     if not isinstance(fields, dict):
         return not _DATA.search(event)  # a comment
