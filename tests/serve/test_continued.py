@@ -9,19 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.serve.continued import (
-    TOKENS_BYTES_MAX,
-    Continuation,
-    Continued,
-    continued_fields,
-    stops_of,
-    text_key,
-    token_ids,
-    tokens_said,
-)
+from penstock.serve.continued import Continued, continued_fields, stops_of, text_key, tokens_said
 from penstock.serve.delivered import Delivered, DivergedError
-from penstock.serve.wire.responses import ResponseError
-from serve.exchanges import DONE, answer, chunk, event
+from serve.exchanges import DONE, chunk, event
 from serve.streams import chat, heard, usage
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
@@ -81,31 +71,6 @@ class TestRequests:
 
     def test_a_prompt_that_was_truncated_is_not_truncated_again(self) -> None:
         assert "truncate_prompt_tokens" not in fields(COMPLETIONS, truncate_prompt_tokens=2)
-
-
-class TestTokens:
-    def test_the_answer_about_tokens_is_read_however_it_comes(self) -> None:
-        whole = answer(json.dumps({"count": 3, "tokens": [7, 8, 7]}).encode())
-        for size in (1, 7, len(whole)):
-            continuation = Continuation(CHAT, {"max_tokens": 9}, has(*chat(["ab"])[:2]))
-            continuation.diverged(PROMPT)
-            done = [continuation.take(whole[at : at + size]) for at in range(0, len(whole), size)]
-            assert done == [False] * (len(done) - 1) + [True]
-            assert (continuation.status, continuation.go_on(), continuation.stage) == (200, True, "text")
-
-    @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"tokens":[]}', b'{"tokens":["x"]}', b'{"tokens":3}'])
-    def test_what_is_no_answer_about_tokens_has_none(self, body: bytes) -> None:
-        assert token_ids(body) == ()
-
-    def test_an_endless_answer_about_tokens_is_refused(self) -> None:
-        continuation = Continuation(CHAT, {}, has(*chat(["ab"])[:2]))
-        continuation.diverged(PROMPT)
-        with pytest.raises(ResponseError):
-            continuation.take(b"HTTP/1.1 200 OK\r\n\r\n{")
-        continuation.restart()
-        size = TOKENS_BYTES_MAX + 2
-        with pytest.raises(ResponseError):
-            continuation.take(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (2 * size) + b" " * size)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from penstock.serve.admission.admission import Admission
 from penstock.serve.answer import Answer
 from penstock.serve.commands import Reply
 from penstock.serve.config import GatewayConfig
-from penstock.serve.continued import Continuation
+from penstock.serve.continuation import Continuation
 from penstock.serve.core import Carrier, Core
 from penstock.serve.race import Race
 from penstock.serve.record import Outcome, RequestRecord

@@ -2,7 +2,7 @@
 
     RELAYING ── lost ──▶ RESUMING (replay) ── head ──▶ RELAYING ── it diverges ──▶ RESUMING (tokens, then text) ──▶ …
 
-`failover` chooses, `continued` makes the requests of a continuation. Guarantees: the client's stream ends with its last
+`failover` chooses, `continuation` knows the steps. Guarantees: the client's stream ends with its last
 event or with an error event, whatever fails here; each step is bounded in time and tries.
 """
 
@@ -15,7 +15,8 @@ from penstock.serve.admission.admission import Step
 from penstock.serve.answer import Answer
 from penstock.serve.client_side import ClientSide
 from penstock.serve.commands import Dispatch, Reply
-from penstock.serve.continued import Continuation, text_key, token_list
+from penstock.serve.continuation import Continuation, token_list
+from penstock.serve.continued import text_key
 from penstock.serve.delivered import Attempt, Delivered
 from penstock.serve.failover import Course, Loss, choose, choose_after, is_all_but_done
 from penstock.serve.record import Outcome
