@@ -58,5 +58,5 @@ def behind(*tenants: str, ahead: dict[str, int], began: float = 0.0) -> Gateway:
         made.step(began + step * STEP_S)
     (queue,) = (queue for _, _, queue in made.flow.queues())
     for tenant, turns in ahead.items():
-        queue.shift(tenant, float(turns * WORK), began + CREDIT_S)
+        queue.shift(tenant, float(turns * WORK), queue.least(began + CREDIT_S), began + CREDIT_S)
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import islice
 from typing import Any
 
@@ -160,3 +161,24 @@ def test_engines_are_read_only_while_they_have_work() -> None:
     assert [run.endpoints[0][0].sample is not None for run in (busy, quiet)] == [True, True]
     looks = busy.endpoints[0][0].guard.progress.interval_s
     assert looks > 0.25  # an hour between two of them
+
+
+@pytest.mark.parametrize(("is_shared", "part"), [(True, 1 / 3), (False, 1 / 6)])
+def test_gateways_hold_one_share_together_only_where_the_file_says_so(is_shared: bool, part: float) -> None:
+    """Given three equal tenants that flood two gateways, and "c" one of them only: it gets a third of all work where
+    gateways tell each other, else a third of what its own gateway has."""
+    at = {"a": (0, 1), "b": (0, 1), "c": (0,)}
+    asked = [
+        (place, ask(at_s=n / 40 + place * 1e-3 + 1e-4 * number, prompt=50, output=30, tenant=tenant))
+        for number, (tenant, places) in enumerate(at.items())
+        for place in places
+        for n in range(1200)
+    ]
+    asked.sort(key=lambda one: one[1].at_s)
+    places = iter([place for place, _ in asked])
+    flood = traffic([one for _, one in asked], gateway_of=lambda _: next(places))
+
+    run = simulate(flood, scenario(**SEATS, gateways=2, has_shared_limits=is_shared, until_s=20.0))
+
+    ended = Counter(row.tenant for row in run.ledger if row.outcome == "ok" and row.done_s > 8)
+    assert ended["c"] / ended.total() == pytest.approx(part, rel=0.1)

@@ -95,10 +95,11 @@ def _all(lags: tuple[Lags, Lags]) -> Lags:
 
 def _even_out(queue: FairQueue, own: Lags, others: list[Lags], now: float) -> None:
     """Moves the tenants of one queue to the mean of all gateways."""
+    least = queue.least(now)
     for tenant in sorted(own.keys() | {tenant for lags in others for tenant in lags}):
         mine = own.get(tenant, 0.0)
         mean = (mine + sum(lags.get(tenant, 0.0) for lags in others)) / (len(others) + 1)
-        queue.shift(tenant, mean - mine, now, is_new=tenant not in own)
+        queue.shift(tenant, mean - mine, least, now, is_new=tenant not in own)
 
 
 def _read(word: bytes) -> Words:

@@ -14,13 +14,13 @@ the time at which the tenant came, so that wrong expectations cost nobody a shar
 Guarantees: tenants that always wait are served within one largest request each of their weights' shares; every tenant
 is served in the end, also where new tenants come without end, as virtual time moves with all work done. State is kept
 for tenants that wait, run, are ahead of virtual time, wait at other gateways, or are among the `QUIET_MAX` that asked
-in the last `QUIET_S`. All operations, but for `lags`, are O(log tenants). Pure.
+in the last `QUIET_S`. All operations, but for `lags` and `least`, are O(log tenants). Pure.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from heapq import heapify, heappop, heappush, nlargest
+from heapq import heapify, heappop, heappush, nlargest, nsmallest
 
 from penstock.serve.flow.ticket import Ticket
 
@@ -287,7 +287,7 @@ class FairQueue:
     def lags(self, most: int, now: float) -> tuple[dict[str, float], dict[str, float]]:
         """By how far tenants are after virtual time (or, negative, before it), in tokens for one of weight: those that
         wait here, and others. Of all, those that are farthest from it."""
-        virtual, least = self._virtual, self._virtual - self._far(now)
+        virtual, least = self._virtual, self.least(now)
         for tenant in self._elsewhere:
             account = self._accounts.get(tenant)
             if account is not None and not account.waiters:
@@ -300,9 +300,9 @@ class FairQueue:
             {a.tenant: a.tag - virtual for a in found if not a.waiters},
         )
 
-    def shift(self, tenant: str, by: float, now: float, *, is_new: bool = False) -> None:
-        """Moves a tenant by what it had elsewhere, or did not, in tokens for one of weight: to no more than `FAR_S` of
-        virtual time before now, and by no more than `CREDIT_S` after. `is_new`: nothing was known of it here."""
+    def shift(self, tenant: str, by: float, least: float, now: float, *, is_new: bool = False) -> None:
+        """Moves a tenant by what it had elsewhere, or did not, in tokens for one of weight: to no less than `least`,
+        and by no more than `CREDIT_S` of virtual time. `is_new`: nothing was known of it here."""
         if not self._past:
             return
         account = self._accounts.get(tenant)
@@ -312,7 +312,6 @@ class FairQueue:
             account = self._accounts[tenant] = Account(tenant, 0, self._epoch)
             account.tag = self._virtual
         if by < 0.0:
-            least = max(0.0, self._virtual - self._far(now))
             account.tag = max(account.tag + by, min(account.tag, least))
         else:
             account.tag += min(by, self._virtual - self._before(now - CREDIT_S))
@@ -329,8 +328,12 @@ class FairQueue:
             if account is not None and not account.waiters:
                 self._idle_or_gone(account)
 
-    def _far(self, now: float) -> float:
-        return self._virtual - self._before(now - FAR_S) if self._past else 0.0
+    def least(self, now: float) -> float:
+        """The tag to which a tenant may be moved at least, for what it did not get elsewhere: `FAR_S` of virtual time
+        before those that wait here."""
+        far = self._virtual - self._before(now - FAR_S) if self._past else 0.0
+        waiting = nsmallest(2, (a.tag for a in self._accounts.values() if a.waiters))
+        return max(0.0, min(self._virtual, waiting[-1] if waiting else self._virtual) - far)
 
     @property
     def tenants(self) -> int:
