@@ -193,6 +193,7 @@ class Chaos:
             "tenants": tenants,
             "queue": {"requestsMax": 1000 + self.reloads},
             "routing": {"policy": POLICIES[self.reloads % len(POLICIES)]},
+            "hedging": {"enabled": self.reloads % 3 < 2, "shareMax": 0.1},
         }
         fleet = {
             "apiVersion": "penstock.dev/v1alpha1",
@@ -358,6 +359,7 @@ class Chaos:
             "kinds": dict(tally.kinds),
             **{name: tally.outcomes[name] for name in ("right", "lost", "cut", "wrong", "late")},
             "resumed": sum(1 for count in resumes.values() if count),
+            "hedged": dict(Counter(re.findall(r" hedged=(\w+)", text))),
             "gap_at_resume_p50_s": round(gaps[len(gaps) // 2], 3) if gaps else None,
             "gap_at_resume_p99_s": round(gaps[int(len(gaps) * 0.99)], 3) if gaps else None,
             "longest_request_s": round(tally.longest_s, 2),
