@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.serve.routing.learned import ADAPTERS_MAX, EndpointLearned, PoolLearned
+from penstock.serve.routing.learned import ADAPTERS_MAX, LOOKS_MAX, LOOKS_S, EndpointLearned, PoolLearned
 from penstock.serve.routing.prefix import HeldBlocks
 from serve.routing.fleets import TIMING
 
@@ -46,3 +46,18 @@ def test_a_gateway_that_is_alone_learns_that_homes_hold_nothing_more() -> None:
     for _ in range(1000):
         pool.surprised(5000.0, 10_000.0)
     assert pool.home_share == 1.0
+
+
+def test_a_quiet_endpoint_s_answers_are_all_learned_from_and_a_busy_one_s_in_part() -> None:
+    quiet, busy = met(), met()
+    assert all(quiet.is_news(n * 0.02) for n in range(500))
+    looked = sum(busy.is_news(n * 0.0005) for n in range(10_000))  # 2,000 a second for five seconds
+    assert looked == pytest.approx(5 / LOOKS_S * LOOKS_MAX, rel=0.05)
+
+
+def test_a_clock_that_went_back_stops_nobody_from_learning() -> None:
+    one = met()
+    for _ in range(LOOKS_MAX + 1):
+        one.is_news(100.0)
+    assert not one.is_news(100.0)
+    assert one.is_news(1.0)

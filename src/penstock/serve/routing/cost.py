@@ -236,9 +236,10 @@ class CostPolicy:
             return
         need.memo = None
         if outcome.ttft_s >= 0.0:
-            learned.pool.took(outcome.ttft_s, memo.ttft_s, outcome.now)
-            learned.took(outcome.ttft_s, memo.ttft_s, outcome.now)
-            self._decoded(learned, endpoint, outcome)
+            if learned.is_news(outcome.now):
+                learned.pool.took(outcome.ttft_s, memo.ttft_s, outcome.now)
+                learned.took(outcome.ttft_s, memo.ttft_s, outcome.now)
+                self._decoded(learned, endpoint, outcome)
         else:
             self._came_to_nothing(learned, need, memo, outcome)
         if outcome.cached_tokens >= 0 and outcome.is_ok:
