@@ -201,9 +201,11 @@ def test_an_answer_at_its_limit_is_not_made_longer() -> None:
     assert heard(call.client.body)[0, "content"] == "ab"
 
 
-def test_one_endpoint_alone_is_not_asked_for_tokens() -> None:
-    call = Call(core(1, settings=SETTINGS), stream=True, **GREEDY).send()
-    assert "return_token_ids" not in last(call)[1]
+def test_one_endpoint_alone_is_not_asked_for_tokens_unless_a_platform_brings_it_back() -> None:
+    gateway = core(1, settings=SETTINGS)
+    assert "return_token_ids" not in last(Call(gateway, stream=True, **GREEDY).send())[1]
+    gateway.brings_endpoints = True
+    assert last(Call(gateway, stream=True, **GREEDY).send())[1]["return_token_ids"] is True
 
 
 @settings(max_examples=300, deadline=None)

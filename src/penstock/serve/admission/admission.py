@@ -315,7 +315,8 @@ class Admission(Taking):
             return no_endpoint(model.name, "", LATER_S)  # nobody would bring one
         seed = core.new_seed() if has_others and needs_seed(route, request) else None
         self.has_own_seed = seed is not None
-        self.asks_ids = has_others and model.provider is None and wants_ids(route, request)
+        goes_on = (has_others or core.brings_endpoints) and model.provider is None
+        self.asks_ids = goes_on and wants_ids(route, request)
         name = self._make_body(route, request, model, seed, now)
         if self.shadow and request.fields is not None:
             self.copy = self._shadow_copy(self._config.models[self.shadow], route, request)
