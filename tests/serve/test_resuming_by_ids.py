@@ -208,6 +208,24 @@ def test_one_endpoint_alone_is_not_asked_for_tokens_unless_a_platform_brings_it_
     assert last(Call(gateway, stream=True, **GREEDY).send())[1]["return_token_ids"] is True
 
 
+def test_a_long_prompt_is_read_in_peace_though_the_head_of_the_answer_came_at_once() -> None:
+    """vLLM sends the head before it has read the prompt; a silence then is no stall, as it is none in a first attempt."""
+    call = lost(*AB, endpoints=4).engine(SSE_HEAD)
+    call.dispatches[-1].endpoint.itl_s = 0.02
+    call.late(20.0)
+    assert (len(call.dispatches), call.exchange.phase) == (2, "relaying")
+    _, *rest = told(("c", [12]), prompt=[*PROMPT_IDS, 10, 11])
+    call.engine(*rest).settled()
+    assert heard(call.client.body)[0, "content"] == "abc"
+
+
+def test_a_silence_after_its_first_word_is_a_stall_again() -> None:
+    call = lost(*AB, endpoints=4).engine(*told(("c", [12]), prompt=[*PROMPT_IDS, 10, 11], finish=False))
+    call.dispatches[-1].endpoint.itl_s = 0.02
+    call.late(20.0)
+    assert last(call)[1]["kv_transfer_params"]["prompt_token_ids"] == [*PROMPT_IDS, 10, 11, 12]
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     cuts=st.lists(st.integers(0, 2_000), min_size=1, max_size=RESUMES_MAX),

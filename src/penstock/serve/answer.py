@@ -31,7 +31,7 @@ class Answer:
     Attributes:
         is_plain: `takes` may be asked: the last read ended where a chunk and an event end.
         is_progress: the last read that was fed held more than comments.
-        has_begun: something that is not a comment has come.
+        has_begun: something that is not a comment has come, of this attempt.
         fault: what the engine did to give the answer up, in words, though the connection stands; or empty.
         payload_bytes: bytes of the answer's body so far; those of earlier attempts are counted as far as they went on.
     """
@@ -113,7 +113,7 @@ class Answer:
         self._pieces: list[bytes] = []  # as they went to the client, unread
         if before is not None:
             self._delivered, self.framing, self._pieces = before.settle(), before.framing, before._pieces
-            self.payload_bytes, self.has_begun = before.payload_bytes, before.has_begun
+            self.payload_bytes = before.payload_bytes
             self._replay = attempt if attempt is not None else Replay(self._delivered)
         self._settled_bytes = self.payload_bytes
         self._keep = self._pieces.append
