@@ -1,7 +1,7 @@
 """Is the gateway's queue fair, and what does it cost? In virtual time, with simulated engines.
 
     python -m bench.fairness              # all, some minutes
-    python -m bench.fairness isolation    # one of: isolation shares gateways throughput cost memory
+    python -m bench.fairness isolation    # one of: isolation shares gateways uneven throughput cost memory
 
 Prints figures as JSON; exits 1 when a bar is missed.
 """
@@ -21,7 +21,6 @@ from typing import Any
 from bench.virtual_flow import MODEL, Fleet, Record, poisson, share_of_work
 from penstock.serve.flow import Capacity, Flow, QueueSettings, Ticket
 from penstock.serve.routing import Decision, Ended, Endpoint, EndpointAddress, EndpointTable, LeastLoad, Need
-from penstock.simulate.engine import VirtualEngine
 from penstock.simulate.workload.lengths import Hump, Lengths
 
 ISOLATION_MAX = 1.2
@@ -70,44 +69,18 @@ class Flood:
     seeds: tuple[int, ...] = (0, 1)
 
 
-class _BFirst(Flow):
-    """Never holds B back, and has a seat for it in each engine whatever else is there."""
-
-    def submit(self, ticket: Ticket, now: float) -> Ticket:
-        if ticket.tenant != "b":
-            return super().submit(ticket, now)
-        able = self._able(ticket.model, now)
-        self._with_room(able, now)
-        self._grant(ticket, able, now, None)
-        return ticket
-
-
-class _NeverWaits(Fleet):
-    """B waits for nothing outside of an engine; engines are as full, and others keep nothing for it."""
-
-    def _gateway(self, engines: dict[str, VirtualEngine]) -> Any:
-        made = super()._gateway(engines)
-        engine = next(iter(engines.values()))
-        made.flow = _BFirst(made.table, self._policy(engine.config))
-        kv_tokens = engine.num_gpu_blocks * engine.config.block_size
-        made.flow.configure(
-            queue=self.queue, capacities={MODEL: Capacity(requests_max=self.seats // 3, kv_tokens=kv_tokens)}
-        )
-        return made
-
-
 def _flooded(case: Flood) -> dict[str, Any]:
     """Times of B's requests, of all seeds together, and what the fleet did."""
 
-    def ran(asks: list[Any], seconds: float, *, b_never_waits: bool = False) -> Fleet:
-        made, seats = (_NeverWaits, 3 * case.seats) if b_never_waits else (Fleet, case.seats)
-        fleet = made(engines=case.engines, seats=seats, routes_by_cost=True, queue=QueueSettings(requests_max=20_000))
+    def ran(asks: list[Any], seconds: float) -> Fleet:
+        queue = QueueSettings(requests_max=20_000)
+        fleet = Fleet(engines=case.engines, seats=case.seats, routes_by_cost=True, queue=queue)
         return fleet.run(sorted(asks, key=lambda ask: ask.at), seconds)
 
     seconds, most_per_s = case.seconds, 30.0 * case.engines
     flood = ran(poisson("a", most_per_s, 14.0, Random(1), lengths=case.lengths), 14.0)
     share = sum(r.done_at >= 6.0 for r in flood.records) / 8.0 / (1 + case.tenants)
-    found: tuple[list[Record], list[Record], list[Record]] = ([], [], [])
+    found: tuple[list[Record], list[Record]] = ([], [])
     lost = work = 0.0
     for seed in case.seeds:
         mine = poisson("b", share * case.load, seconds, Random(100 * seed + 2), lengths=case.lengths)
@@ -116,13 +89,13 @@ def _flooded(case: Flood) -> dict[str, Any]:
             for n in range(case.tenants)
             for ask in poisson(f"a{n}", share * 20, seconds, Random(100 * seed + 3 + n), lengths=case.lengths)
         ]
-        for number, asks in enumerate((mine, mine + theirs, mine + theirs)):
-            fleet = ran(asks, seconds, b_never_waits=number == 2)
+        for number, asks in enumerate((mine, mine + theirs)):
+            fleet = ran(asks, seconds)
             found[number].extend(r for r in fleet.records if r.ask.tenant == "b" and 5 < r.ask.at < seconds - 1)
             if number == 1:
                 work += sum(share_of_work(fleet.records, 5, seconds - 3).values()) / (seconds - 8) / len(case.seeds)
         lost += len(found[0]) - len(found[1])
-    alone, beside, bound = ([r.ttft_s for r in records] for records in found)
+    alone, beside = ([r.ttft_s for r in records] for records in found)
     waits = [r.granted_at - r.ask.at for r in found[1]]
     return {
         "engines": case.engines,
@@ -133,7 +106,6 @@ def _flooded(case: Flood) -> dict[str, Any]:
         "queue_beside_p50_p99_ms": [round(quantile(waits, q) * 1e3, 1) for q in (0.5, 0.99)],
         "tokens_per_s": round(work),
         "p99_ratio": round(quantile(beside, 0.99) / quantile(alone, 0.99), 3),
-        "p99_ratio_if_b_never_waits": round(quantile(bound, 0.99) / quantile(alone, 0.99), 3),
     }
 
 
@@ -161,45 +133,79 @@ def isolation() -> dict[str, Any]:
 WEIGHTS = {"chat": 1.0, "documents": 1.0, "novels": 2.0, "liars": 1.0}
 
 
-def _unlike(seconds: float, gateways: int = 1) -> list[Any]:
-    """Four tenants that always want more: short chats, long prompts, long answers, and answers of unknown length."""
-    per_s = 40.0
-    asks = []
+BEGIN_S, END_S, ENDED_S = 20, 52, 100
+"""Work is looked at between the first two; until the third the longest of those answers are over, and tenants go on
+asking for most of it: an answer that is not over is not counted."""
+
+
+def _unlike(gateways: int, seed: int) -> list[Any]:
+    """Four tenants that always have a backlog: short chats, long prompts, long answers, and answers of unknown length.
+    With several gateways each has all of that."""
+    per_s, seconds, asks = 40.0, 60.0, []
     for gateway in range(gateways):
-        more = {"gateway": gateway}
-        asks += poisson("chat", 6 * per_s, seconds, Random(10 + gateway), prompt=100, output=60, **more)
-        asks += poisson("documents", per_s, seconds, Random(20 + gateway), prompt=3000, output=60, **more)
-        asks += poisson("novels", per_s, seconds, Random(30 + gateway), prompt=100, output=800, weight=2.0, **more)
-        asks += poisson("liars", per_s, seconds, Random(40 + gateway), output=300, spread=1.0, known=False, **more)
+        more: dict[str, Any] = {"gateway": gateway}
+        chat, documents, novels, liars = (Random(1000 * seed + 10 * n + gateway) for n in (1, 2, 3, 4))
+        asks += poisson("chat", 6 * per_s, seconds, chat, prompt=100, output=60, **more)
+        asks += poisson("documents", per_s, seconds, documents, prompt=3000, output=60, **more)
+        asks += poisson("novels", 3 * per_s, seconds, novels, prompt=100, output=800, weight=2.0, **more)
+        asks += poisson("liars", per_s, seconds, liars, output=300, spread=1.0, known=False, **more)
     return sorted(asks, key=lambda ask: ask.at)
 
 
-def _off(records: list[Record], begin: int, end: int) -> float:
+def _off(records: list[Record]) -> float:
     """The most by which any tenant's work is off its weight's share in any 10 s."""
     worst = 0.0
-    for at in range(begin, end - 10):
+    for at in range(BEGIN_S, END_S - 10):
         work = share_of_work(records, at, at + 10)
         whole, weights = sum(work.values()), sum(WEIGHTS.values())
         worst = max([worst, *(abs(work.get(t, 0.0) / whole / (w / weights) - 1.0) for t, w in WEIGHTS.items())])
     return worst
 
 
-def shares(*, engines: int = 8, seconds: int = 70, gateways: int = 1) -> dict[str, Any]:
-    """Work that four tenants of very unlike requests get, against their weights."""
-    fleet = Fleet(engines=engines, seats=64, gateways=gateways, queue=QueueSettings(requests_max=60_000))
-    fleet.run(_unlike(seconds, gateways), seconds)
-    begin, end = 20, seconds - 15
-    work = share_of_work(fleet.records, begin, end)
+def shares(*, engines: int = 8, gateways: int = 1, tells: bool = True, seeds: int = 4) -> dict[str, Any]:
+    """Work that four tenants of very unlike requests get, against their weights. `tells`: several gateways tell each
+    other what tenants had, as those do that share a Redis."""
+    offs, work = [], dict.fromkeys(WEIGHTS, 0.0)
+    for seed in range(seeds):
+        fleet = Fleet(
+            engines=engines, seats=64, gateways=gateways, tells=tells, queue=QueueSettings(requests_max=60_000)
+        )
+        fleet.run(_unlike(gateways, seed), ENDED_S)
+        offs.append(_off(fleet.records))
+        got = share_of_work(fleet.records, BEGIN_S, END_S)
+        work = {tenant: work[tenant] + got[tenant] for tenant in WEIGHTS}
     whole = sum(work.values())
-    off = _off(fleet.records, begin, end)
     return {
         "engines": engines,
         "gateways": gateways,
         "weights": WEIGHTS,
         "share_of_work": {t: round(work[t] / whole, 4) for t in WEIGHTS},
-        "tokens_per_s": round(whole / (end - begin)),
-        "worst_off_over_any_10_s": round(off, 4),
+        "tokens_per_s": round(whole / seeds / (END_S - BEGIN_S)),
+        "worst_off_over_any_10_s": [round(off, 4) for off in offs],
         "waiting_in_an_engine_max": fleet.in_engine_waiting_max,
+        "holds": max(offs) <= SHARE_OFF_MAX,
+    }
+
+
+AT = {"a": (0, 1, 2), "b": (0, 1, 2), "c": (0, 1)}
+"""At which gateways tenants ask."""
+
+
+def uneven(*, tells: bool = True) -> dict[str, Any]:
+    """Three equal tenants, one of which comes to two gateways of three."""
+    asks = [
+        ask
+        for number, (tenant, places) in enumerate(AT.items())
+        for place in places
+        for ask in poisson(tenant, 60.0, 40.0, Random(100 * number + place), gateway=place)
+    ]
+    fleet = Fleet(engines=8, seats=64, gateways=3, tells=tells, queue=QueueSettings(requests_max=60_000))
+    fleet.run(sorted(asks, key=lambda ask: ask.at), 60.0)
+    work = share_of_work(fleet.records, 15, 35)
+    off = max(abs(work[tenant] / sum(work.values()) * len(AT) - 1.0) for tenant in AT)
+    return {
+        "share_of_work": {tenant: round(work[tenant] / sum(work.values()), 4) for tenant in AT},
+        "worst_off_over_20_s": round(off, 4),
         "holds": off <= SHARE_OFF_MAX,
     }
 
@@ -309,6 +315,7 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "isolation": isolation,
     "shares": shares,
     "gateways": lambda: shares(gateways=3),
+    "uneven": uneven,
     "throughput": throughput,
     "cost": cost,
     "memory": memory,

@@ -6,11 +6,12 @@ from collections import Counter
 
 from penstock.serve.flow import Ticket
 from penstock.serve.flow.balance import TENANTS_MAX, Balance
-from penstock.serve.flow.queue import CREDIT_S
 from serve.flow.flows import flow, table, ticket
 
 STEP_S = 0.01
 WORK = 100
+BUSY_S = 6.0
+"""Seconds that `behind` has been busy."""
 
 
 class Gateway:
@@ -46,7 +47,7 @@ class Gateway:
         waited = now - one.arrived_at
         self.waited_longest[one.tenant] = max(waited, self.waited_longest.get(one.tenant, 0.0))
 
-    def lags(self, now: float = CREDIT_S) -> dict[str, float]:
+    def lags(self, now: float = BUSY_S) -> dict[str, float]:
         both = [of for _, _, queue in self.flow.queues() for of in queue.lags(TENANTS_MAX, now)]
         return {tenant: lag for of in both for tenant, lag in of.items()}
 
@@ -54,9 +55,9 @@ class Gateway:
 def behind(*tenants: str, ahead: dict[str, int], began: float = 0.0) -> Gateway:
     """A gateway at which some tenants are ahead by so many turns."""
     made = Gateway(*tenants)
-    for step in range(round(CREDIT_S / STEP_S)):
+    for step in range(round(BUSY_S / STEP_S)):
         made.step(began + step * STEP_S)
     (queue,) = (queue for _, _, queue in made.flow.queues())
     for tenant, turns in ahead.items():
-        queue.shift(tenant, float(turns * WORK), queue.least(began + CREDIT_S), began + CREDIT_S)
+        queue.shift(tenant, float(turns * WORK), queue.least(began + BUSY_S), began + BUSY_S)
     return made

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from penstock.serve.flow import Flow
 from penstock.serve.flow.balance import MEMBERS_MAX, ROUND_S, TENANTS_MAX, WORD_MAX, Balance
 from penstock.serve.flow.queue import CREDIT_S
-from serve.flow.busy import STEP_S, WORK, Gateway, behind
+from serve.flow.busy import BUSY_S, STEP_S, WORK, Gateway, behind
 from serve.flow.flows import MODEL, flow
 
 
@@ -65,9 +65,9 @@ def test_nobody_starves_where_another_is_owed_more_than_one_gateway_has() -> Non
 def test_what_one_takes_back_the_others_give(ahead: list[dict[str, int]]) -> None:
     gateways = [behind("a", "b", ahead=turns) for turns in ahead]
     before = [gateway.lags() for gateway in gateways]
-    words = {str(place): gateway.balance.word(CREDIT_S) for place, gateway in enumerate(gateways)}
+    words = {str(place): gateway.balance.word(BUSY_S) for place, gateway in enumerate(gateways)}
     for place, gateway in enumerate(gateways):
-        gateway.balance.heed(1, words, str(place), CREDIT_S)
+        gateway.balance.heed(1, words, str(place), BUSY_S)
     after = [gateway.lags() for gateway in gateways]
     for tenant in "ab":
         mean = sum(lags[tenant] for lags in before) / len(before)
@@ -76,18 +76,18 @@ def test_what_one_takes_back_the_others_give(ahead: list[dict[str, int]]) -> Non
 
 def test_a_round_is_heeded_once() -> None:
     gateways = [behind("a", "b", ahead={"a": 20}), behind("a", "b", ahead={})]
-    words = {str(place): gateway.balance.word(CREDIT_S) for place, gateway in enumerate(gateways)}
+    words = {str(place): gateway.balance.word(BUSY_S) for place, gateway in enumerate(gateways)}
     for _ in range(3):
-        gateways[0].balance.heed(7, words, "0", CREDIT_S)
+        gateways[0].balance.heed(7, words, "0", BUSY_S)
     once = gateways[0].lags()
-    gateways[0].balance.heed(8, words, "0", CREDIT_S)
+    gateways[0].balance.heed(8, words, "0", BUSY_S)
     assert once != gateways[0].lags()
 
 
 def test_who_said_nothing_in_a_round_is_left_out_of_it() -> None:
     one, other = behind("a", "b", ahead={"a": 20}), behind("a", "b", ahead={})
     before = one.lags()
-    one.balance.heed(1, {"other": other.balance.word(CREDIT_S)}, "one", CREDIT_S)
+    one.balance.heed(1, {"other": other.balance.word(BUSY_S)}, "one", BUSY_S)
     assert one.lags() == before
 
 
@@ -117,21 +117,21 @@ def _word(lags: dict[str, float], model: str = MODEL) -> bytes:
 def test_what_is_not_a_word_changes_nothing(word: bytes) -> None:
     one = behind("a", "b", ahead={})
     before = one.lags()
-    one.balance.heed(1, {"one": one.balance.word(CREDIT_S), "other": word}, "one", CREDIT_S)
+    one.balance.heed(1, {"one": one.balance.word(BUSY_S), "other": word}, "one", BUSY_S)
     assert one.lags() == before
 
 
 @given(word=st.binary(max_size=200))
 def test_nothing_that_is_said_is_raised(word: bytes) -> None:
     one = behind("a", ahead={})
-    one.balance.heed(1, {"one": one.balance.word(CREDIT_S), "other": word}, "one", CREDIT_S)
+    one.balance.heed(1, {"one": one.balance.word(BUSY_S), "other": word}, "one", BUSY_S)
 
 
 @given(lag=st.floats(allow_nan=False, allow_infinity=False))
 def test_a_round_moves_a_tenant_by_some_seconds_of_its_share_at_most(lag: float) -> None:
     one = behind("a", "b", ahead={})
     before = one.lags()["a"]
-    one.balance.heed(1, {"one": one.balance.word(CREDIT_S), "other": _word({"a": lag})}, "one", CREDIT_S)
+    one.balance.heed(1, {"one": one.balance.word(BUSY_S), "other": _word({"a": lag})}, "one", BUSY_S)
     all_that_was_served = CREDIT_S / STEP_S * WORK
     assert abs(one.lags()["a"] - before) <= all_that_was_served
 
@@ -139,7 +139,7 @@ def test_a_round_moves_a_tenant_by_some_seconds_of_its_share_at_most(lag: float)
 def test_a_word_is_bounded_by_those_that_are_farthest() -> None:
     names = [f"{n:03}" + "x" * 40 for n in range(3 * TENANTS_MAX)]
     made = behind(*names, ahead=dict.fromkeys(names[-TENANTS_MAX:], 50))
-    word = made.balance.word(CREDIT_S)
+    word = made.balance.word(BUSY_S)
     assert len(word) <= WORD_MAX
     ((_, _, told, _),) = msgspec.msgpack.decode(word)
     assert sorted(told) == names[-TENANTS_MAX:]
@@ -147,20 +147,20 @@ def test_a_word_is_bounded_by_those_that_are_farthest() -> None:
 
 def test_as_many_members_are_heeded_as_is_written_down() -> None:
     one = behind("a", "b", ahead={})
-    own = one.balance.word(CREDIT_S)
+    own = one.balance.word(BUSY_S)
     words = {f"{n:04}": _word({"a": 50.0 * WORK}) for n in range(10 * MEMBERS_MAX)}
-    one.balance.heed(1, {"me": own} | words, "me", CREDIT_S)
+    one.balance.heed(1, {"me": own} | words, "me", BUSY_S)
     assert 0 < one.lags()["a"] <= 51 * WORK
 
 
 def test_a_tenant_that_is_ahead_elsewhere_comes_behind_others_here_and_is_forgotten_in_time() -> None:
     one = behind("b", ahead={})
     said = msgspec.msgpack.encode([(MODEL, "interactive", {"b": 0.0}, {"a": 20.0 * WORK})])
-    one.balance.heed(1, {"one": one.balance.word(CREDIT_S), "other": said}, "one", CREDIT_S)
+    one.balance.heed(1, {"one": one.balance.word(BUSY_S), "other": said}, "one", BUSY_S)
     assert one.lags()["a"] == pytest.approx(10 * WORK)
     assert _tenants(one.flow) == 2
     for step in range(200):
-        one.step(CREDIT_S + step * STEP_S)
+        one.step(BUSY_S + step * STEP_S)
     assert _tenants(one.flow) == 1
 
 
@@ -170,9 +170,9 @@ def _tenants(gate: Flow) -> int:
 
 def test_a_tenant_that_waits_elsewhere_is_kept_in_mind_until_it_does_not() -> None:
     one = behind("b", ahead={})
-    one.balance.heed(1, {"one": one.balance.word(CREDIT_S), "other": _word({"a": 0.0, "b": 0.0})}, "one", CREDIT_S)
+    one.balance.heed(1, {"one": one.balance.word(BUSY_S), "other": _word({"a": 0.0, "b": 0.0})}, "one", BUSY_S)
     for step in range(100):
-        one.step(CREDIT_S + step * STEP_S)
+        one.step(BUSY_S + step * STEP_S)
     assert one.lags()["a"] < 0
-    one.balance.heed(2, {"one": one.balance.word(CREDIT_S), "other": _word({"b": 0.0})}, "one", CREDIT_S)
+    one.balance.heed(2, {"one": one.balance.word(BUSY_S), "other": _word({"b": 0.0})}, "one", BUSY_S)
     assert _tenants(one.flow) == 1

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.serve.flow.queue import BURST_S, CREDIT_S, FORGET_S, MARK_S, QUIET_MAX, QUIET_S, FairQueue
+from penstock.serve.flow.queue import BURST_S, CREDIT_S, FORGET_S, LUMP_PART, MARK_S, QUIET_MAX, QUIET_S, FairQueue
 from penstock.serve.flow.ticket import Ticket
 from serve.flow.flows import ticket
 
@@ -108,7 +108,7 @@ def test_a_burst_inside_what_a_tenant_left_of_its_share_goes_at_once() -> None:
     _backlogged(clock)
     clock.push(ticket("b", prompt=100, output=0))
     _flooded(clock, CREDIT_S + 1)
-    burst = round(CREDIT_S / 2 / 0.01 / 2) - 5  # requests of half its credit, at its half of 100 a second
+    burst = round(CREDIT_S * LUMP_PART / 0.01 / 2) - 5  # at its half of 100 a second
     for _ in range(burst):
         clock.push(ticket("b", prompt=100, output=0))
     assert {clock.pop().tenant for _ in range(burst)} == {"b"}

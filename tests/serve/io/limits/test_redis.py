@@ -14,12 +14,11 @@ import uvloop
 
 from fakes.upstream import eventually
 from penstock.serve.flow import Reservation, Scope, Verdict
-from penstock.serve.flow.queue import CREDIT_S
 from penstock.serve.io.limits import RedisAddress, RedisLimiter
 from penstock.serve.io.limits import redis as module
 from penstock.serve.io.limits.message import MEMBERS_LUA
 from serve.flow.asks import ask, scope
-from serve.flow.busy import WORK, behind
+from serve.flow.busy import BUSY_S, WORK, behind
 from serve.io.limits.servers import Redis, Tenant, gateway, missing, redis_server
 
 TWENTY = scope("a", requests_per_minute=20)
@@ -153,7 +152,7 @@ def test_gateways_tell_each_other_what_tenants_had(redis: Redis) -> None:
     """Given "a" ahead at one gateway of two, when they have told each other, then it is half as far ahead at both."""
 
     async def main() -> None:
-        began = time.monotonic() - CREDIT_S
+        began = time.monotonic() - BUSY_S
         ahead, level = behind("a", "b", ahead={"a": 20}, began=began), behind("a", "b", ahead={}, began=began)
 
         def between() -> float:
