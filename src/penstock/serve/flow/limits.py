@@ -84,7 +84,7 @@ class LocalLimiter:
         self._sweep(now)  # before any meter is opened: one that is not charged yet looks idle
         given, made = ask.input_tokens, ask.output_tokens
         amounts = (1, given + made, given, made)
-        worst, which, whose = 0.0, -1, None
+        worst, which, whose, month = 0.0, -1, None, ""
         slow: Limit | None = None
         meters = []
         for scope in scopes:
@@ -95,12 +95,8 @@ class LocalLimiter:
             wait, place = meter.wait(amounts, now)
             if wait > worst:
                 worst, which, whose, slow = wait, place, scope, None
-            quota = scope.quota
-            if (
-                quota.concurrent_requests is not None
-                or quota.tokens_per_month is not None
-                or quota.cost_per_month_micros is not None
-            ):
+            if scope.quota.is_slow:
+                month = self._month if scope.quota.is_monthly else month
                 wait, name = self._slow_wait(scope, meter, ask, now)
                 if wait > worst:
                     worst, whose, slow = wait, scope, name
@@ -110,9 +106,10 @@ class LocalLimiter:
             return Verdict(None, limit, whose, worst, False, requests, tokens)
         for meter in meters:
             meter.charge(amounts, now)
-        self._charge_months(scopes, given + made, ask.cost_micros)
+        if month:
+            self._charge_months(scopes, given + made, ask.cost_micros)
         requests, tokens = headrooms(meters, now)
-        return Verdict(Reservation(ask, now, (meters, self._month)), None, None, 0.0, False, requests, tokens)
+        return Verdict(Reservation(ask, now, (meters, month)), None, None, 0.0, False, requests, tokens)
 
     def settle(self, reservation: Reservation, usage: Usage, now: float) -> None:
         """Charges what was used in place of what was reserved; a second time changes nothing."""
@@ -125,7 +122,7 @@ class LocalLimiter:
         for meter in meters:
             meter.correct(deltas, now)
             meter.running -= 1
-        if month == self._month:
+        if month and month == self._month:
             self._charge_months(ask.scopes, deltas[1], usage.cost_micros - ask.cost_micros)
 
     # ------------------------------------------------------------------ what is not a minute's
@@ -136,7 +133,7 @@ class LocalLimiter:
         most = part_of(quota.concurrent_requests, self._share)
         if most is not None and meter.running >= most:
             worst, which = (CONCURRENT_RETRY_S if most else inf), "concurrent_requests"
-        if quota.tokens_per_month is None and quota.cost_per_month_micros is None:
+        if not quota.is_monthly:
             return worst, which
         tokens, cost = self._months.get(scope.id, (0, 0))
         asked = ask.input_tokens + ask.output_tokens
@@ -154,8 +151,7 @@ class LocalLimiter:
 
     def _charge_months(self, scopes: tuple[Scope, ...], tokens: int, cost_micros: int) -> None:
         for scope in scopes:
-            quota = scope.quota
-            if quota.tokens_per_month is not None or quota.cost_per_month_micros is not None:
+            if scope.quota.is_monthly:
                 used = self._months.get(scope.id)
                 if used is None:
                     used = self._months[scope.id] = [0, 0]

@@ -9,7 +9,7 @@ true usage leaves each scope charged with exactly that; what never ran is refund
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 __all__ = ["LIMITLESS", "Ask", "Headroom", "Limit", "Limiter", "Quota", "Reservation", "Scope", "Usage", "Verdict"]
@@ -37,6 +37,15 @@ class Quota:
     concurrent_requests: int | None = None
     tokens_per_month: int | None = None
     cost_per_month_micros: int | None = None
+    is_monthly: bool = field(init=False, repr=False, compare=False)
+    """Whether it limits a month."""
+    is_slow: bool = field(init=False, repr=False, compare=False)
+    """Whether it limits anything but a minute."""
+
+    def __post_init__(self) -> None:
+        is_monthly = self.tokens_per_month is not None or self.cost_per_month_micros is not None
+        object.__setattr__(self, "is_monthly", is_monthly)
+        object.__setattr__(self, "is_slow", is_monthly or self.concurrent_requests is not None)
 
 
 LIMITLESS = Quota()
