@@ -17,6 +17,7 @@ from penstock.serve import client_side
 from penstock.serve.commands import Dispatch
 from penstock.serve.config import GatewayConfig
 from penstock.serve.exchange import Exchange
+from penstock.serve.flow.balance import Balance
 from penstock.serve.flow.limits import LocalLimiter
 from penstock.serve.io import client as client_module
 from penstock.serve.io import gateway as gateway_module
@@ -174,6 +175,8 @@ class VirtualGateway(Gateway):
         core.unix_offset_s = UNIX_OFFSET_S
         core.limiter = LocalLimiter(unix_offset_s=UNIX_OFFSET_S)
         core.brings_endpoints = world.scenario.brings_endpoints
+        self._balance = Balance(core.flow)
+        self._name = f"{place} since {world.clock.now}"
         self.outbox = Outbox(self.host.soon.append)
         self.inbox = _Inbox(self.outbox, self.host.soon.append)
         self.virtual_upstreams = self.upstreams = _Upstreams(world, self.host, self.inbox, self.outbox)
@@ -218,8 +221,17 @@ class VirtualGateway(Gateway):
         self.telemetry.sample_endpoints(self.endpoints, self.world.clock.now)
         self._watch.look(self.exchanges)
 
+    def _talk(self) -> None:
+        """As through Redis: rounds are of the world's clock, and are longer here."""
+        now = self.world.clock.now
+        number = int(now / SCRAPE_S)
+        self._balance.heed(number - 1, self.world.words_of(number - 1), self._name, now)
+        if word := self._balance.word(now):
+            self.world.words_of(number).setdefault(self._name, word)
+
     def _scrape(self) -> None:
         """As the scraper does, but for the text."""
+        self._talk()
         for endpoint in self.endpoints.all():
             seen = self.world.engines[endpoint.port].read_metrics()
             if isinstance(seen, str):

@@ -87,6 +87,7 @@ class World:
         self.story: deque[tuple[float, str]] = deque(maxlen=STORY_MAX)
         self.records: list[RequestRecord] = []
         self.attempts: dict[str, list[Said]] = {}
+        self._words: dict[int, dict[str, bytes]] = {}
         self.is_healed = False
         self._thawed_at = 0.0
         """When no gateway stands still any more."""
@@ -114,6 +115,12 @@ class World:
 
     def _said(self, request_id: str, said: Said) -> None:
         self.attempts.setdefault(request_id, []).append(said)
+
+    def words_of(self, number: int) -> dict[str, bytes]:
+        """What gateways told each other in a round; those long past are forgotten."""
+        for old in [n for n in self._words if n < number - 2]:
+            del self._words[old]
+        return self._words.setdefault(number, {})
 
     def tell(self, words: str) -> None:
         """Something for the story."""
