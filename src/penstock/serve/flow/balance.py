@@ -30,8 +30,9 @@ __all__ = ["ROUND_S", "TENANTS_MAX", "WORD_MAX", "Balance"]
 
 ROUND_S = 0.1
 """Seconds between two words while tenants wait. A request of thousands of tokens comes to 8 engines every 0.2 s, and
-what is told later than that comes too late: with three gateways, work over any 10 s was off by 4.7 % at worst with
-0.1 s (six seeds), by 8.4 % with 0.2 s and by 6.9 % with nothing told (four of them)."""
+what is told later than that comes too late for the next: with three gateways work over any 10 s was off by 3.0 to 5.8 %
+at worst with 0.1 s, by 4.6 to 8.4 % with 0.2 s and by 4.3 to 7.2 % with nothing told (four seeds of `python -m
+bench.fairness gateways`)."""
 TENANTS_MAX = 64
 """Of each queue, those farthest from virtual time; the others are near it."""
 WORD_MAX = 16_384
