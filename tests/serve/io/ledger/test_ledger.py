@@ -71,6 +71,32 @@ def test_requests_are_shipped_while_the_gateway_runs(tmp_path: Path) -> None:
     run(main())
 
 
+def test_what_ends_while_a_batch_is_shipped_waits_for_the_next_run(tmp_path: Path) -> None:
+    """Each batch is a transaction: under steady traffic there would be one for every few requests."""
+    journal = Journal(tmp_path, "demo")
+    journal.open()
+    book = module.Ledger(tmp_path, "demo", lambda: pytest.fail("no store is needed"), where="nowhere", journal=journal)
+    shipped: list[int] = []
+
+    class Writer:
+        async def enter(self, _: str, ends: list[Any], *, now: float) -> None:
+            shipped.append(len(ends))
+            finish(3 if len(shipped) < 5 else 0)
+
+    def finish(count: int) -> None:
+        for _ in range(count):
+            record = request("r")
+            book.begin(record, 5)
+            book.end(record, 5)
+
+    finish(module.BATCH + 7)
+    run(book._ship_all(Writer()))  # type: ignore[arg-type]
+
+    assert shipped == [module.BATCH, 10]
+    assert book.state.waiting == 3
+    journal.close()
+
+
 def test_a_gateway_without_requests_makes_no_store(tmp_path: Path) -> None:
     async def main() -> None:
         one = ledger(tmp_path)

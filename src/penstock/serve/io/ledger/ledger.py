@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # databases cost 0.2 s to import, and are imported in a threa
 __all__ = ["Ledger", "LedgerState"]
 
 SHIP_S = 1.0
-"""Seconds between batches, and between writes to disk: what a power cut may take."""
+"""Seconds between runs of batches, and between writes to disk: what a power cut may take."""
 BATCH = 200
 """Requests of one transaction: what is decoded for it holds up the event loop by a millisecond."""
 RETRY_S = 5.0
@@ -241,6 +241,8 @@ class Ledger:
         while (cursor := self._journal.next_ends(BATCH)) is not None:
             await writer.enter(self._journal.id, cursor.ends, now=self._clock())
             self._journal.shipped(cursor)
+            if len(cursor.ends) < BATCH:
+                return  # what came meanwhile goes with the next batch, or each would be a handful of requests
 
     @contextlib.asynccontextmanager
     async def _writing(self) -> AsyncIterator[UsageWriter]:
