@@ -2,6 +2,7 @@
 
     python -m bench.cuts --cuts 200 --kills 12                      # float32: everything must be exact
     python -m bench.cuts --cuts 96 --dtype bfloat16 --load 8        # what goes on differently, must still be one text
+    python -m bench.cuts --cuts 80 --thinking                       # a model that thinks first
 
 Two engines on the CPU, each behind a relay that cuts a chosen answer at a chosen byte (most of the cuts: it takes no
 restart), and a real gateway. For `--kills` the engines themselves are harmed: the engine core killed, the API server
@@ -44,10 +45,10 @@ BLOCK = "<0>"
 """How the text of a message begins, as it is heard here."""
 LAST_CHARS = 24
 """Characters of the last event that a relay let through, which may not have been whole."""
-FLAGS = (
-    "--enforce-eager --max-model-len 1024 --max-num-seqs 16 --kv-cache-memory-bytes 64M --block-size 32 "
-    "--enable-auto-tool-choice --tool-call-parser hermes"
-)
+FLAGS = "--enforce-eager --max-model-len 1024 --max-num-seqs 16 --kv-cache-memory-bytes 64M --block-size 32"
+CALLS, THINKS = "--enable-auto-tool-choice --tool-call-parser hermes", "--reasoning-parser deepseek_r1"
+THOUGHTS_END_ID = 5
+"""Of the tiny model."""
 HARMS = ("core", "server", "terminate", "stop")
 SCHEMA = {
     "type": "object",
@@ -107,6 +108,7 @@ class Heard:
 
     outcome: str = "lost"
     text: str = ""
+    thoughts: str = ""
     calls: dict[int, dict[str, str]] = field(default_factory=dict)
     finish: str = ""
     usage: dict[str, int] = field(default_factory=dict)
@@ -119,7 +121,28 @@ class Heard:
     def said(self) -> tuple[Any, ...]:
         """All that an uncut answer says too; the ids of calls are drawn anew by each run."""
         calls = {n: (c.get("name"), c.get("arguments")) for n, c in self.calls.items()}
-        return self.text, calls, self.finish, self.usage
+        return self.text, self.thoughts, calls, self.finish, self.usage
+
+
+def thinking(prompts: int) -> list[Question]:
+    """Requests to a model that thinks first, until it says the token that ends its thoughts, to which it inclines."""
+    made = []
+    for prompt in PROMPTS[:prompts]:
+        for bias in (3, 5, 7):
+            common = {"model": "chat", "stream": True, "max_tokens": 120, "stream_options": {"include_usage": True}}
+            common |= {"messages": [{"role": "user", "content": f"{SECRET} {prompt}"}], "temperature": 0}
+            common["logit_bias"] = {str(THOUGHTS_END_ID): bias}
+            made.append(Question("greedy", "/v1/chat/completions", common))
+            made.append(Question("repetition", "/v1/chat/completions", common | {"repetition_penalty": 1.3}))
+    return made
+
+
+def enclose_thoughts(tokenizer: Path) -> None:
+    """Makes the model's tokens for calls those that enclose thoughts, part of the text, as those of real models are."""
+    fields = json.loads(tokenizer.read_text().replace("tool_call>", "think>"))
+    for token in fields["added_tokens"]:
+        token["special"] = token["special"] and "think" not in token["content"]
+    tokenizer.write_text(json.dumps(fields))
 
 
 def questions(prompts: int) -> list[Question]:
@@ -162,6 +185,8 @@ def add_of_chat(heard: Heard, event: dict[str, Any]) -> None:
         heard.usage = {name: event["usage"][name] for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
     for choice in event["choices"]:
         delta = choice.get("delta") or {}
+        if delta.get("reasoning"):
+            heard.thoughts += delta["reasoning"]
         heard.text += choice.get("text") or delta.get("content") or ""
         for call in delta.get("tool_calls") or ():
             told = heard.calls.setdefault(call["index"], {})
@@ -300,7 +325,9 @@ def flaw_of_replay(heard: Heard, attempts: list[Attempt]) -> str:
     said, first = Heard(), text_of(attempts[0])
     for event in attempts[-1].events:
         add(said, event)
-    if not heard.text.startswith(first):
+    if "chat" in attempts[-1].path:
+        heard = as_chat(heard)
+    if not heard.text.removeprefix(BLOCK).startswith(first):
         return "it does not begin with what the first attempt said"
     return "" if heard.said == said.said else f"{heard.said} is not what the last attempt said: {said.said}"
 
@@ -336,7 +363,8 @@ class Cuts:
         self.log = folder / "gateway.log"
         self.results: list[tuple[str, Question, str, Heard]] = []
         self.right: list[Heard] = []
-        self.asked = [q for q in questions(args.prompts) if args.only in ("", q.name)]
+        asked = thinking(args.prompts) if args.thinking else questions(args.prompts)
+        self.asked = [q for q in asked if args.only in ("", q.name)]
         self.decode: Any = None
         self.by_ids = 0
 
@@ -354,10 +382,12 @@ class Cuts:
         from tokenizers import Tokenizer
 
         model = self.model_folder()
+        if self.args.thinking:
+            enclose_thoughts(model / "tokenizer.json")
         self.decode = Tokenizer.from_file(str(model / "tokenizer.json")).decode
         tools = self.args.venv.absolute() / "bin"
         line = [str(tools / "vllm"), "serve", str(model), "--host", "127.0.0.1", "--served-model-name", "chat"]
-        line += [*FLAGS.split(), "--dtype", self.args.dtype]
+        line += [*FLAGS.split(), *(THINKS if self.args.thinking else CALLS).split(), "--dtype", self.args.dtype]
         line += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
         env = REAL_ENVIRONMENT | {"PATH": f"{tools}:{os.environ['PATH']}"}
         ports = self.args.ports or [free_port(), free_port()]
@@ -548,6 +578,7 @@ def main() -> int:
     parser.add_argument("--freezes", type=float, default=0.3, help="share of the freezes that are done: each takes 2 s")
     parser.add_argument("--prompts", type=int, default=len(PROMPTS))
     parser.add_argument("--only", default="", help="one kind of request, as in `greedy`")
+    parser.add_argument("--thinking", action="store_true", help="a model that thinks first; in float32")
     parser.add_argument("--venv", type=Path, default=Path(".venv-vllm"))
     parser.add_argument("--model", type=Path, help="folder of another model than the tiny one")
     parser.add_argument("--ports", type=int, nargs=2, help="engines that run already; then nothing is killed")

@@ -28,6 +28,7 @@ DIED = {"error": {"message": "EngineCore encountered an issue.", "type": "Intern
 GENERATES = re.compile(rb"POST (/v1/(?:chat/completions|completions|messages|responses)) ")
 REQUEST_ID = re.compile(rb"(?i)\r\nx-request-id: *([^\r\n]+)")
 CHUNK_END = b"\n\n\r\n"
+LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,8 @@ async def _back(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, curr
             held += data
             if attempt.order.kind in BETWEEN_EVENTS:
                 at = held.rfind(CHUNK_END)
-                data, held = held[: at + 4], held[at + 4 :]
+                at = len(held) if held.endswith(LAST_CHUNK) else at + len(CHUNK_END) if at >= 0 else 0
+                data, held = held[:at], held[at:]
             else:
                 data, held = held, b""
             if await _cut(attempt, attempt.order, data, writer):
@@ -202,7 +204,7 @@ def _last_words(attempt: Attempt, kind: Kind) -> bytes:
     match kind:
         case "error":
             return _chunk(_event(DIED)) + _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
-        case "done":
+        case "done" if not _is_finished(attempt):  # no engine leaves out the usage of what it has finished
             return _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
         case "abort":
             events = attempt.events
@@ -216,6 +218,10 @@ def _last_words(attempt: Attempt, kind: Kind) -> bytes:
             return _chunk(b"data: " + said + b"\n\n") + _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
         case _:
             return b""
+
+
+def _is_finished(attempt: Attempt) -> bool:
+    return any(choice.get("finish_reason") for event in attempt.events for choice in event.get("choices") or ())
 
 
 def _event(fields: dict[str, Any]) -> bytes:

@@ -108,7 +108,10 @@ def test_each_row_is_taken_where_it_says(case: Any) -> None:
         ({"request": {"seed": 7}, "is_continued": True}, "tokens_known"),
         ({"request": {}}, "tokens_known"),
         ({"request": {"temperature": 0, "tool_choice": "required"}}, "greedy"),
-        ({"request": {"temperature": 0}, "is_plain_text": False}, "greedy"),
+        ({"request": {"temperature": 0}, "is_plain_text": False}, "tokens_known"),
+        ({"request": {"temperature": 0}, "is_plain_text": False, "is_spoken": False}, "greedy"),
+        ({"request": {"temperature": 0}, "has_finish": True}, "greedy"),
+        ({"request": {"temperature": 0}, "has_finish": True, "is_continued": True}, "greedy"),
         ({"request": {"temperature": 0}, "has_text": False}, "no_text_yet"),
     ],
 )

@@ -20,15 +20,17 @@ GREEDY = {"temperature": 0, "max_tokens": 20, "stream_options": {"include_usage"
 
 
 def told(
-    *said: tuple[str, list[int]], prompt: list[int] = PROMPT_IDS, finish: bool = True, **usage: int
+    *said: tuple[str, list[int]], prompt: list[int] = PROMPT_IDS, finish: bool = True, channels: tuple[str, ...] = ()
 ) -> list[bytes]:
-    """Reads of an engine that tells its tokens: an event for each text and the tokens that it came with."""
+    """Reads of an engine that tells its tokens: an event for each text and the tokens that it came with. `channels`: of
+    each text, if not all are content."""
     frame = {"id": "chatcmpl-t", "object": "chat.completion.chunk", "created": 1, "model": "chat"}
     role = [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]
     events = [event(**frame, choices=role, prompt_token_ids=prompt, prompt_text=None)]
     for number, (text, ids) in enumerate(said, 1):
         reason = "length" if finish and number == len(said) else None
-        choice = {"index": 0, "delta": {"content": text}, "logprobs": None, "finish_reason": reason, "token_ids": ids}
+        name = channels[number - 1] if channels else "content"
+        choice = {"index": 0, "delta": {name: text}, "logprobs": None, "finish_reason": reason, "token_ids": ids}
         events.append(event(**frame, choices=[choice]))
     if finish:
         counts = {"prompt_tokens": len(prompt), "completion_tokens": sum(len(ids) for _, ids in said)}
@@ -110,16 +112,28 @@ def test_where_several_tokens_came_at_once_the_engine_is_asked_what_they_spell()
 
 
 @pytest.mark.parametrize("spelled", ["abc\ufffd", "abcd", "x", ""])
-def test_tokens_that_spell_more_than_the_client_has_are_left_for_earlier_ones(spelled: str) -> None:
+def test_tokens_that_spell_more_than_the_client_has_are_left_for_one_fewer(spelled: str) -> None:
     call = lost(("a", [10]), ("bc", [11, 12])).engine(answer(json.dumps({"prompt": spelled}).encode()))
-    assert last(call)[1]["kv_transfer_params"]["prompt_token_ids"] == [*PROMPT_IDS, 10]
-    call.engine(*told(("bc", [11, 12]), ("d", [13]), prompt=[*PROMPT_IDS, 10])).settled()
+    assert last(call) == ("/detokenize", {"model": "chat", "tokens": [10, 11]})
+    call.engine(answer(b'{"prompt":"ab"}'))
+    assert last(call)[1]["kv_transfer_params"]["prompt_token_ids"] == [*PROMPT_IDS, 10, 11]
+    call.engine(*told(("cd", [12, 13]), ("e", [14]), prompt=[*PROMPT_IDS, 10, 11])).settled()
     got = heard(call.client.body)
-    assert (got[0, "content"], got["usage",]["completion_tokens"]) == ("abcd", 4)
+    assert (got[0, "content"], got["usage",]["completion_tokens"]) == ("abcde", 5)
+
+
+def test_an_earlier_place_is_taken_where_the_last_tokens_end_nowhere() -> None:
+    call = lost(("a", [10]), ("b", [11]), ("cdef", [12, 13, 14, 15]))
+    for count in (6, 5, 4, 3):
+        assert len(last(call)[1]["tokens"]) == count
+        call.engine(answer(b'{"prompt":"x"}'))
+    assert last(call)[1]["kv_transfer_params"]["prompt_token_ids"] == [*PROMPT_IDS, 10, 11]
 
 
 def test_a_draw_does_not_go_back_behind_what_was_said() -> None:
-    call = lost(("a", [10]), ("bc", [11, 12]), temperature=0.7).engine(answer(b'{"prompt":"abc\xef\xbf\xbd"}'))
+    call = lost(("a", [10]), ("bc", [11, 12]), temperature=0.7)
+    for spelled in ("abc\ufffd", "ab", "a"):
+        call.engine(answer(json.dumps({"prompt": spelled}).encode()))
     assert "kv_transfer_params" not in last(call)[1]
     assert last(call)[0] == "/v1/chat/completions"
 
@@ -141,7 +155,7 @@ def test_behind_stop_strings_it_goes_back_to_where_the_text_was_sure() -> None:
 @pytest.mark.parametrize("status", ["404 Not Found", "400 Bad Request", "501 Not Implemented"])
 def test_an_engine_that_spells_nothing_is_asked_from_the_first_token(status: str) -> None:
     call = lost(("a", [10]), ("bc", [11, 12]), temperature=0).engine(answer(b"{}", status=status))
-    for _ in range(3):
+    for _ in range(5):
         if last(call)[0] == "/detokenize":
             call.engine(answer(b"{}", status=status))
     assert "kv_transfer_params" not in last(call)[1] or last(call)[1]["kv_transfer_params"]["prompt_token_ids"][3:] == [
@@ -209,7 +223,7 @@ def test_one_endpoint_alone_is_not_asked_for_tokens_unless_a_platform_brings_it_
 
 
 def test_a_long_prompt_is_read_in_peace_though_the_head_of_the_answer_came_at_once() -> None:
-    """vLLM sends the head before it has read the prompt; a silence then is no stall, as it is none in a first attempt."""
+    """vLLM sends the head before it has read the prompt; a silence then is no stall, as in a first attempt."""
     call = lost(*AB, endpoints=4).engine(SSE_HEAD)
     call.dispatches[-1].endpoint.itl_s = 0.02
     call.late(20.0)
@@ -224,6 +238,66 @@ def test_a_silence_after_its_first_word_is_a_stall_again() -> None:
     call.dispatches[-1].endpoint.itl_s = 0.02
     call.late(20.0)
     assert last(call)[1]["kv_transfer_params"]["prompt_token_ids"] == [*PROMPT_IDS, 10, 11, 12]
+
+
+def thoughts(*said: tuple[str, str, list[int]], prompt: list[int] = PROMPT_IDS, finish: bool = True) -> list[bytes]:
+    """The same of a model that thinks first: channel, text and tokens of each event."""
+    channels = tuple(channel for channel, _, _ in said)
+    return told(*((text, ids) for _, text, ids in said), prompt=prompt, finish=finish, channels=channels)
+
+
+def lost_in_thought(*said: tuple[str, str, list[int]], endpoints: int = 2, **body: Any) -> Call:
+    call = Call(core(endpoints, settings=SETTINGS), stream=True, **{**GREEDY, **body}).send()
+    return call.engine(*thoughts(*said, finish=False)).lose()
+
+
+@pytest.mark.parametrize("temperature", [0, 0.7])
+def test_thoughts_go_on_from_their_tokens_and_end_in_the_text(temperature: float) -> None:
+    call = lost_in_thought(("reasoning", "hm", [10]), ("reasoning", " so", [11]), temperature=temperature)
+    assert last(call) == ("/detokenize", {"model": "chat", "tokens": [10, 11]})
+    call.engine(answer(b'{"prompt":"<think>hm so"}'))
+    begun = [*PROMPT_IDS, 10, 11]
+    assert last(call)[1]["kv_transfer_params"]["prompt_token_ids"] == begun
+    call.engine(*thoughts(("reasoning", ".", [12]), ("content", "Yes", [13, 14]), prompt=begun)).settled()
+    got = heard(call.client.body)
+    assert (got[0, "reasoning"], got[0, "content"], got["usage",]["completion_tokens"]) == ("hm so.", "Yes", 5)
+
+
+def test_the_text_after_thoughts_goes_on_as_text() -> None:
+    call = lost_in_thought(("reasoning", "hm", [10]), ("content", "Yes", [11, 12]), endpoints=4)
+    call.engine(answer(b'{"prompt":"<think>hm</think>Yes"}'))
+    begun = [*PROMPT_IDS, 10, 11, 12]
+    call.engine(*thoughts(("content", ",", [13]), prompt=begun, finish=False)).lose()
+    call.engine(answer(b'{"prompt":"<think>hm</think>Yes,"}'))
+    call.engine(*thoughts(("content", " sir", [14]), prompt=[*begun, 13])).settled()
+    got = heard(call.client.body)
+    assert (got[0, "reasoning"], got[0, "content"], call.record.continued) == ("hm", "Yes, sir", 2)
+
+
+@pytest.mark.parametrize("spelled", ["<think>hm</think>Yes ", "<think>hm</think>Ye", ""])
+def test_text_after_thoughts_that_its_tokens_do_not_end_with_is_said_again(spelled: str) -> None:
+    call = lost_in_thought(("reasoning", "hm", [10]), ("content", "Yes", [11]))
+    for _ in range(5):
+        if last(call)[0] == "/detokenize":
+            call.engine(answer(json.dumps({"prompt": spelled}).encode()))
+    assert last(call) == ("/v1/chat/completions", sent(call.dispatches[0])[1])
+
+
+def test_an_engine_that_thinks_anew_after_the_text_began_is_asked_from_the_first_token() -> None:
+    call = lost_in_thought(("reasoning", "hm", [10]), ("content", "Yes", [11])).engine(
+        answer(b'{"prompt":"<think>hm</think>Yes"}')
+    )
+    for read in thoughts(("reasoning", "What", [12]), prompt=[*PROMPT_IDS, 10, 11]):
+        if len(call.dispatches) == 3:
+            call.engine(read)
+    assert last(call) == ("/v1/chat/completions", sent(call.dispatches[0])[1])
+    assert call.record.continued == 0
+
+
+def test_with_tools_at_hand_the_engine_is_asked_what_the_tokens_spell() -> None:
+    """Its parser may hold text back that could begin a call."""
+    call = lost(*AB, tools=[{"type": "function", "function": {"name": "f"}}])
+    assert last(call)[0] == "/detokenize"
 
 
 @settings(max_examples=300, deadline=None)

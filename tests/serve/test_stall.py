@@ -29,6 +29,13 @@ def test_a_stream_that_stalls_goes_on_elsewhere() -> None:
     assert (heard(call.client.body)[0, "content"], call.record.resumes) == ("abcd", 1)
 
 
+def test_a_stream_whose_last_event_came_is_whole_though_its_connection_says_no_more() -> None:
+    call = begun().engine(*EVENTS[3:-1]).late(FLOOR_S + 0.1).settled()
+    assert (heard(call.client.body)[0, "content"], call.outcome, call.client.is_whole) == ("abcd", ("ok", ""), True)
+    assert len(call.dispatches) == 1
+    assert not call.exchange.is_upstream_kept
+
+
 def test_a_stalled_endpoint_gets_nothing_until_tokens_prove_life_and_what_waits_there_leaves() -> None:
     gateway = core(2)
     first = Call(gateway, stream=True, temperature=0).send().engine(SSE_HEAD, *EVENTS[:3])

@@ -14,7 +14,15 @@ from typing import Any, Literal, assert_never
 
 import orjson
 
-from penstock.serve.continued import Continued, continued_fields, output_limit, stops_of, text_key, tokens_said
+from penstock.serve.continued import (
+    Continued,
+    continued_fields,
+    last_key,
+    output_limit,
+    stops_of,
+    text_key,
+    tokens_said,
+)
 from penstock.serve.delivered import Attempt, Delivered, Replay, Seam
 from penstock.serve.failover import is_greedy
 from penstock.serve.wire.responses import EofBody, ResponseError, ResponseHead, parse_head
@@ -25,9 +33,10 @@ ASKS_IDS = b'"return_token_ids":true,'
 """What a replay asks for besides, so that it can be continued from where it diverges."""
 TOKENIZE_PATH = "/tokenize"
 DETOKENIZE_PATH = "/detokenize"
-SPELLED_MAX = 4
-"""Places that are looked at for where some tokens end in the client's text; each costs a short request. A text was at
-most five tokens behind in 625 cuts of a real engine."""
+SPELLED_MAX = 5
+"""Places that are looked at for where some tokens end in the client's text; each costs a short request."""
+BROKEN_MAX = 3
+"""Tokens that may have begun a character and not ended it: one of four bytes, a byte each, less the last."""
 _BROKEN = "\ufffd"
 """What stands for a character that is not whole."""
 TOKENS_BYTES_MAX = 16 << 20
@@ -151,7 +160,7 @@ class Continuation:
     def restart(self) -> None:
         """From the first step that is still needed: the client may have more text now, and the endpoint be another."""
         self._head, self._collected, self._text_ids, self.status, self._at = None, b"", (), 0, None
-        self._spelled, self._places = 0, self._find_places() if self._uses_ids else []
+        self._spelled, self._places = 0, self._with_steps_back(self._find_places()) if self._uses_ids else []
         if not self._go_to_place():
             self.stage = "tokens" if self.has_diverged else "replay"
 
@@ -162,15 +171,32 @@ class Continuation:
         """Characters that an engine holds back for the sake of stop strings, or may have to look at again."""
         return max(map(len, stops_of(self._request)), default=1) - 1
 
+    @property
+    def _is_parsed(self) -> bool:
+        """Whether a parser of the engine may hold text back that it has read."""
+        return bool(self._request.get("tools")) or text_key(self._delivered) is None
+
     def _find_places(self) -> list[Seam]:
         """Where the stream may go on, the best last: ends of events whose tokens end within the client's text."""
         delivered, limit, reach = self._delivered, output_limit(self._path, self._request), self._reach
         places = [s for s in delivered.seams if s.is_sure or s.chars + reach <= delivered.chars]
         if limit is not None:
             places = [s for s in places if s.ids < limit]
-        if not (reach or is_greedy(self._request)):  # what is drawn anew may not have been said
-            places = [s for s in places if s.chars == delivered.chars]
+        if text_key(delivered) is None or not (reach or is_greedy(self._request)):
+            places = [s for s in places if s.chars == delivered.chars]  # none may be said again: see `spelled`
         return places
+
+    def _with_steps_back(self, places: list[Seam]) -> list[Seam]:
+        """The same, and before the last of them the tokens that may have ended no character."""
+        if not places or self._is_known(places[-1]):
+            return places
+        last = places[-1]
+        steps = [Seam(last.ids - n, last.chars, is_exact=False) for n in range(BROKEN_MAX, 0, -1) if last.ids > n]
+        return [*places[:-1], *steps, last]
+
+    def _is_known(self, place: Seam) -> bool:
+        """Whether its tokens end where its text does, without asking."""
+        return place.is_sure or (place.is_exact and not self._is_parsed and not self._reach)
 
     def _go_to_place(self) -> bool:
         """To the next place that may do; False where there is none."""
@@ -180,7 +206,7 @@ class Continuation:
             return False
         place = self._places.pop()
         self._text_ids = tuple(self._delivered.ids[: place.ids])
-        if place.is_sure or (place.is_exact and not self._reach):
+        if self._is_known(place):
             self._at, self.stage = place.chars, "text"
         else:
             self._spelled, self.stage = self._spelled + 1, "spelling"
@@ -188,10 +214,16 @@ class Continuation:
 
     def spelled(self) -> bool:
         """The answer about the spelling is whole: whether there is a place to go on from, or another to look at."""
-        spelled, delivered = spelled_text(self._collected), self._delivered
-        text = delivered.texts[key] if (key := text_key(delivered)) is not None else ""
-        at = end_in(text, spelled) if spelled is not None and self.status == 200 else -1
-        if at < 0 or (at < len(text) and not is_greedy(self._request)):
+        spelled, delivered, at = spelled_text(self._collected) if self.status == 200 else None, self._delivered, -1
+        if spelled is not None and (key := text_key(delivered)) is not None:
+            text = delivered.texts[key]
+            at = end_in(text, spelled)
+            if at < len(text) and not is_greedy(self._request):
+                at = -1  # what is drawn anew may not be what was said
+        elif spelled is not None and (key := last_key(delivered)) is not None:
+            # what marks the thoughts is in the tokens and not in the text, which can only be at their end
+            at = delivered.chars if spelled.endswith(delivered.texts[key]) else -1
+        if at < 0:
             return self._go_to_place()
         self._at, self.stage = at, "text"
         return True
@@ -251,5 +283,6 @@ class Continuation:
         if self.stage == "text":
             said = tokens_said(self._path, self._request, self._text_ids)
             stops = () if self.is_from_ids else stops_of(self._request)  # those that reach over are within what comes
-            return Continued(self._delivered, self._prompt_ids, self._text_ids, said=said, stops=stops, at=self._at)
+            at = None if self._at == self._delivered.chars else self._at
+            return Continued(self._delivered, self._prompt_ids, self._text_ids, said=said, stops=stops, at=at)
         return Replay(self._delivered, takes_ids=True)

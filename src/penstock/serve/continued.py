@@ -18,7 +18,7 @@ from penstock.serve.delivered import IDS, Attempt, Delivered, DivergedError
 from penstock.serve.walk import Key
 from penstock.serve.wire.sse import Usage
 
-__all__ = ["Continued", "continued_fields", "output_limit", "stops_of", "text_key", "tokens_said"]
+__all__ = ["Continued", "continued_fields", "last_key", "output_limit", "stops_of", "text_key", "tokens_said"]
 
 COMPLETION_TOKENS = 16
 """`max_tokens` of completions that say none, as OpenAI's API and vLLM 0.32 have it."""
@@ -27,6 +27,7 @@ BIAS_MAX = 100.0
 SEEDS = 1 << 31
 _NUMBERS = (int, float)
 _LIMITS = ("max_tokens", "max_completion_tokens")
+_THOUGHTS = (("reasoning",), ("reasoning_content",))
 TEXTS = frozenset({"content", "text"})
 """Channels that a text can go on in."""
 
@@ -38,6 +39,18 @@ def text_key(delivered: Delivered) -> Key | None:
     if lists or len(keys) != 1 or len(keys[0]) != 2 or keys[0][0] != 0 or keys[0][1] not in TEXTS:
         return None
     return keys[0]
+
+
+def last_key(delivered: Delivered) -> Key | None:
+    """The channel that tokens may go on in: the client's one text, or the model's thoughts, or the text after them.
+    None where the client has anything else."""
+    if (key := text_key(delivered)) is not None:
+        return key
+    names = {key[1:] for key, text in delivered.texts.items() if text}
+    is_first = all(key[0] == 0 for key, text in delivered.texts.items() if text)
+    if any(delivered.lists.values()) or not is_first or not names <= {*_THOUGHTS, ("content",)}:
+        return None
+    return delivered.last_key or None
 
 
 def stops_of(request: Mapping[str, Any]) -> tuple[str, ...]:
@@ -115,6 +128,7 @@ class Continued(Attempt):
         "_held_ids",
         "_key",
         "_marks",
+        "_may_think",
         "_prompt_tokens",
         "_said",
         "_seam",
@@ -137,7 +151,8 @@ class Continued(Attempt):
         comes again and does not go on."""
         super().__init__(delivered, takes_ids=True)
         delivered.restart(text_ids if delivered.keeps_ids else (), delivered.chars if at is None else at)
-        self._key = text_key(delivered)
+        self._key = last_key(delivered)
+        self._may_think = self._key is not None and self._key[1:] in _THOUGHTS
         self._marks = set(delivered.marks)
         self._asked = prompt_ids + text_ids
         self._prompt_tokens, self._said = len(prompt_ids), said
@@ -183,12 +198,14 @@ class Continued(Attempt):
         return self._prompt_tokens, self._said + max(0, output), min(cached, self._prompt_tokens)
 
     def text(self, key: Key, piece: str) -> str:
-        """All of it, if it goes on in the client's channel.
+        """All of it, if it goes on in the client's channel, or in that of the text after the model's thoughts.
 
         Raises:
             DivergedError: it does not, it says something else than the client has after those tokens, or a stop string
                 is complete that began in what the client has.
         """
+        if piece and self._may_think and key == (0, "content"):
+            self._key, self._may_think = key, False
         if key == self._key:
             if self._again:
                 piece = self._less_again(piece)

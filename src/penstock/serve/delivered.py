@@ -68,6 +68,7 @@ class Delivered:
         "ids",
         "is_readable",
         "keeps_ids",
+        "last_key",
         "names",
         "pieces",
         "prompt_ids",
@@ -95,6 +96,8 @@ class Delivered:
         """Events other than comments."""
         self.chars = 0
         """Characters of text, in all channels together."""
+        self.last_key: Key = ()
+        """The channel that grew last."""
         self._body = ChunkedBody() if is_chunked else None
         self._texts: dict[Key, list[str]] = {}
         self._lists: dict[Key, int] = {}
@@ -177,6 +180,8 @@ class Delivered:
         """More text of a channel."""
         self._texts.setdefault(key, []).append(piece)
         self.chars += len(piece)
+        if piece:
+            self.last_key = key
         return piece
 
     def items(self, key: Key, piece: list[Any]) -> list[Any]:

@@ -213,7 +213,11 @@ class Exchange(Hedged):
 
     def timed_out(self, reason: str, now: float) -> bytes | Reply | Dispatch | Decided | None:
         """The endpoint is late (`is_late`): somewhere else, or 504, or an SSE error event once the answer has begun."""
-        endpoint = self.endpoint
+        endpoint, answer = self.endpoint, self._answer
+        if answer is not None and self.phase == "relaying" and answer.is_whole(is_end=False):
+            out = answer.end()  # its last event came, and only the connection does not end
+            self._finish_relay(answer, now)
+            return out
         if reason == "deadline_exceeded":
             return self._too_late(now)
         if reason == "stalled" and endpoint is not None:

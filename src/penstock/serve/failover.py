@@ -75,6 +75,8 @@ class Loss:
     """Resumes just before that ended without a new word."""
     is_plain_text: bool = True
     """What the client has is text of one channel (`continued.text_key`)."""
+    is_spoken: bool = True
+    """It is text of that channel, or the model's thoughts and perhaps such text after them (`continued.last_key`)."""
     has_finish: bool = False
     """The client has the finish reason of the first choice."""
     wants_usage: bool = True
@@ -237,6 +239,11 @@ def _may_continue(loss: Loss) -> bool:
     return choose_after(loss).course == "continue"
 
 
+def _may_go_on(loss: Loss) -> bool:
+    """Whether its tokens may be gone on from. They tell the engine's parser of thoughts where it is; no text does."""
+    return loss.is_spoken and _may_continue(replace(loss, is_plain_text=True))
+
+
 def _client_draws(loss: Loss) -> bool:
     """Whether the client chose the draw, and still has it."""
     has_seed = type(loss.request.get("seed")) is int and not loss.has_own_seed
@@ -295,11 +302,12 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         name="tokens_known",
-        when="the engine told the tokens of the client's text, the table below allows it, and the client set no seed",
+        when="the engine told the tokens of the client's text or of the model's thoughts, the client set no seed, and "
+        "the table below has nothing else against it",
         course="continue",
         why="one prompt to read in place of every token again; the same text where the engine repeats itself exactly, "
         "and another draw of the same model where it does not or samples",
-        holds=lambda loss: loss.has_ids and not _client_draws(loss) and _may_continue(loss),
+        holds=lambda loss: loss.has_ids and not _client_draws(loss) and _may_go_on(loss),
     ),
     Case(
         name="continued",
@@ -310,10 +318,10 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         name="not_again",
-        when="part of it was continued before, and the table below does not allow it now",
+        when="part of it was continued before, the table below does not allow it now, and it is not at temperature 0",
         course="error",
-        why="as there",
-        holds=lambda loss: loss.is_continued,
+        why="as there; greedy ones may yet be said again alike, which is seen as it comes",
+        holds=lambda loss: loss.is_continued and not is_greedy(loss.request),
     ),
     Case(
         name="greedy",

@@ -16,7 +16,7 @@ from penstock.serve.answer import Answer
 from penstock.serve.client_side import ClientSide
 from penstock.serve.commands import Dispatch, Reply
 from penstock.serve.continuation import Continuation, token_list
-from penstock.serve.continued import text_key
+from penstock.serve.continued import last_key, text_key
 from penstock.serve.delivered import Attempt, Delivered
 from penstock.serve.failover import Course, Loss, choose, choose_after, is_all_but_done
 from penstock.serve.record import Outcome
@@ -123,7 +123,7 @@ class Resuming(ClientSide, ABC):
         case = choose(loss)
         if case.course == "continue" and self._admission.ask_as_chat():
             continuation = self._new_continuation(delivered)
-        if choose_after(loss).course == "error":
+        if choose_after(loss).course == "error" and case.name != "tokens_known":
             self._continuation = None  # if a replay diverges, that is the end
         elif case.course != "error":
             self._continuation = continuation
@@ -153,6 +153,7 @@ class Resuming(ClientSide, ABC):
             resumes=self.record.resumes,
             stuck=self._stuck,
             is_plain_text=text_key(delivered) is not None,
+            is_spoken=last_key(delivered) is not None,
             has_finish=(0, "finish") in delivered.marks,
             wants_usage=request is None or request.wants_usage,
             is_continued=self.record.continued > 0,
