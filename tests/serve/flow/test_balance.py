@@ -176,3 +176,10 @@ def test_a_tenant_that_waits_elsewhere_is_kept_in_mind_until_it_does_not() -> No
     assert one.lags()["a"] < 0
     one.balance.heed(2, {"one": one.balance.word(BUSY_S), "other": _word({"b": 0.0})}, "one", BUSY_S)
     assert _tenants(one.flow) == 1
+
+
+def test_tenants_that_are_as_far_ahead_elsewhere_are_told_apart() -> None:
+    one = behind("b", ahead={})
+    said = msgspec.msgpack.encode([(MODEL, "interactive", {"b": 0.0}, dict.fromkeys("cdef", 20.0 * WORK))])
+    one.balance.heed(1, {"one": one.balance.word(BUSY_S), "other": said}, "one", BUSY_S)
+    assert _tenants(one.flow) == 5

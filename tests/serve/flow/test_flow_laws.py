@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from penstock.serve.flow import Capacity, QueueSettings, Ticket
+from penstock.serve.flow.balance import Balance
 from penstock.serve.flow.line import CLEAR_PART, SEATS_PART
 from penstock.serve.flow.queue import BURST_S, QUIET_S
 from penstock.serve.flow.ticket import CLASSES
@@ -30,6 +32,7 @@ class FlowLaws(RuleBasedStateMachine):
         self.now = 0.0
         self.endpoints = table(self.endpoints_at_first)
         self.gate = flow(self.endpoints, seats=self.seats, requests_max=REQUESTS_MAX, bytes_max=BYTES_MAX)
+        self.balance, self.round = Balance(self.gate), 0
         self.tickets: list[Ticket] = []
         self.ends: Counter[int] = Counter()
         self.used = 0
@@ -177,6 +180,18 @@ class FlowLaws(RuleBasedStateMachine):
     @rule(gateways=st.integers(1, 3))
     def join(self, gateways: int) -> None:
         self.gate.gateways = gateways
+        self._after()
+
+    @rule(
+        waiting=st.dictionaries(st.sampled_from((*TENANTS, "d")), st.floats(-1e6, 1e6), max_size=4),
+        ahead=st.dictionaries(st.sampled_from((*TENANTS, "d")), st.floats(0, 1e6), max_size=4),
+        rank=st.integers(0, 2),
+    )
+    def hear(self, waiting: dict[str, float], ahead: dict[str, float], rank: int) -> None:
+        """What another gateway says of its tenants."""
+        said = msgspec.msgpack.encode([(MODEL, CLASSES[rank], waiting, ahead)])
+        self.round += 1
+        self.balance.heed(self.round, {"me": self.balance.word(self.now), "other": said}, "me", self.now)
         self._after()
 
     @rule(kv_tokens=st.none() | st.integers(500, 3000))

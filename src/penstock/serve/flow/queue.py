@@ -72,7 +72,7 @@ class Account:
     def __init__(self, tenant: str, serial: int, epoch: int) -> None:
         self.tenant = tenant
         self.serial = serial
-        """Of the request that it was made for: orders those of equal tags."""
+        """Of the request that it was made for, or less than nothing: orders those of equal tags, no two alike."""
         self.weight = 1.0
         self.tag = 0.0
         """Virtual time at which its next request starts."""
@@ -108,6 +108,7 @@ class FairQueue:
         "_idle",
         "_past",
         "_quiet",
+        "_strangers",
         "_virtual",
         "_weights",
         "bytes",
@@ -131,6 +132,8 @@ class FairQueue:
         """Virtual time of late: (when, what it was)."""
         self._quiet: OrderedDict[str, float] = OrderedDict()
         """Tenants that wait for nothing: when the last of their requests was granted, the latest last."""
+        self._strangers = 0
+        """Tenants that were heard of before they asked for anything here."""
         self._elsewhere: frozenset[str] = frozenset()
         """Tenants that wait at other gateways."""
         self._weights = 0.0
@@ -311,7 +314,8 @@ class FairQueue:
         if account is None:
             if not is_new or (by <= 0.0 and tenant not in self._elsewhere):
                 return
-            account = self._accounts[tenant] = Account(tenant, 0, self._epoch)
+            self._strangers += 1
+            account = self._accounts[tenant] = Account(tenant, -self._strangers, self._epoch)
             account.tag = self._virtual
         if by < 0.0:
             account.tag = max(account.tag + by, min(account.tag, least))
