@@ -8,8 +8,8 @@ from bench.fairness import memory, shares
 from bench.virtual_flow import Fleet, poisson, share_of_work
 
 
-def test_backlogged_tenants_get_work_by_weight_over_any_ten_seconds() -> None:
-    found = shares(engines=2, seconds=60)
+def test_backlogged_tenants_get_work_by_weight() -> None:
+    found = shares(engines=2, seeds=1)
     assert found["waiting_in_an_engine_max"] <= 32  # half its seats; without the queue it is thousands
     for tenant, share in {"chat": 0.2, "documents": 0.2, "novels": 0.4, "liars": 0.2}.items():
         assert abs(found["share_of_work"][tenant] / share - 1) < 0.05
