@@ -2,8 +2,8 @@
 
     RELAYING ── lost ──▶ RESUMING (replay) ── head ──▶ RELAYING ── it diverges ──▶ RESUMING (tokens, then text) ──▶ …
 
-`failover` chooses, `continuation` knows the steps. Guarantees: the client's stream ends with its last
-event or with an error event, whatever fails here; each step is bounded in time and tries.
+`failover` chooses, `continuation` knows the steps. Guarantees: the client's stream ends with its last event or with an
+error event, whatever fails here; each step is bounded in time and tries.
 """
 
 from __future__ import annotations
