@@ -5,6 +5,7 @@ Whatever lies in tests/e2e is marked `e2e`.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import settings
 
 settings.register_profile("untimed", settings(), deadline=None)  # a busy machine makes no claim false
 settings.load_profile("untimed")
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")  # before grpc is imported: see operate.io.scaling
 E2E = Path(__file__).resolve().parent / "e2e"
 
 

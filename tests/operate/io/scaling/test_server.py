@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -166,3 +170,33 @@ def test_a_port_that_is_taken_is_told_in_words() -> None:
         await second.server.stop()
 
     run(work)
+
+
+_FORKING = """
+import asyncio, subprocess
+import penstock.operate.io.scaling  # as the controller does; what follows imports grpc
+from operate.io.scaling.test_server import served
+
+def fork(times):
+    for _ in range(times):  # `preexec_fn` asks for a true fork, as `user=` and `process_group=` may
+        subprocess.run(["/bin/true"], preexec_fn=lambda: None, check=True)
+
+async def work():
+    async with served() as (it, asking):
+        it.hear(20)
+        await asking.value()
+        await asyncio.to_thread(fork, 60)
+        print(await asking.value())
+
+asyncio.run(work())
+"""
+
+
+def test_processes_that_are_started_beside_it_are_left_alone() -> None:
+    # gRPC's fork handlers made some of these children abort, and said so on stderr: grpc/grpc#43055.
+    tests = Path(__file__).parents[3]
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tests), "HOME": os.environ.get("HOME", "/")}
+    done = subprocess.run(
+        [sys.executable, "-c", _FORKING], env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "20.0\n", "")
