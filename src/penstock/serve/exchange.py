@@ -31,7 +31,7 @@ from penstock.serve.record import Outcome
 from penstock.serve.resuming import signal_of
 from penstock.serve.routing import Endpoint
 from penstock.serve.routing.signals import Signal
-from penstock.serve.stall import FLOOR_S, has_stalled, learned_itl_s
+from penstock.serve.stall import FLOOR_S, Stall, learned_itl_s, stall_of
 from penstock.serve.wire.cors import is_preflight
 from penstock.serve.wire.errors import Failure, normalise_engine_error
 from penstock.serve.wire.responses import EofBody, ResponseError, ResponseHead, parse_head
@@ -195,21 +195,23 @@ class Exchange(Hedged):
             return "first_byte_timeout"
         if self.phase in ("relaying", "collecting") and quiet_s > timeouts.read_s:
             return "read_timeout"
-        return "stalled" if self._is_stalled(now, quiet_s) else ""
+        return "stalled" if self._stall(now) else ""
 
-    def _is_stalled(self, now: float, quiet_s: float) -> bool:
-        """Whether the endpoint makes no progress while another could."""
+    def _stall(self, now: float) -> Stall:
+        """How the answer makes no progress that it could make elsewhere, or on another connection."""
         endpoint, answer = self.endpoint, self._answer
         if endpoint is None or self.phase not in ("waiting", "resuming", "relaying") or self._held is not None:
-            return False
+            return ""
         flows = answer if self.phase == "relaying" and answer is not None and answer.has_begun else None
         if flows is not None:
             flows.settle(KEPT_BYTES_MAX)
             endpoint.progress_at = max(endpoint.progress_at, self.last_progress_at)
         first_at = self._started_at + self.record.ttft_ms / 1e3
-        if not has_stalled(endpoint, flows, first_at, self.last_progress_at, now):
-            return False
-        return self._admission.has_elsewhere(now, is_new_round=self.phase == "relaying")
+        admission = self._admission
+        stall = stall_of(endpoint, flows, first_at, self.last_progress_at, now, body=admission.body)
+        if not stall or admission.has_elsewhere(now, is_new_round=self.phase == "relaying"):
+            return stall
+        return stall if stall == "lost" and flows is not None and self._may_return(flows) else ""
 
     def timed_out(self, reason: str, now: float) -> bytes | Reply | Dispatch | Decided | None:
         """The endpoint is late (`is_late`): somewhere else, or 504, or an SSE error event once the answer has begun."""
@@ -221,7 +223,12 @@ class Exchange(Hedged):
         if reason == "deadline_exceeded":
             return self._too_late(now)
         if reason == "stalled" and endpoint is not None:
-            if now - endpoint.progress_at >= FLOOR_S:
+            stall = self._stall(now)
+            if stall == "lost":
+                words = "fell silent in mid-stream"
+                self._heard("fell_silent", now, words)
+                return self._go_elsewhere(words, now, outcome="timeout", may_return=True)
+            if stall == "hung" and now - endpoint.progress_at >= FLOOR_S:
                 self._heard("stalled", now, "made no progress")
             if self.phase == "waiting":
                 return self._fail_over("made no progress", now)

@@ -73,9 +73,10 @@ class Resuming(ClientSide, ABC):
         *,
         signal: Signal | None = None,
         first: bytes = b"",
+        may_return: bool = False,
     ) -> bytes | Reply | Dispatch | None:
         """The endpoint is lost after its answer began: resumes the stream at another, or ends it honestly. `first`
-        goes to the client before that."""
+        goes to the client before that. `may_return`: the endpoint is well, and only the connection to it lost."""
         answer = self._answer
         if signal is not None:
             self._heard(signal, now, reason)
@@ -86,7 +87,10 @@ class Resuming(ClientSide, ABC):
         if self.phase == "resuming":
             return self._resume(reason, now)
         admission, course = self._admission, self._course(answer)
-        can_go_on = admission.has_elsewhere(now, is_new_round=True) or admission.can_wait(now, is_new_round=True)
+        has_other = admission.has_elsewhere(now, is_new_round=True)
+        if may_return and not has_other and course != "error" and self.endpoint is not None:
+            return self._return(answer, self.endpoint, now)
+        can_go_on = has_other or admission.can_wait(now, is_new_round=True)
         if can_go_on and course != "error":
             admission.begin_round()
             self.record.resumes += 1
@@ -101,6 +105,18 @@ class Resuming(ClientSide, ABC):
                 self._finish_relay(answer, now)
             return out
         return first + (self._cut(reason, now, outcome) or b"")
+
+    def _may_return(self, answer: Answer) -> bool:
+        """Whether a stream whose connection is lost may go on at the same endpoint: not where it came back and had
+        nothing of it."""
+        return not self.record.resumes or answer.settle().chars != self._told
+
+    def _return(self, answer: Answer, endpoint: Endpoint, now: float) -> Dispatch:
+        """Resumes the stream at the endpoint that it is at, which is the only one, on a fresh connection."""
+        self._admission.begin_round()
+        self.record.resumes += 1
+        self._suspend(answer)
+        return self._sent(endpoint, now, is_fresh=True)
 
     def _course(self, answer: Answer) -> Course:
         """What the table says of this loss; readies a continuation, should the replay diverge."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.serve.routing.endpoints import EngineSample
-from penstock.serve.routing.progress import LOOK_S_MAX, LOOKS_MIN, Look, Progress
+from penstock.serve.routing.progress import LOOK_S_MAX, LOOKS_MIN, ROOMY_BELOW, Look, Progress
 
 LOOK_S = 0.25
 
@@ -181,3 +182,53 @@ def test_whatever_metrics_say_silence_is_bounded_by_what_was_looked_at(
         engine.look(after_s, running=running, waiting=waiting, generation_tokens_total=tokens, kv_usage=usage)
         assert 0 <= engine.progress.quiet_s <= looked_s + 1e-6
         assert engine.progress.longest_s >= 0
+
+
+def test_readings_without_a_queue_and_with_room_run_back_to_the_first_of_them() -> None:
+    engine = Engine(kv_usage=0.4)
+    engine.look(generation_tokens_total=101)
+    first = engine.now
+    for total in range(102, 110):
+        engine.look(generation_tokens_total=total)
+    assert engine.progress.roomy_from == first
+
+
+@pytest.mark.parametrize("change", [{"waiting": 1}, {"kv_usage": ROOMY_BELOW}])
+def test_a_queue_or_a_full_cache_ends_that_run_until_both_are_over(change: dict[str, Any]) -> None:
+    engine = Engine(kv_usage=0.4)
+    engine.look()
+    engine.look(**change)
+    assert engine.progress.roomy_from == inf
+    engine.look(waiting=0, kv_usage=0.4)
+    assert engine.progress.roomy_from == engine.now
+
+
+@pytest.mark.parametrize("change", [{"preemptions_total": 1}, {"generation_tokens_total": 0}])
+def test_a_preemption_or_a_restart_begins_that_run_anew(change: dict[str, Any]) -> None:
+    engine = Engine(kv_usage=0.4)
+    engine.look()
+    engine.look(**change)
+    assert engine.progress.roomy_from == engine.now
+
+
+def test_nothing_is_known_of_the_time_for_which_readings_were_missing() -> None:
+    engine = Engine()
+    for _ in range(10):
+        engine.look()
+    engine.look(after_s=5.0)
+    assert engine.progress.roomy_from == engine.now
+
+
+def test_an_engine_that_does_not_tell_its_queue_is_not_taken_to_have_none() -> None:
+    engine = Engine(tells_waiting=False)
+    for _ in range(10):
+        engine.look()
+    assert engine.progress.roomy_from == inf
+
+
+def test_a_step_lies_between_two_readings_of_which_the_second_differs() -> None:
+    engine = Engine()
+    engine.look(generation_tokens_total=101)
+    before, at = engine.now - LOOK_S, engine.now
+    engine.look(is_heard=True)  # streams go on, and its own counters do not show it
+    assert (engine.progress.stepped_from, engine.progress.stepped_at) == (before, at)

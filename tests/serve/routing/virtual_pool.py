@@ -12,7 +12,7 @@ from random import Random
 
 from penstock.serve.routing.endpoints import Endpoint, EndpointAddress, EndpointTable, EngineSample
 from penstock.serve.routing.signals import Signal
-from penstock.serve.stall import has_stalled
+from penstock.serve.stall import stall_of
 
 STEP_S = 0.05
 LOOK_STEPS = 5
@@ -248,7 +248,7 @@ class Pool:
 
     def is_late(self, sent: Sent) -> bool:
         if not sent.has_begun or sent.endpoint.is_stalled:
-            return has_stalled(sent.endpoint, None, sent.at, sent.last_at, self.now)
+            return bool(stall_of(sent.endpoint, None, sent.at, sent.last_at, self.now))
         quiet_s = self.now - sent.last_at
         return quiet_s > max(2.0, 50 * STEP_S) and self.now - sent.endpoint.progress_at >= 2.0
 

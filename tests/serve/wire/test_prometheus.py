@@ -131,3 +131,11 @@ def test_a_line_that_moved_or_vanished_is_found_all_the_same() -> None:
         assert sample is not None
         assert sample.running == padding
     assert parse_engine_metrics(b"nothing of an engine\n", 0.0, places=places) is None
+
+
+def test_an_engine_that_does_not_say_how_many_wait_is_known_as_such() -> None:
+    told = parse_engine_metrics(b"vllm:num_requests_waiting 0\n", 1.0)
+    untold = parse_engine_metrics(b"vllm:num_requests_running 1\n", 2.0, told)
+    assert told is not None
+    assert untold is not None
+    assert (told.tells_waiting, untold.tells_waiting) == (True, False)

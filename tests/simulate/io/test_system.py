@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -22,6 +24,8 @@ from penstock.serve.routing import hedging
 from penstock.serve.routing.endpoints import EndpointTable
 from penstock.serve.routing.hedging import Hedge
 from penstock.simulate.io.system import simulate_seed
+from penstock.simulate.system import world
+from penstock.simulate.system.draw import Fault, draw
 
 SEEDS = range(60)
 
@@ -91,6 +95,25 @@ def test_a_gateway_that_is_broken_is_found(
     monkeypatch.setattr(owner, name, broken)
     found = next((v.failure for seed in SEEDS if (v := simulate_seed(seed)).failure), "")
     assert any(word in found for word in words.split("|")), found
+
+
+@pytest.mark.parametrize(("what", "is_resumed"), [("half_open_one", True), ("preempt", False)])
+def test_a_stream_that_lost_its_connection_goes_on_elsewhere_and_one_that_was_preempted_waits(
+    monkeypatch: pytest.MonkeyPatch, what: str, is_resumed: bool
+) -> None:
+    """Both are silent for longer than the usual deadline and shorter than all others."""
+
+    def few(seed: int) -> world.Scenario:
+        faults = [Fault(at=at, lasts_s=2.8, what=what, target=0, amount=0.5) for at in (1.0, 4.0, 7.0)]
+        return replace(draw(seed), pace_s=0.03, faults=tuple(faults))
+
+    monkeypatch.setattr(world, "draw", few)
+    verdicts = [simulate_seed(seed) for seed in range(40)]
+    assert [v.failure for v in verdicts if v.failure] == []
+    resumes = sum(v.resumes for v in verdicts)
+    assert resumes > 5 if is_resumed else resumes == 0
+    ends: Counter[str] = sum((v.outcomes for v in verdicts), Counter())
+    assert not [end for end in ends if "interrupted" in end or "diverged" in end], ends
 
 
 def test_the_edge_gets_its_clock_back() -> None:

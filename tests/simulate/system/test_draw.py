@@ -6,7 +6,7 @@ import json
 from collections import Counter
 
 from penstock.serve.config import compile_gateway
-from penstock.simulate.system.draw import ENGINE_FAULTS, FAULTS_S, GATEWAY_FAULTS, draw
+from penstock.simulate.system.draw import ENGINE_FAULTS, FAULTS_S, GATEWAY_FAULTS, STREAM_FAULTS, draw
 from penstock.spec import Fleet
 
 
@@ -25,7 +25,7 @@ def test_every_drawn_fleet_file_can_be_compiled() -> None:
 def test_all_faults_and_manners_are_drawn_and_begin_in_time() -> None:
     drawn = [draw(seed) for seed in range(200)]
     faults = Counter(fault.what for one in drawn for fault in one.faults)
-    assert set(faults) == {*ENGINE_FAULTS, *GATEWAY_FAULTS}
+    assert set(faults) == {*ENGINE_FAULTS, *STREAM_FAULTS, *GATEWAY_FAULTS}
     assert all(0 <= fault.at < FAULTS_S for one in drawn for fault in one.faults)
     assert 5 < sum(one.is_calm for one in drawn) < 40
 

@@ -175,3 +175,46 @@ def test_metrics_lie() -> None:
     assert after.steps_total == before.steps_total < caller.engine.look().steps_total
     caller.engine.begin("metrics_mute", 0.5)
     assert caller.engine.read_metrics() is None
+
+
+def two_streams() -> tuple[Caller, Caller]:
+    """Two callers of one engine, whose streams have begun."""
+    one, other = Caller(), Caller()
+    other.engine, other.clock = one.engine, one.clock
+    other.wire = other.connect()
+    one.ask(words="tale", stream=True)
+    other.ask(words="tale", stream=True)
+    one.wait(0.06)
+    assert one.got
+    assert other.got
+    return one, other
+
+
+def test_a_half_open_stream_is_one_of_an_engine_that_goes_on_and_tells_no_queue() -> None:
+    one, other = two_streams()
+    one.engine.begin("half_open_one", 0.0)
+    one.wait(0.01)  # what is under way arrives
+    had = len(one.got), len(other.got)
+    one.wait(0.06)
+    assert len(one.got) == had[0]
+    assert len(other.got) > had[1]
+    assert (one.engine.look().running, one.engine.look().waiting) == (2, 0)
+    one.wait()
+    assert (one.ends, other.reply.is_whole, one.engine.jobs) == ([], True, [])
+
+
+def test_a_preempted_stream_waits_where_all_can_see_it_and_is_counted_when_it_speaks_again() -> None:
+    one, other = two_streams()
+    one.engine.begin("preempt", 0.0)
+    one.wait(0.01)  # what is under way arrives
+    had = len(one.got), len(other.got)
+    one.wait(0.06)
+    assert len(one.got) == had[0]
+    assert len(other.got) > had[1]
+    told = one.engine.look()
+    assert (told.running, told.waiting, told.preemptions_total) == (1, 1, 0)
+    one.engine.heal("preempt")
+    one.wait()
+    assert hear(one.reply).text == one.said[0].text
+    told = one.engine.look()
+    assert (told.running, told.waiting, told.preemptions_total) == (0, 0, 1)

@@ -44,6 +44,8 @@ class EngineSample:
     at: float
     running: int = 0
     waiting: int = 0
+    tells_waiting: bool = True
+    """It says how many wait, if none do."""
     kv_usage: float = 0.0
     """Share of KV blocks in use, 0 to 1."""
     prompt_tokens_total: int = 0

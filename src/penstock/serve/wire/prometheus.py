@@ -56,6 +56,7 @@ def parse_engine_metrics(
         at=at,
         running=_or(running, old.running),
         waiting=_or(waiting, old.waiting),
+        tells_waiting=waiting is not None,
         kv_usage=min(1.0, max(0.0, sum(usages) / len(usages))) if usages else old.kv_usage,
         prompt_tokens_total=_or(_sum(text, places, _PROMPT_TOKENS), old.prompt_tokens_total),
         generation_tokens_total=_or(generated, old.generation_tokens_total),

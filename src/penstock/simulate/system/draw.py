@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-__all__ = ["ENGINE_FAULTS", "FAULTS_S", "PROBE_KEY", "Fault", "Scenario", "Visit", "Wish", "draw"]
+__all__ = ["ENGINE_FAULTS", "FAULTS_S", "PROBE_KEY", "STREAM_FAULTS", "Fault", "Scenario", "Visit", "Wish", "draw"]
 
 FAULTS_S = 10.0
 """Seconds of requests and faults, before everything heals."""
@@ -15,6 +15,8 @@ ENGINE_FAULTS = (
     "crash", "crash_quietly", "hang_core", "hang", "slow", "drop", "half_open", "core_dead", "draining", "busy",
     "errors", "garbage", "abort", "truncate", "metrics_wild", "metrics_frozen", "metrics_mute", "refuse", "black_hole",
 )  # fmt: skip
+STREAM_FAULTS = ("half_open_one", "preempt")
+"""At one request of an engine."""
 GATEWAY_FAULTS = ("freeze", "wall_jump", "reload", "reload", "restart", "kill", "pool_empty", "pool_shrinks")
 MANNERS = (
     *("plain",) * 20, "hangs_up", "hangs_up_at", "stops_reading",
@@ -105,6 +107,9 @@ def draw(seed: int) -> Scenario:
     faults = [] if is_calm else [_fault(random, everything, gateways) for _ in range(random.choice((1, 2, 3, 4, 6, 9)))]
     if faults and hedges.random() < 0.5:
         faults.append(_slow(hedges, everything))
+    streams = Random(f"streams {seed}")  # likewise
+    if faults:
+        faults += [_at_a_stream(streams, everything) for _ in range(streams.choice((0, 0, 1, 3)))]
     return Scenario(
         seed=seed,
         gateways=gateways,
@@ -206,6 +211,16 @@ def _slow(random: Random, engines: int) -> Fault:
         at=random.uniform(2.0, FAULTS_S - 1),
         lasts_s=random.choice((0.5, 1.0, 3.0)),
         what="slow",
+        target=random.randrange(engines),
+        amount=random.random(),
+    )
+
+
+def _at_a_stream(random: Random, engines: int) -> Fault:
+    return Fault(
+        at=random.uniform(0.5, FAULTS_S - 1),
+        lasts_s=random.choice((0.5, 3.0, 8.0)),
+        what=random.choice(STREAM_FAULTS),
         target=random.randrange(engines),
         amount=random.random(),
     )

@@ -76,6 +76,8 @@ class Job:
     limit: int = -1
     """Bytes after which the connection breaks; -1 for never."""
     step: Planned | None = None
+    is_preempted: bool = False
+    """It was, and has not spoken since."""
 
     @property
     def is_stream(self) -> bool:
@@ -106,12 +108,15 @@ class Engine:
     faults: dict[str, int] = field(default_factory=dict)
     running: list[Job] = field(default_factory=list)
     waiting: list[Job] = field(default_factory=list)
+    preempted: list[Job] = field(default_factory=list)
+    """Whose answers had begun, and which wait again."""
     wires: dict[Wire, bytes] = field(default_factory=dict)
     """With what came of a request that is not whole yet."""
     idle: dict[Wire, Planned] = field(default_factory=dict)
     tokens: int = 0
     prompts: int = 0
     steps: int = 0
+    preemptions: int = 0
     amount: float = 0.0
     frozen: EngineSample | None = None
 
@@ -131,9 +136,14 @@ class Engine:
         elif fault == "half_open":
             for wire in self.wires:
                 wire.is_black = True
+        elif fault == "half_open_one":
+            if (job := self._one()) is not None:
+                job.wire.is_black = True
+        elif fault == "preempt":
+            self._preempt()
         elif fault == "core_dead":
             self.frozen = self.look()
-            for job in [*self.running, *self.waiting]:
+            for job in self.jobs:
                 self._give_up(job, _DEAD)
         elif fault in ("hang_core", "metrics_frozen", "draining"):
             self.frozen = self.look()
@@ -145,6 +155,8 @@ class Engine:
         self.faults[fault] -= 1
         if fault in ("core_dead", "draining"):
             self._die(_RESET)
+        if not self.has("preempt"):
+            self._take_up()
         if not self.has("hang_core", "metrics_frozen", "core_dead", "draining"):
             self.frozen = None
         if not self.has(*_FROZEN):
@@ -153,15 +165,47 @@ class Engine:
                     self._plan(job)
             self._admit()
 
+    @property
+    def jobs(self) -> list[Job]:
+        """All that it has."""
+        return [*self.running, *self.waiting, *self.preempted]
+
+    def _one(self) -> Job | None:
+        """One stream under way, if there is one."""
+        under_way = [job for job in self.running if job.is_begun and job.is_stream]
+        return under_way[int(self.amount * len(under_way))] if under_way else None
+
+    def _preempt(self) -> None:
+        """One stream is put back into the queue, until it is healed or nothing else runs. It is counted when it speaks
+        again, as by vLLM."""
+        job = self._one()
+        if job is None or len(self.running) < 2:
+            return
+        if job.step is not None:
+            job.step.cancel()
+            job.step = None
+        self.running.remove(job)
+        self.preempted.append(job)
+        job.is_preempted = True
+        self._admit()
+
+    def _take_up(self) -> None:
+        """What was preempted runs again."""
+        jobs, self.preempted = self.preempted, []
+        self.running += jobs
+        for job in jobs:
+            if not self.has(*_FROZEN):
+                self._plan(job)
+
     def _die(self, error: Exception | None) -> None:
         for job in self.running:
             if job.step is not None:
                 job.step.cancel()
-        self.running.clear()
-        self.waiting.clear()
+        for jobs in (self.running, self.waiting, self.preempted):
+            jobs.clear()
         for wire in list(self.wires):
             self._close(wire, error)
-        self.tokens = self.prompts = self.steps = 0
+        self.tokens = self.prompts = self.steps = self.preemptions = 0
 
     # ------------------------------------------------------------------ connections
 
@@ -185,7 +229,7 @@ class Engine:
         self.wires.pop(wire, None)
         if (idle := self.idle.pop(wire, None)) is not None:
             idle.cancel()
-        for job in [j for j in (*self.running, *self.waiting) if j.wire is wire]:
+        for job in [j for j in self.jobs if j.wire is wire]:
             self._leave(job)
 
     def _idle(self, wire: Wire) -> None:
@@ -195,7 +239,7 @@ class Engine:
         """Bytes of a request."""
         if wire not in self.wires:
             return
-        if any(job.wire is wire for job in (*self.running, *self.waiting)):
+        if any(job.wire is wire for job in self.jobs):
             raise Foul(f"a second request on a connection that is busy: {data[:60]!r}")
         whole = self.wires[wire] + data
         head, blank, body = whole.partition(b"\r\n\r\n")
@@ -260,9 +304,11 @@ class Engine:
         if job.step is not None:
             job.step.cancel()
             job.step = None
-        for jobs in (self.running, self.waiting):
+        for jobs in (self.running, self.waiting, self.preempted):
             if job in jobs:
                 jobs.remove(job)
+        if self.preempted and not self.running:
+            self._take_up()
         self._admit()
 
     def _plan(self, job: Job) -> None:
@@ -281,6 +327,8 @@ class Engine:
                 self._send(
                     job, _SSE + (self._message_start(job) if job.is_message else self._event(job, self._first(job)))
                 )
+        self.preemptions += job.is_preempted
+        job.is_preempted = False
         count = self.random.choice((1, 1, 1, 2, 4))
         tokens = job.said.tokens[job.done : job.done + count]
         job.done += len(tokens)
@@ -444,7 +492,8 @@ class Engine:
         return EngineSample(
             at=self.clock.now,
             running=len(self.running),
-            waiting=len(self.waiting),
+            waiting=len(self.waiting) + len(self.preempted),
+            preemptions_total=self.preemptions,
             prompt_tokens_total=self.prompts,
             generation_tokens_total=self.tokens,
             steps_total=self.steps,

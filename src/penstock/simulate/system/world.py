@@ -21,7 +21,17 @@ from penstock.serve.core import Core
 from penstock.serve.record import RequestRecord
 from penstock.simulate.system.checks import check_answer, check_hedges, check_quiet
 from penstock.simulate.system.clock import Clock
-from penstock.simulate.system.draw import ENGINE_FAULTS, FAULTS_S, PROBE_KEY, Fault, Scenario, Visit, Wish, draw
+from penstock.simulate.system.draw import (
+    ENGINE_FAULTS,
+    FAULTS_S,
+    PROBE_KEY,
+    STREAM_FAULTS,
+    Fault,
+    Scenario,
+    Visit,
+    Wish,
+    draw,
+)
 from penstock.simulate.system.engine import Engine, Foul
 from penstock.simulate.system.person import Line, Person
 from penstock.simulate.system.text import Said
@@ -179,7 +189,7 @@ class World:
         for gate in self.gates:
             check_quiet(gate.core)
         for engine in self.engines.values():
-            if any(not job.wire.is_black for job in (*engine.running, *engine.waiting)):
+            if any(not job.wire.is_black for job in engine.jobs):
                 raise Foul(f"the engine at {engine.port} still runs something for nobody")
 
     def _come_back(self) -> None:
@@ -204,7 +214,7 @@ class World:
     # ------------------------------------------------------------------ faults
 
     def _begin(self, fault: Fault) -> None:
-        if fault.what in ENGINE_FAULTS:
+        if fault.what in (*ENGINE_FAULTS, *STREAM_FAULTS):
             engine = list(self.engines.values())[fault.target]
             self.tell(f"engine {engine.port}: {fault.what} for {fault.lasts_s:g} s ({fault.amount:.2f})")
             engine.begin(fault.what, fault.amount)
