@@ -49,8 +49,9 @@ def config(
     listen: str | None = None,
     admin: str | None = None,
     secret: Mapping[tuple[str, str], str] | None = None,
+    authorities: Mapping[str, str] | None = None,
 ) -> GatewayConfig:
     """The compiled gateway of a fleet whose `spec.gateway` ends with `gateway` (indented by four)."""
     fleet = load_fleet(fleet_text(gateway, models, listen=file_listen), "fleet.yaml")
     reader = None if secret is None else (lambda name, key: secret.get((name, key)))
-    return compile_gateway(fleet, env or {}, listen=listen, admin=admin, secret=reader)
+    return compile_gateway(fleet, env or {}, listen=listen, admin=admin, secret=reader, authorities=authorities)

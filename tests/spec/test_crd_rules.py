@@ -63,6 +63,7 @@ REFUSED = {
     ),
     "provider twice": fleet_text(gateway="providers: [{name: p, url: 'https://h/v1'}, {name: p, url: 'https://i/v1'}]"),
     "provider's key from nowhere": fleet_text(gateway="providers: [{name: p, url: 'https://h/v1', keyFrom: {}}]"),
+    "CAs of plain HTTP": fleet_text(gateway="providers: [{name: p, url: 'http://h/v1', caFile: a.pem}]"),
     "rule's name twice": fleet_text(
         gateway="rules: [{name: r, match: {hasTools: true}}, {name: r, match: {hasTools: false}}]"
     ),
@@ -101,7 +102,8 @@ def test_what_the_loader_refuses_across_fields_the_api_server_refuses(text: str)
         fleet_text(
             model="fallbacks: [{model: b}, {provider: p, providerModel: x}]",
             models="{name: b}",
-            gateway="providers: [{name: p, url: 'https://h/v1', keyFrom: {env: K}}], limits: {url: 'redis://h', "
+            gateway="providers: [{name: p, url: 'https://h/v1', keyFrom: {env: K}}, {name: q, url: 'HTTPS://h/v1', "
+            "caFile: a.pem}], limits: {url: 'redis://h', "
             "passwordFrom: {env: P}}, rules: [{name: r, match: {promptTokensMin: 2, promptTokensMax: 2}, to: [{model: "
             "b}]}], requests: {outputTokensMax: 2, outputTokensDefault: 2}",
         ),

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from penstock.cli.authorities import authorities_of, ca_path
 from penstock.cli.backing import Backing, BackingState
 from penstock.cli.calibrations import calibrations_of
 from penstock.cli.files import read_text
@@ -88,12 +89,13 @@ class LoadedFleet:
 
     @property
     def watched_files(self) -> list[str]:
-        """The file, and those that hold keys it refers to."""
+        """The file, and those that hold keys or CAs it refers to."""
         folder = os.environ.get(SECRETS_VARIABLE)
         gateway = self.fleet.spec.gateway
         sources: list[ValueSource | None] = [k.value_from for tenant in gateway.tenants for k in tenant.keys]
         refs = [s.secret_key_ref for s in (*sources, gateway.admin_token_from) if folder and s is not None]
-        return [self.path, *(str(Path(folder or "", ref.name, ref.key)) for ref in refs if ref is not None)]
+        cas = [str(ca_path(self.path, p.ca_file)) for p in gateway.providers if p.ca_file is not None]
+        return [self.path, *(str(Path(folder or "", ref.name, ref.key)) for ref in refs if ref is not None), *cas]
 
     @property
     def profiles(self) -> dict[str, ModelProfile]:
@@ -133,6 +135,7 @@ def load(path: str, listeners: Listeners) -> LoadedFleet:
         drain_s=listeners.drain_s,
         secret=secret_reader(),
         has_store=store.is_there,
+        authorities=authorities_of(fleet, path, text),
     )
     store_password(fleet.spec.gateway)  # one that can't be read is told now
     return LoadedFleet(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from penstock.serve.admission.fallbacks import TlsHost
 from penstock.serve.routing import Endpoint, Need
 
-__all__ = ["Copy", "Decided", "Dispatch", "Reply"]
+__all__ = ["Copy", "Decided", "Dispatch", "Reply", "TlsHost"]
 
 
 @dataclass(slots=True)
@@ -36,8 +37,8 @@ class Dispatch:
     is_fresh: bool = False
     first: bytes = b""
     """For the client, before anything else."""
-    tls_host: str = ""
-    """Name that the endpoint's certificate must have; empty for plain HTTP."""
+    tls_host: TlsHost | None = None
+    """Who the endpoint must prove to be; None for plain HTTP."""
     copy: Copy | None = None
     """What goes to another model beside it."""
 

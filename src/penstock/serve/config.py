@@ -205,9 +205,11 @@ def compile_gateway(
     drain_s: float | None = None,
     secret: SecretReader | None = None,
     has_store: bool = False,
+    authorities: Mapping[str, str] | None = None,
 ) -> GatewayConfig:
     """Compiles the fleet's gateway. `listen`, `admin` and `drain_s` override the file; `secret` reads Secrets, if any;
-    `has_store` says that a store holds keys beside those of the file, which `with_store_keys` adds.
+    `has_store` says that a store holds keys beside those of the file, which `with_store_keys` adds; `authorities` is
+    what the `caFile` of each provider holds that has one.
 
     Raises:
         UsageError: a key can't be read from where the file says, two tenants share a key, a listener is malformed, or
@@ -222,7 +224,7 @@ def compile_gateway(
     model_header = (spec.routing.model_header or "").encode()
     session_header = spec.routing.session_header.encode()
     rules = RuleBook(compile_rules(spec.rules, main_names))
-    fallbacks = _fallbacks(fleet, main_names, env, secret)
+    fallbacks = _fallbacks(fleet, main_names, env, secret, authorities or {})
     targets = models | {f.id: _outside(f) for each in fallbacks.values() for f in each if f.provider is not None}
     return GatewayConfig(
         fleet=fleet.metadata.name,
@@ -257,7 +259,11 @@ def compile_gateway(
 
 
 def _fallbacks(
-    fleet: Fleet, main_names: Mapping[str, str], env: Mapping[str, str], secret: SecretReader | None
+    fleet: Fleet,
+    main_names: Mapping[str, str],
+    env: Mapping[str, str],
+    secret: SecretReader | None,
+    authorities: Mapping[str, str],
 ) -> dict[str, tuple[Fallback, ...]]:
     providers = {}
     for spec in fleet.spec.gateway.providers:
@@ -265,7 +271,7 @@ def _fallbacks(
         whose = f"The key of provider {spec.name!r}"
         key = "" if source is None else read_source(whose, source, env, secret, chars_min=1)
         try:
-            providers[spec.name] = compile_provider(spec, key)
+            providers[spec.name] = compile_provider(spec, key, authorities.get(spec.name, ""))
         except ValueError as error:
             raise UsageError(f"{whose} can't be used: {error}.") from error
     return {m.name: compile_fallbacks(m.fallbacks, main_names, providers) for m in fleet.spec.models if m.fallbacks}

@@ -174,6 +174,13 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         ),
     ),
     "spec.gateway.limits.passwordFrom": (_only_one("env", "secretKeyRef"),),
+    "spec.gateway.providers[]": (
+        (
+            "!has(self.caFile) || self.url.matches('^[Hh][Tt][Tt][Pp][Ss]:')",
+            "caFile stands beside an address in plain HTTP, where there is no certificate to check",
+            ".caFile",
+        ),
+    ),
     "spec.gateway.providers[].keyFrom": (_only_one("env", "secretKeyRef"),),
     "spec.gateway.adminTokenFrom": (_only_one("env", "secretKeyRef"),),
     "spec.gateway.store.passwordFrom": (_only_one("env", "secretKeyRef"),),

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from penstock.spec.base import Finding, Refusal, SpecObject, Words
 from penstock.spec.quota import TrafficClass
+from penstock.spec.secrets import NonEmpty
 from penstock.spec.sources import ValueSource
 
 __all__ = [
@@ -261,8 +262,18 @@ class ProviderSpec(SpecObject):
     """Its address up to and with the version, as in `https://api.example.com/v1`."""
     key_from: ValueSource | None = None
     """Where its key is read from. Default: none is sent."""
+    ca_file: NonEmpty | None = None
+    """PEM file with the CAs that may have signed its certificate, and no others; a path is relative to the fleet file.
+    In a cluster `secrets/NAME/KEY`, which is key KEY of Secret NAME. Default: the CAs that the machine trusts."""
     concurrent_requests: Annotated[int, Field(ge=1)] = 64
     """Requests there at once."""
+
+    @model_validator(mode="after")
+    def _has_a_certificate_to_check(self) -> Self:
+        if self.ca_file is not None and urlsplit(self.url).scheme != "https":
+            message = "stands beside an address in plain HTTP, where there is no certificate to check"
+            raise Refusal([Finding(at=("caFile",), message=message, hint="an `https://` address, or take it out")])
+        return self
 
 
 class RequestsSpec(SpecObject):

@@ -30,6 +30,14 @@ def test_files_of_this_machine_are_refused(gateway: str, field: str) -> None:
     assert [finding.at for finding in findings] == [("spec", "gateway", field)]
 
 
+@pytest.mark.parametrize("file", ["corp.pem", "/etc/ssl/corp.pem", "secrets/corp", "secrets/a/../../corp/ca.crt"])
+def test_cas_that_no_secret_holds_are_refused(file: str) -> None:
+    provider = f"{{name: p, url: 'https://h/v1', caFile: '{file}'}}"
+    (finding,) = findings_of(f"{CHAT}  gateway: {{auth: {{anonymous: true}}, providers: [{provider}]}}\n")
+    assert finding.at == ("spec", "gateway", "providers", 0, "caFile")
+    assert "secrets/SECRET/KEY" in (finding.hint or "")
+
+
 def test_a_fleet_whose_name_begins_with_a_digit_is_refused_once() -> None:
     text = f"apiVersion: penstock.dev/v1alpha1\nkind: Fleet\nmetadata: {{name: 1st}}\nspec:\n{CHAT}{OPEN}"
     found = settle(load_fleet(text, "fleet.yaml"), text, architecture_of=find_model).findings

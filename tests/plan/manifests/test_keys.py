@@ -35,6 +35,14 @@ def test_the_stores_password_its_certificate_and_the_admin_token_are_read_as_key
     assert keys_from_env(fleet) == ["ADMIN_TOKEN"]
 
 
+@pytest.mark.parametrize("file", ["secrets/corp/ca.crt", "./secrets/corp/ca.crt", "/etc/penstock/secrets/corp/ca.crt"])
+def test_the_cas_of_a_provider_lie_beside_the_fleet_file_where_its_secrets_are_mounted(file: str) -> None:
+    provider = f"{{name: p, url: 'https://h/v1', caFile: '{file}'}}"
+    fleet = site_from(f"{CHAT}  gateway: {{auth: {{anonymous: true}}, providers: [{provider}]}}\n").fleet
+
+    assert keys_by_secret(fleet) == {"corp": ["ca.crt"]}
+
+
 @pytest.mark.parametrize("file", ["/etc/ssl/db.pem", "/etc/penstock/secrets/db", "/etc/penstock/secrets/DB/../ca"])
 def test_a_certificate_elsewhere_is_no_secret(file: str) -> None:
     text = CHAT + DATABASE.replace("/etc/penstock/secrets/db/ca.crt", file)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from penstock.serve.admission.fallbacks import TlsHost
 from penstock.serve.core import Core
 from penstock.serve.flow import Usage
 from serve.admission.watched import (
@@ -383,7 +384,7 @@ class TestProviders:
 
     def test_its_certificate_must_have_its_name(self) -> None:
         call = self.outside()
-        assert [d.tls_host for d in call.dispatches] == ["", "api.example.com"]
+        assert [d.tls_host for d in call.dispatches] == [None, TlsHost("api.example.com")]
 
     @pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "404 Not Found"])
     def test_its_no_to_our_key_is_no_word_about_the_clients(self, status: str) -> None:

@@ -13,6 +13,7 @@ from penstock.serve.admission.fallbacks import (
     Abilities,
     Fallback,
     Needs,
+    TlsHost,
     Why,
     call_provider,
     compile_fallbacks,
@@ -141,7 +142,8 @@ def test_what_no_provider_has_is_not_put_to_one() -> None:
 )
 def test_a_providers_address_is_taken_apart(url: str, host: str, port: int, is_tls: bool, path: str) -> None:
     provider = compile_provider(ProviderSpec(name="p", url=url))
-    assert (provider.host, provider.port, provider.is_tls, provider.path) == (host, port, is_tls, path)
+    assert (provider.host, provider.port, provider.path) == (host, port, path)
+    assert provider.tls_host == (TlsHost(host) if is_tls else None)
     call = call_provider(Fallback(on=ERROR, provider=provider), "embeddings", "/v1/embeddings", {"model": "m"}, "m")
     assert call is not None
     assert call.path == path + "/embeddings"

@@ -244,13 +244,14 @@ async def rig(
     env: Mapping[str, str] | None = None,
     access_log: str = "off",
     listen: str = "127.0.0.1:0",
+    authorities: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Rig]:
     """A gateway whose model `chat` is served by one scripted engine for each script.
 
     `gateway` is more of `spec.gateway`, indented by four; `models` are those of the file.
     """
     more = f"{gateway}    accessLog: {json.dumps(access_log)}\n{TENANTS}"
-    settings = config(more, models, env=env, file_listen=listen)
+    settings = config(more, models, env=env, file_listen=listen, authorities=authorities)
     async with AsyncExitStack() as stack:
         upstreams = [await stack.enter_async_context(ScriptedUpstream(script)) for script in scripts]
         made = Gateway(settings)

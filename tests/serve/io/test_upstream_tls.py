@@ -7,16 +7,19 @@ import json
 import shutil
 import ssl
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
 import pytest
 
 from fakes.upstream import Link, Script, ScriptedUpstream, always, eventually
+from penstock.serve.config import GatewayConfig
 from serve.exchanges import ANSWER, DONE, END, SSE_HEAD, TOKEN, answer, chunk, event, head
+from serve.gateways import TENANTS, config
 from serve.io.rig import Rig, Run, post, rig
 
 PROVIDER_KEY = "provider-key-0123456789"
@@ -72,6 +75,12 @@ class Outside:
 
     rig: Rig
     provider: ScriptedUpstream
+    configured: Callable[[str], GatewayConfig]
+    """The gateway's configuration where the provider has these CAs."""
+
+    def trust(self, authorities: str) -> None:
+        """The fleet file is read again, and the provider's CAs are these."""
+        self.rig.gateway.reload(self.configured(authorities), profiles={})
 
     @property
     def failures(self) -> int:
@@ -80,7 +89,7 @@ class Outside:
 
 @asynccontextmanager
 async def outside(
-    script: Script, tls: ssl.SSLContext | None, *, more: str = "", access_log: str = "off"
+    script: Script, tls: ssl.SSLContext | None, *, more: str = "", access_log: str = "off", authorities: str = ""
 ) -> AsyncIterator[Outside]:
     async with ScriptedUpstream(script, tls=tls) as provider:
         gateway = f"""\
@@ -95,8 +104,12 @@ async def outside(
       endpoints: ["http://127.0.0.1:1"]
 """
         env = {"FAR_KEY": PROVIDER_KEY}
-        async with rig(BROKEN, gateway=gateway, models=models, env=env, access_log=access_log) as running:
-            yield Outside(running, provider)
+        cas = {"far": authorities} if authorities else {}
+        async with rig(
+            BROKEN, gateway=gateway, models=models, env=env, access_log=access_log, authorities=cas
+        ) as running:
+            again = partial(config, gateway + TENANTS, models, env=env)
+            yield Outside(running, provider, lambda pem: again(authorities={"far": pem}))
 
 
 def test_a_provider_answers_over_tls_on_one_connection_that_is_kept(run: Run, trusted: Certificates) -> None:
@@ -246,6 +259,48 @@ def test_a_certificate_of_a_ca_that_nobody_trusts_is_refused_in_words(
     run(main)
 
 
+def test_a_provider_is_trusted_by_the_cas_that_the_file_gives_it(
+    run: Run, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    own = Path(certificates.authority).read_text()
+
+    async def main() -> None:
+        async with outside(always(answer()), certificates.server("good"), authorities=own) as o:
+            for _ in range(2):
+                assert (await o.rig.ask(post())).status == 200
+            assert len(o.provider.links) == 1
+
+    run(main)
+
+
+def test_the_cas_of_the_machine_are_none_of_a_provider_that_has_its_own(
+    run: Run, trusted: Certificates, tmp_path: Path
+) -> None:
+    """Else anybody whom the machine trusts could stand where a private service should."""
+    others = other_authority(tmp_path)
+
+    async def main() -> None:
+        async with outside(always(answer()), trusted.server("good"), authorities=others) as o:
+            await refused(o, "", is_platform=False)
+
+    run(main)
+
+
+def test_cas_that_are_replaced_hold_from_the_next_request_on(
+    run: Run, certificates: Certificates, tmp_path: Path
+) -> None:
+    own, others = Path(certificates.authority).read_text(), other_authority(tmp_path)
+
+    async def main() -> None:
+        async with outside(always(answer()), certificates.server("good"), authorities=own) as o:
+            assert (await o.rig.ask(post())).status == 200
+            o.trust(others)
+            assert (await o.rig.ask(post())).status == 502
+
+    run(main)
+
+
 @pytest.mark.parametrize(
     ("text", "words"), [(None, "No such file or directory"), ("no certificate", "NO_CERTIFICATE_OR_CRL_FOUND")]
 )
@@ -272,6 +327,15 @@ def test_a_file_of_authorities_that_can_not_be_used_is_said(
     assert [r.getMessage() for r in caplog.records if str(path) in r.getMessage()] == [
         f"SSL_CERT_FILE names {path}, which can't be used ({words}): no CA of it is trusted"
     ]
+
+
+def other_authority(folder: Path) -> str:
+    """A CA that has signed nothing."""
+    words = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+    openssl = shutil.which("openssl") or ""
+    files = ("-subj", "/CN=another CA", "-keyout", "other.key", "-out", "other.pem")
+    subprocess.run([openssl, *words, *files], check=True, capture_output=True, cwd=folder)
+    return (folder / "other.pem").read_text()
 
 
 async def refused(o: Outside, words: str, *, is_platform: bool) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from penstock.plan.manifests.expose import expose_findings
-from penstock.plan.manifests.keys import key_findings, ref_findings
+from penstock.plan.manifests.keys import ca_files, key_findings, ref_findings
 from penstock.plan.manifests.outside import outside_findings
 from penstock.plan.manifests.store import store_findings
 from penstock.spec import Fleet
@@ -92,6 +92,11 @@ def _not_in_a_pod(fleet: Fleet) -> Iterator[Finding]:
         message = "names files of this machine, which the gateway's pods do not have"
         hint = "let TLS end at the Gateway or the Ingress (`expose.tlsSecret`)"
         yield Finding(at=("spec", "gateway", "tls"), message=message, hint=hint)
+    for at, ref in ca_files(fleet):
+        if ref is None:
+            message = "is a file of this machine, which the gateway's pods do not have"
+            hint = "put it into a Secret and say `secrets/SECRET/KEY`: that key of that Secret is then mounted there"
+            yield Finding(at=at, message=message, hint=hint)
     if gateway.access_log not in ("auto", "stdout", "stderr", "off"):
         message = "is a file, and the gateway's pods have no disk that lasts"
         yield Finding(at=("spec", "gateway", "accessLog"), message=message, hint="say `stdout`: the cluster keeps it")

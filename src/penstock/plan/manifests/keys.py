@@ -5,10 +5,12 @@ valueFrom: {secretKeyRef: …}   a file of the gateway's pod, which sees a rotat
 valueFrom: {env: NAME}         key NAME of the Secret `FLEET-env`, given as an environment variable at the start
 value: KEY                     refused: the file is kept in git and in a ConfigMap
 sslrootcert=FOLDER/NAME/KEY    in the store's URL, with the folder of the files above: key KEY of Secret NAME
+caFile: secrets/NAME/KEY       of a provider: the same, beside the fleet file as the files above; another is refused
 """
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator
 from urllib.parse import parse_qsl, urlsplit
@@ -24,6 +26,7 @@ __all__ = [
     "SECRETS_FOLDER",
     "SECRETS_VARIABLE",
     "STATE_VARIABLE",
+    "ca_files",
     "env_secret",
     "key_findings",
     "keys_by_secret",
@@ -60,6 +63,9 @@ def keys_by_secret(fleet: Fleet) -> dict[str, list[str]]:
     for _, ref in tls_files(fleet).values():
         if ref is not None:
             found.setdefault(ref.name, set()).add(ref.key)
+    for _, ref in ca_files(fleet):
+        if ref is not None:
+            found.setdefault(ref.name, set()).add(ref.key)
     return {name: sorted(found[name]) for name in sorted(found)}
 
 
@@ -73,6 +79,14 @@ def tls_files(fleet: Fleet) -> dict[str, tuple[str, SecretKeyRef | None]]:
     store = fleet.spec.gateway.store
     options = dict(parse_qsl(urlsplit(store.url).query)) if store is not None else {}
     return {name: (options[name], _mounted(options[name])) for name in _TLS_FILES if options.get(name)}
+
+
+def ca_files(fleet: Fleet) -> Iterator[tuple[FieldPath, SecretKeyRef | None]]:
+    """Files of CAs that providers name, by their place; with the Secret's key that each is, where it is one's."""
+    for place, provider in enumerate(fleet.spec.gateway.providers):
+        if provider.ca_file is not None:
+            file = posixpath.normpath(posixpath.join(CONFIG_FOLDER, provider.ca_file))
+            yield ("spec", "gateway", "providers", place, "caFile"), _mounted(file)
 
 
 def _mounted(file: str) -> SecretKeyRef | None:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from penstock.serve.admission.bounds import needs_count, shape_request
 from penstock.serve.admission.dialects import OWN_WAYS
-from penstock.serve.admission.fallbacks import Needs, ProviderCall, Why, call_provider, next_fallback
+from penstock.serve.admission.fallbacks import Needs, ProviderCall, TlsHost, Why, call_provider, next_fallback
 from penstock.serve.admission.prompt import Prompt, read_prompt
 from penstock.serve.admission.rules import Asked, wants_json
 from penstock.serve.admission.taking import Step, Taking, Then
@@ -520,10 +520,10 @@ class Admission(Taking):
         return self.model is not None and self.model.provider is not None
 
     @property
-    def tls_host(self) -> str:
-        """Name that the endpoint's certificate must have; empty for plain HTTP."""
+    def tls_host(self) -> TlsHost | None:
+        """Who the endpoint must prove to be; None for plain HTTP."""
         provider = self.model.provider if self.model is not None else None
-        return provider.host if provider is not None and provider.is_tls else ""
+        return provider.tls_host if provider is not None else None
 
     def upstream_request(self, endpoint: Endpoint) -> tuple[bytes, bytes]:
         """Head and body for that endpoint."""

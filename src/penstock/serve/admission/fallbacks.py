@@ -22,6 +22,7 @@ __all__ = [
     "Needs",
     "Provider",
     "ProviderCall",
+    "TlsHost",
     "Why",
     "call_provider",
     "compile_fallbacks",
@@ -35,6 +36,16 @@ TRIES_MAX = 5
 _PROVIDER_SCHEMAS = frozenset(OPENAI_FIELDS)
 
 
+@dataclass(frozen=True, slots=True)
+class TlsHost:
+    """Who a service over TLS must prove to be."""
+
+    name: str
+    """As its certificate must have it."""
+    authorities: str = field(default="", repr=False)
+    """The CAs that may have signed it, PEM; empty for those that the machine trusts."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
     """A service outside the fleet, compiled."""
@@ -42,7 +53,8 @@ class Provider:
     name: str
     host: str
     port: int
-    is_tls: bool
+    tls_host: TlsHost | None
+    """None for plain HTTP."""
     authority: str
     """As in a Host header."""
     path: str
@@ -172,8 +184,9 @@ def call_provider(
     )
 
 
-def compile_provider(spec: ProviderSpec, key: str = "") -> Provider:
-    """A provider of the fleet file. `key` as it was read from where the file says.
+def compile_provider(spec: ProviderSpec, key: str = "", authorities: str = "") -> Provider:
+    """A provider of the fleet file. `key` as it was read from where the file says; `authorities` is what its `caFile`
+    holds.
 
     Raises:
         ValueError: the key has characters that no header may have; the text does not repeat it.
@@ -187,7 +200,7 @@ def compile_provider(spec: ProviderSpec, key: str = "") -> Provider:
         name=spec.name,
         host=host,
         port=parts.port or (443 if is_tls else 80),
-        is_tls=is_tls,
+        tls_host=TlsHost(host, authorities) if is_tls else None,
         authority=parts.netloc,
         path=parts.path.rstrip("/"),
         key=key,

@@ -13,7 +13,7 @@ import socket
 import ssl
 from typing import Protocol
 
-from penstock.serve.exchange import Dispatch
+from penstock.serve.commands import Dispatch, TlsHost
 from penstock.serve.io.inbox import LONG_BYTES, Inbox
 from penstock.serve.io.outbox import Outbox
 from penstock.serve.io.tasks import Tasks
@@ -23,12 +23,14 @@ __all__ = ["UpstreamConnection", "UpstreamUser", "Upstreams"]
 
 _log = logging.getLogger("penstock.upstream")
 
-Address = tuple[str, int, str]
-"""Host, port, and the name that its certificate must have; no name for plain HTTP."""
+Address = tuple[str, int, TlsHost | None]
+"""Host, port, and who it must prove to be; None for plain HTTP."""
 IDLE_S_MAX = 4.0
 """Seconds that an idle connection is kept: under the 5 s after which uvicorn, and so vLLM, closes it."""
 IDLE_MAX = 1024
 """Idle connections kept for one address."""
+CONTEXTS_MAX = 64
+"""Sets of CAs that are kept: more than a file has providers, and each one that is replaced is one more."""
 SMALL_BODY_BYTES = 65_536
 """A body up to this size is joined to its head: one copy is cheaper than one more write."""
 
@@ -154,7 +156,7 @@ class Upstreams:
         self.inbox = inbox
         self.outbox = outbox
         self._idle: dict[Address, list[UpstreamConnection]] = {}
-        self._tls: ssl.SSLContext | None = None
+        self._tls: dict[str, ssl.SSLContext] = {}
         self.is_closed = False
 
     def send(self, dispatch: Dispatch, user: UpstreamUser, connect_s: float, now: float) -> asyncio.Task[None] | None:
@@ -185,8 +187,8 @@ class Upstreams:
                     lambda: UpstreamConnection(self, address),
                     host,
                     port,
-                    ssl=self._tls_context() if tls_host else None,
-                    server_hostname=tls_host or None,
+                    ssl=self._tls_context(tls_host.authorities) if tls_host is not None else None,
+                    server_hostname=tls_host.name if tls_host is not None else None,
                 )
         except TimeoutError:
             user.upstream_lost(f"did not accept a connection within {connect_s:g} s", signal="connect_failed")
@@ -199,14 +201,19 @@ class Upstreams:
             connection.send(user, dispatch.data)
             user.upstream_ready(connection)
 
-    def _tls_context(self) -> ssl.SSLContext:
-        """For providers: their certificates are checked against the CAs that this machine trusts, or that OpenSSL's
-        variables `SSL_CERT_FILE` and `SSL_CERT_DIR` name."""
-        if self._tls is None:
-            self._tls = ssl.create_default_context()
-            self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
-            _tell_of_missing_authorities(self._tls)
-        return self._tls
+    def _tls_context(self, authorities: str) -> ssl.SSLContext:
+        """For providers: their certificates are checked against `authorities`; where there are none against the CAs
+        that this machine trusts, or that OpenSSL's variables `SSL_CERT_FILE` and `SSL_CERT_DIR` name."""
+        context = self._tls.get(authorities)
+        if context is None:
+            context = ssl.create_default_context(cadata=authorities or None)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            if not authorities:
+                _tell_of_missing_authorities(context)
+            if len(self._tls) >= CONTEXTS_MAX:
+                self._tls.clear()
+            self._tls[authorities] = context
+        return context
 
     def release(self, connection: UpstreamConnection, *, is_kept: bool, now: float) -> None:
         """The user is done: the connection idles, or is cut, which makes the engine stop what it still does."""
