@@ -12,7 +12,7 @@ from penstock.serve.config import ANONYMOUS, Caller
 from penstock.serve.core import Core
 from penstock.serve.local import local_answer, model_list, no_endpoint, not_allowed, unknown_model, unknown_path
 from penstock.serve.wire.errors import Failure
-from serve.gateways import KEY, OTHER_KEY, config
+from serve.gateways import KEY, OTHER_KEY, TENANTS, config
 
 CORE = Core(config(), random=Random(1), unix_offset_s=1_767_225_600.0)
 
@@ -44,6 +44,14 @@ def test_the_list_of_models_is_one_page_of_anthropics_too() -> None:
     first = listed["data"][0]  # type: ignore[index]
     assert (first["type"], first["display_name"]) == ("model", "chat")
     assert first["created_at"] == "2026-01-01T00:00:00.000Z"
+
+
+def test_a_model_is_listed_with_its_context_where_that_is_known() -> None:
+    """Clients of vLLM read it there, to know what they may send."""
+    models = "    - {name: known, source: Qwen/Qwen3-8B}\n    - {name: unknown, source: /models/x}\n"
+    them = Core(config(models=models, gateway=TENANTS.replace("embed", "known")), random=Random(1), unix_offset_s=0.0)
+    listed = model_list(them, Caller(tenant="t", key="", models=None))
+    assert [(m["id"], m["max_model_len"]) for m in listed] == [("known", 40960), ("unknown", None)]
 
 
 def test_a_list_of_no_models_is_a_page_too() -> None:

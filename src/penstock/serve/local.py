@@ -81,6 +81,7 @@ def _model_entry(model: ServedModel, name: str, created: int) -> dict[str, objec
         "created_at": rfc3339(created),
         "owned_by": "penstock",
         "root": model.source,
+        "max_model_len": model.bounds.context,
         "parent": None if name == model.name else model.name,
     }
 

@@ -119,6 +119,16 @@ def test_a_months_budget_is_quota_and_ends_with_the_month() -> None:
     )
 
 
+def test_clients_are_told_not_to_try_again_where_no_pause_of_theirs_helps() -> None:
+    """OpenAI's and Anthropic's clients read this header before the status; a 429 they would send twice more."""
+    no_retry = b"x-should-retry: false\r\n"
+
+    assert ratelimit_headers(Verdict(limit="cost_per_month", scope=scope("search"), retry_after_s=7199.5)) == no_retry
+    assert ratelimit_headers(Verdict(limit="tokens_per_month", scope=scope("search"), retry_after_s=9.0)) == no_retry
+    assert ratelimit_headers(Verdict(limit="requests_per_minute", scope=scope("search"), retry_after_s=inf)) == no_retry
+    assert ratelimit_headers(Verdict(limit="requests_per_minute", scope=scope("search"), retry_after_s=9.0)) == b""
+
+
 def test_what_was_admitted_has_no_failure() -> None:
     with pytest.raises(ValueError, match="admitted"):
         limit_failure(Verdict(reservation=Reservation(ask(), 0.0)), ask())

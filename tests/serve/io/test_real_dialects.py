@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import aiohttp
 import anthropic
 import openai
 import pytest
 
 from fakes.upstream import Link, ScriptedUpstream
 from penstock.serve.routing import EndpointAddress
-from serve.gateways import OTHER_KEY
+from serve.gateways import KEY, OTHER_KEY
 from serve.io.rig import MESSAGES, Rig, rig
 from serve.io.test_real_clients import anthropic_client, openai_client
 from simulate.io.engine.running import RunningEngine, running_engine
@@ -126,6 +127,23 @@ class TestAnthropicsClient:
 
         asyncio.run(main())
 
+    def test_the_id_of_a_request_is_where_it_is_looked_for(self, engine: RunningEngine, has_messages: bool) -> None:
+        async def main() -> None:
+            async with gateway(engine, has_messages=has_messages) as r, anthropic_client(r) as client:
+                raw = await client.messages.with_raw_response.create(**ASKED)
+                assert raw.headers["request-id"] == raw.headers["x-request-id"]
+                assert (await raw.parse())._request_id == raw.headers["x-request-id"]
+                async with client.messages.stream(**ASKED) as stream:
+                    assert stream.request_id == stream.response.headers["x-request-id"]
+                with pytest.raises(anthropic.NotFoundError) as unknown:
+                    await client.messages.create(**ASKED | {"model": "claude-x"})
+                assert unknown.value.request_id == unknown.value.response.headers["x-request-id"]
+                with pytest.raises(anthropic.NotFoundError) as unserved:
+                    await client.messages.batches.list()
+                assert unserved.value.request_id
+
+        asyncio.run(main())
+
     def test_errors_are_of_the_class_that_fits(self, engine: RunningEngine, has_messages: bool) -> None:
         async def main() -> None:
             async with gateway(engine, has_messages=has_messages) as r, anthropic_client(r) as client:
@@ -145,6 +163,47 @@ def test_both_clients_list_the_models(engine: RunningEngine) -> None:
             assert [model.id for model in listed] == [model.id async for model in ours.models.list()]
             assert (listed[0].id, listed[0].display_name, listed[0].type) == ("chat", "chat", "model")
             assert (await theirs.models.retrieve("gpt-4o")).created_at.year >= 2025
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("address", [{"azure_endpoint": "{}"}, {"base_url": "{}/v1"}], ids=["endpoint", "base URL"])
+def test_azures_client_asks_for_deployments(engine: RunningEngine, address: dict[str, str]) -> None:
+    async def main() -> None:
+        async with gateway(engine) as r:
+            host = f"http://{r.gateway.listen_host}:{r.gateway.listen_port}"
+            where: Any = {name: form.format(host) for name, form in address.items()}
+            async with openai.AsyncAzureOpenAI(**where, api_key=KEY, api_version="2024-10-21", max_retries=0) as client:
+                asked: Any = {"model": "chat", "messages": MESSAGES, "max_tokens": 4}
+                whole = await client.chat.completions.create(**asked)
+                pieces = [
+                    chunk.choices[0].delta.content or ""
+                    async for chunk in await client.chat.completions.create(**asked, stream=True)
+                ]
+                assert whole.choices[0].message.content == "".join(pieces)
+                assert (await client.completions.create(model="chat", prompt="x", max_tokens=2)).choices
+                assert "chat" in [m.id async for m in client.models.list()]
+                with pytest.raises(openai.NotFoundError) as unknown:
+                    await client.chat.completions.create(**asked | {"model": "nobody/has this"})
+                assert unknown.value.code == "model_not_found"
+                assert "'nobody/has this'" in unknown.value.message
+                assert (await r.ended(5)).route == "/v1/chat/completions"
+
+    asyncio.run(main())
+
+
+def test_a_body_for_a_deployment_need_not_name_the_model(engine: RunningEngine) -> None:
+    path = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"
+
+    async def main() -> None:
+        async with gateway(engine) as r:
+            host = f"http://{r.gateway.listen_host}:{r.gateway.listen_port}"
+            async with aiohttp.ClientSession(headers={"api-key": KEY}) as client:
+                for body in ({"messages": MESSAGES, "max_tokens": 2}, {"model": "", "messages": MESSAGES}):
+                    async with client.post(host + path, json=body) as answer:
+                        assert (answer.status, (await answer.json())["model"]) == (200, "chat")
+                async with client.post(host + path, data=b"{") as answer:
+                    assert (answer.status, (await answer.json())["error"]["code"]) == (400, "invalid_json")
 
     asyncio.run(main())
 

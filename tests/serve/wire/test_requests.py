@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 
 import pytest
 from hypothesis import given
@@ -256,7 +257,15 @@ class TestMultipart:
         assert parse(wire).model == "m"
 
 
-@pytest.mark.parametrize(("body", "name"), [(gzip.compress(b"{}", mtime=0), "gzip"), (b"\x28\xb5\x2f\xfd\x04", "zstd")])
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (gzip.compress(b"{}", mtime=0), "gzip"),
+        (b"\x28\xb5\x2f\xfd\x04", "zstd"),
+        (zlib.compress(b"{}"), "deflate"),
+        (zlib.compress(b"{}", 9), "deflate"),
+    ],
+)
 def test_a_compressed_body_is_refused_as_what_it_is(body: bytes, name: str) -> None:
     failure = read_json(ROUTES["/v1/chat/completions"], body)
     assert isinstance(failure, Failure)

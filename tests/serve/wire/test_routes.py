@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.serve.wire.fields import SCHEMAS
-from penstock.serve.wire.routes import LOCAL_PATHS, ROUTES, StoredPath, dialect_of, stored_path
+from penstock.serve.wire.routes import LOCAL_PATHS, ROUTES, StoredPath, azure_path, dialect_of, stored_path
 
 
 def test_every_api_of_the_engine_has_a_path() -> None:
@@ -61,6 +61,41 @@ def test_a_path_with_an_id_has_one_name_in_metrics_and_its_methods() -> None:
         ("/v1/responses/{id}/input_items", "GET, HEAD"),
         ("/v1/responses/{id}/cancel", "POST"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("path", "ours", "model"),
+    [
+        ("/openai/deployments/chat/chat/completions", "/v1/chat/completions", "chat"),
+        ("/openai/deployments/chat/completions", "/v1/completions", "chat"),
+        ("/openai/deployments/org/a%20b/chat/completions", "/v1/chat/completions", "org/a b"),
+        ("/openai/deployments/org%2Fa/chat/completions", "/v1/chat/completions", "org/a"),
+        ("/openai/deployments/embed/embeddings", "/v1/embeddings", "embed"),
+        ("/openai/deployments/w/audio/transcriptions", "/v1/audio/transcriptions", "w"),
+        ("/v1/deployments/chat/chat/completions", "/v1/chat/completions", "chat"),
+        ("/openai/models", "/v1/models", ""),
+        ("/openai/models/chat", "/v1/models/chat", ""),
+        ("/openai/v1/chat/completions", "/v1/chat/completions", ""),
+        ("/openai/responses/resp_1", "/v1/responses/resp_1", ""),
+    ],
+)
+def test_a_path_as_azures_clients_have_it_stands_for_one_of_ours(path: str, ours: str, model: str) -> None:
+    assert azure_path(path) == (ours, model)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/openai/deployments//chat/completions",
+        "/openai/deployments/chat",
+        "/openai/deployments/chat/rerank",
+        "/other/deployments/chat/chat/completions",
+        "/v1/chat/completions",
+        "/openai",
+    ],
+)
+def test_what_names_no_deployment_or_no_path_of_one_stands_for_nothing(path: str) -> None:
+    assert azure_path(path) is None
 
 
 @pytest.mark.parametrize(

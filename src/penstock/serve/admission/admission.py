@@ -74,8 +74,6 @@ class Admission(Taking):
         "_arrived_at",
         "_edits",
         "_expected_output",
-        "_limit_lines",
-        "_notes",
         "_output_tokens",
         "_prompt",
         "_provider_call",
@@ -98,8 +96,6 @@ class Admission(Taking):
         self._arrived_at = arrived_at
         self._edits = _NO_EDITS
         self._expected_output = 0
-        self._limit_lines = b""
-        self._notes = b""
         self._output_tokens = 0
         self._prompt: Prompt | None = None
         self._provider_call: ProviderCall | None = None
@@ -115,17 +111,6 @@ class Admission(Taking):
         self.traffic_class: TrafficClass = "interactive"
 
     @property
-    def headers(self) -> bytes:
-        """Header lines for the answer: what was changed, what limits are left, and which model answers where that is
-        not the one that was asked for."""
-        model, way = self.model, self.way
-        lines = self._notes + self._limit_lines + (way.lines if way is not None else b"")
-        asked = self._config.names.get(self._asked_model)
-        if model is None or asked is None or model.name == asked.name or self._head.wants_explanation:
-            return lines
-        return b"%bx-penstock-model: %b\r\n" % (lines, model.name.encode())
-
-    @property
     def decision(self) -> Decision | None:
         """Why the request went where it went last."""
         return self.ticket.decision if self.ticket is not None else None
@@ -135,7 +120,7 @@ class Admission(Taking):
     def check_head(self) -> Failure | None:
         """Refuses now what needs no body to be refused. None when the body should be read."""
         head, record = self._head, self._record
-        self.route = route = ROUTES.get(head.path)
+        self.route = route = ROUTES.get(head.path) or self._azures_route()
         if route is not None or head.path in LOCAL_PATHS:
             record.route = head.path
         elif (kept := self.asks_for_kept) is not None:
@@ -152,6 +137,7 @@ class Admission(Taking):
         route, head, record, config = self.route, self._head, self._record, self._config
         assert route is not None
         if route.body == "json":
+            body = self._named(body) if self.deployment else body
             request = read_json(route, body)
         else:
             request = read_multipart(body, head.content_type.decode("latin-1"))

@@ -23,8 +23,8 @@ from penstock.serve.stored import answer_about, expand
 from penstock.serve.wire.errors import Failure
 from penstock.serve.wire.heads import RequestHead
 from penstock.serve.wire.messages import CHAT_PATHS
-from penstock.serve.wire.requests import ApiRequest, without_ids
-from penstock.serve.wire.routes import Dialect, Route, StoredPath, dialect_of, stored_path
+from penstock.serve.wire.requests import ApiRequest, json_object, without_ids
+from penstock.serve.wire.routes import ROUTES, Dialect, Route, StoredPath, azure_path, dialect_of, stored_path
 
 __all__ = ["Step", "Taking", "Then"]
 
@@ -40,6 +40,7 @@ class Taking(ABC):
     Attributes:
         asks_ids: the engine is asked for token ids on the gateway's own account.
         has_own_seed: the gateway chose the seed.
+        deployment: the model that the path names, as Azure's do; or empty.
     """
 
     __slots__ = (
@@ -48,10 +49,13 @@ class Taking(ABC):
         "_config",
         "_core",
         "_head",
+        "_limit_lines",
+        "_notes",
         "_record",
         "asks_ids",
         "body",
         "caller",
+        "deployment",
         "has_own_seed",
         "model",
         "request",
@@ -66,6 +70,9 @@ class Taking(ABC):
         self._record = record
         self._asked_model = ""
         self._client_body = b""
+        self._limit_lines = b""
+        self._notes = b""
+        self.deployment = ""
         self.asks_ids = self.has_own_seed = False
         self.body = b""
         self.caller: Caller = ANONYMOUS
@@ -78,6 +85,31 @@ class Taking(ABC):
     def dialect(self) -> Dialect:
         """How errors are told."""
         return self.route.dialect if self.route is not None else dialect_of(self._head.path)
+
+    @property
+    def headers(self) -> bytes:
+        """Header lines for the answer: what was changed, what limits are left, and which model answers where that is
+        not the one that was asked for; and the request's id under the name that Anthropic's clients look for."""
+        model, way, route = self.model, self.way, self.route
+        lines = self._notes + self._limit_lines + (way.lines if way is not None else b"")
+        if (route is None or route.dialect == "anthropic") and self.dialect == "anthropic":
+            lines += b"request-id: %b\r\n" % self._record.request_id.encode()
+        asked = self._config.names.get(self._asked_model)
+        if model is None or asked is None or model.name == asked.name or self._head.wants_explanation:
+            return lines
+        return b"%bx-penstock-model: %b\r\n" % (lines, model.name.encode())
+
+    def _azures_route(self) -> Route | None:
+        """The route of a path as Azure's clients have it, which from here on is the path of ours that it stands for."""
+        if (found := azure_path(self._head.path)) is None:
+            return None
+        self._head.path, self.deployment = found
+        return ROUTES.get(self._head.path)
+
+    def _named(self, body: bytes) -> bytes:
+        """A JSON body that says which model it is for, which one for a deployment need not."""
+        fields = json_object(body)
+        return orjson.dumps({**fields, "model": self.deployment}) if fields and not fields.get("model") else body
 
     def ask_no_ids(self) -> None:
         """Takes out of the body that the gateway asks for token ids, where an engine knows nothing of them."""

@@ -21,6 +21,9 @@ _WORDS: dict[Limit, str] = {
     "concurrent_requests": "requests at once",
     "tokens_per_month": "tokens a month",
 }
+_MONTHS: frozenset[Limit] = frozenset({"tokens_per_month", "cost_per_month"})
+_NO_RETRY = b"x-should-retry: false\r\n"
+"""OpenAI's and Anthropic's clients try a 429 again, twice by default, unless they are told not to."""
 RETRY_AFTER_MAX_S = 32 * 86_400
 """No month is longer."""
 
@@ -38,7 +41,6 @@ def limit_failure(verdict: Verdict, ask: Ask) -> Failure:
     most, asked = _amounts(limit, scope, ask)
     allowed = _allowed(limit, most)
     whole_s = None if verdict.retry_after_s == inf else min(RETRY_AFTER_MAX_S, max(1, ceil(verdict.retry_after_s)))
-    is_month = limit in ("tokens_per_month", "cost_per_month")
     if most == 0:
         message = f"Limit reached for {scope.words}: it is allowed no requests ({allowed})."
         return _failure("insufficient_quota", message, None)
@@ -48,7 +50,7 @@ def limit_failure(verdict: Verdict, ask: Ask) -> Failure:
             "It can never pass: shorten the prompt or lower the most output tokens."
         )
         return Failure(status=400, code="request_too_large", message=message, outcome="limited")
-    if is_month:
+    if limit in _MONTHS:
         message = (
             f"The month's budget of {scope.words} is used up: {allowed}, and this request wants up to "
             f"{_count(limit, asked)}. It begins anew at the month's end (UTC), in {duration_words(whole_s or 0)}."
@@ -110,12 +112,14 @@ def duration_words(seconds: float) -> str:
 
 
 def ratelimit_headers(verdict: Verdict) -> bytes:
-    """The header lines, each ended by CRLF; empty where no limit a minute is given."""
+    """The header lines, each ended by CRLF; empty where no limit a minute is given, and a retry may help."""
     lines = b""
     if verdict.requests is not None:
         lines = _lines("requests", verdict.requests)
     if verdict.tokens is not None:
         lines += _lines("tokens", verdict.tokens)
+    if verdict.limit is not None and (verdict.limit in _MONTHS or verdict.retry_after_s == inf):
+        lines += _NO_RETRY
     return lines
 
 

@@ -29,8 +29,13 @@ __all__ = [
 MODEL_BYTES_MAX = 1024
 """Bytes of the model's name in a form; a longer field is no name."""
 _NO_EDITS: Mapping[str, Any] = {}
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-"""How bodies begin that are no JSON because they are compressed: RFC 1952 §2.3.1, RFC 8878 §3.1.1."""
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    **dict.fromkeys((b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"), "deflate"),
+}
+"""How bodies begin that are no JSON because they are compressed: RFC 1952 §2.3.1, RFC 8878 §3.1.1, RFC 1950 §2.2 with
+the window of 32 KiB that everybody uses."""
 _ASKS_IDS = b'"return_token_ids":true,'
 _INCLUDE_USAGE = b'"stream_options":{"include_usage":true},'
 

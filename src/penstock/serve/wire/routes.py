@@ -8,8 +8,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Literal, assert_never
+from urllib.parse import unquote
 
-__all__ = ["KEYLESS_PATHS", "LOCAL_PATHS", "ROUTES", "Dialect", "Route", "StoredPath", "dialect_of", "stored_path"]
+__all__ = [
+    "KEYLESS_PATHS",
+    "LOCAL_PATHS",
+    "ROUTES",
+    "Dialect",
+    "Route",
+    "StoredPath",
+    "azure_path",
+    "dialect_of",
+    "stored_path",
+]
 
 Dialect = Literal["openai", "responses", "anthropic"]
 """How errors are told. `responses` is OpenAI's, but for errors in the middle of a stream."""
@@ -71,6 +82,34 @@ LOCAL_PATHS = frozenset({"/", "/v1/models", "/health", "/ping", "/version"})
 """Paths that the gateway answers by itself; GET and HEAD only. `/v1/models/NAME` too."""
 KEYLESS_PATHS = frozenset({"/", "/health", "/ping"})
 """Those of them that anybody may ask: load balancers do, and Claude Code asks `/` whether anybody is there."""
+
+
+# ------------------------------------------------------------------ paths as Azure's clients have them
+
+_AZURE = "/openai/"
+_DEPLOYMENTS = ("/openai/deployments/", "/v1/deployments/", "/openai/v1/deployments/")
+_OF_DEPLOYMENTS = (
+    *("/chat/completions", "/completions", "/embeddings"),
+    *("/audio/transcriptions", "/audio/translations", "/audio/speech"),
+)
+"""What comes behind the name of a deployment, which may hold slashes: the longer one of two that fit is meant."""
+
+
+def azure_path(path: str) -> tuple[str, str] | None:
+    """The path that a path of Azure's stands for, with the model that it names, or none; None where it is no such path.
+
+    `AzureOpenAI` of the client `openai` asks for `/openai/deployments/MODEL/chat/completions` and `/openai/models`; with
+    a base URL of its own, for `/v1/deployments/MODEL/…`.
+    """
+    for prefix in _DEPLOYMENTS:
+        if path.startswith(prefix):
+            rest = path[len(prefix) :]
+            end = next((end for end in _OF_DEPLOYMENTS if rest.endswith(end)), rest)
+            name = rest.removesuffix(end)
+            return ("/v1" + end, unquote(name)) if name else None
+    if not path.startswith(_AZURE):
+        return None
+    return "/v1/" + path[len(_AZURE) :].removeprefix("v1/"), ""
 
 
 # ------------------------------------------------------------------ paths with an id in them
