@@ -17,8 +17,9 @@ MAX_AGE_S = 600
 _ORIGIN_BYTES_MAX = 512
 """Longest origin that is repeated: a host name has at most 253 characters."""
 _EXPOSED = (
-    b"retry-after, x-request-id, x-ratelimit-limit-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-requests, "
-    b"x-ratelimit-remaining-tokens, x-ratelimit-reset-requests, x-ratelimit-reset-tokens, x-penstock-model, "
+    b"retry-after, request-id, x-request-id, x-ratelimit-limit-requests, x-ratelimit-limit-tokens, "
+    b"x-ratelimit-remaining-requests, x-ratelimit-remaining-tokens, x-ratelimit-reset-requests, "
+    b"x-ratelimit-reset-tokens, x-should-retry, x-penstock-model, "
     b"x-penstock-endpoint"
 )
 """Headers that a page may read besides the few that it always may."""

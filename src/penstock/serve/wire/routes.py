@@ -96,10 +96,10 @@ _OF_DEPLOYMENTS = (
 
 
 def azure_path(path: str) -> tuple[str, str] | None:
-    """The path that a path of Azure's stands for, with the model that it names, or none; None where it is no such path.
+    """The path that a path of Azure's stands for, and the model that it names, or none; None where it is no such path.
 
-    `AzureOpenAI` of the client `openai` asks for `/openai/deployments/MODEL/chat/completions` and `/openai/models`; with
-    a base URL of its own, for `/v1/deployments/MODEL/…`.
+    `AzureOpenAI` of the client `openai` asks for `/openai/deployments/MODEL/chat/completions` and `/openai/models`;
+    with a base URL of its own, for `/v1/deployments/MODEL/…`.
     """
     for prefix in _DEPLOYMENTS:
         if path.startswith(prefix):
