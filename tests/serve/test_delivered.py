@@ -60,3 +60,18 @@ def test_comments_pass_and_a_broken_event_diverges() -> None:
     assert replay.feed(b": keep-alive\n\n") == b": keep-alive\n\n"
     with pytest.raises(DivergedError):
         replay.feed(b"data: {\n\n")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b'{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}', "stop"),
+        (b'{"choices":[{"index":1,"delta":{},"finish_reason":"stop"}]}', ""),
+        (b'{"choices":[{"delta":{"content":"a"},"finish_reason":null}]}', ""),
+        (b'{"type":"ping","choices":5}', ""),
+    ],
+)
+def test_the_finish_reason_is_that_of_the_first_choice(data: bytes, reason: str) -> None:
+    delivered = Delivered([b"data: %b\n\n" % data], is_chunked=False)
+    delivered.settle()
+    assert (delivered.finish_reason, delivered.is_readable) == (reason, True)

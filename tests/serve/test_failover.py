@@ -32,6 +32,7 @@ EVENTS = [chunk(e) for e in [*chat(["a", "b", "c"]), DONE]] + [END]
 
 ROWS: dict[str, dict[str, Any]] = {
     "answer_begun": {"is_stream": False},
+    "all_said": {"is_all_said": True, "resumes": RESUMES_MAX},
     "too_often": {"resumes": RESUMES_MAX},
     "stuck": {"stuck": STUCK_MAX},
     "unreadable": {"is_readable": False},

@@ -172,6 +172,62 @@ def test_engines_that_refuse_a_plain_replay_too_are_not_asked_for_ever() -> None
     assert len(call.dispatches) < 12
 
 
+def after_the_finish(finish: str, **body: Any) -> Call:
+    """A drawn stream whose client has its text `abc` and the finish reason, and whose replay says something else."""
+    events = [chunk(e) for e in chat(["a", "b", "c"], created=1, finish=finish)]
+    asked = {"stream": True, "seed": 3, "max_tokens": 20, "stream_options": {"include_usage": True}, **body}
+    call = Call(core(2, settings=SETTINGS), **asked).send().engine(SSE_HEAD, *events).lose()
+    return feed(call, *OTHER)
+
+
+def test_whose_limit_ended_its_text_is_told_its_usage_though_the_replay_says_something_else() -> None:
+    call = after_the_finish("length", max_tokens=3).settled()
+    got = heard(call.client.body)
+    assert (got[0, "content"], got[0, "finish"], got["done",], call.outcome) == ("abc", "length", 1, ("ok", ""))
+    assert got["usage",] == {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
+
+
+@pytest.mark.parametrize(("limit", "counted"), [(20, 3), (2, 2)])
+def test_the_tokens_of_a_text_that_ended_by_itself_are_counted_and_the_one_that_ends_it(
+    limit: int, counted: int
+) -> None:
+    call = after_the_finish("stop", max_tokens=limit)
+    assert sent(call.dispatches[-1])[1] == {"model": "chat", "prompt": "abc", "add_special_tokens": False}
+    got = heard(call.engine(TOKENS).settled().client.body)
+    assert (got[0, "content"], got[0, "finish"], got["usages",], call.outcome) == ("abc", "stop", 1, ("ok", ""))
+    assert got["usage",] == {"prompt_tokens": 5, "completion_tokens": counted, "total_tokens": 5 + counted}
+
+
+@pytest.mark.parametrize("said", [answer(b'{"tokens":[]}'), answer(b"{}", status="404 Not Found")])
+def test_a_usage_that_can_not_be_told_is_an_honest_error(said: bytes) -> None:
+    call = after_the_finish("stop").engine(said)
+    while not call.is_over:
+        call.lose()
+    assert call.settled().outcome[0] == "upstream_error"
+    assert heard(call.client.body)["error",] == 1
+
+
+@pytest.mark.parametrize("body", [{"n": 2}, {"logprobs": True}])
+def test_usage_of_several_texts_or_of_each_token_is_not_counted(body: dict[str, Any]) -> None:
+    assert after_the_finish("length", **body).settled().outcome == ("upstream_error", "replay_diverged")
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({}, "length"),
+        ({"stop": "zab", "include_stop_str_in_output": True}, "length"),
+        ({"stop": "ab", "include_stop_str_in_output": True}, "stop"),
+        ({"stop_token_ids": TEXT_IDS[-1:]}, "stop"),
+    ],
+)
+def test_a_text_that_may_have_one_token_is_whole_when_it_has_one(asked: dict[str, Any], reason: str) -> None:
+    call = diverged(max_tokens=1, stream_options={"include_usage": True}, **asked).engine(TOKENS).settled()
+    got = heard(call.client.body)
+    assert (got[0, "content"], got[0, "finish"], got["done",], call.outcome) == ("ab", reason, 1, ("ok", ""))
+    assert got["usage",] == {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}
+
+
 def test_a_stop_string_across_the_seam_ends_the_stream_with_an_error() -> None:
     call = feed(diverged(stop=["b-d"]).engine(TOKENS), *NEXT).settled()
     assert (heard(call.client.body)[0, "content"], call.record.reason) == ("ab", "replay_diverged")

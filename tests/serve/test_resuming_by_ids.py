@@ -208,11 +208,66 @@ def test_completions_begin_with_the_tokens_too() -> None:
     assert b"900" not in call.client.body
 
 
-def test_an_answer_at_its_limit_is_not_made_longer() -> None:
-    call = lost(*AB, max_tokens=2)
-    assert last(call)[1]["kv_transfer_params"]["prompt_token_ids"] == [*PROMPT_IDS, 10]
-    call.engine(*told(("b", [11]), prompt=[*PROMPT_IDS, 10])).settled()
-    assert heard(call.client.body)[0, "content"] == "ab"
+def ending(call: Call) -> tuple[Any, ...]:
+    """Text, finish reason, usage and how often each came that comes once."""
+    call.settled()
+    got = heard(call.client.body)
+    assert (call.outcome, call.client.is_whole, len(got["ids",])) == (("ok", ""), True, 1)
+    return got.get((0, "content"), got.get((0, "text"))), got[0, "finish"], got.get(("usage",)), got["done",]
+
+
+USED = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+
+
+@pytest.mark.parametrize("temperature", [0, 0.8])
+@pytest.mark.parametrize(
+    ("asked", "reason"), [({}, "length"), ({"stop_token_ids": [11]}, "stop"), ({"stop_token_ids": [10]}, "length")]
+)
+def test_an_answer_at_its_limit_is_not_made_longer_and_lacks_only_its_end(
+    temperature: float, asked: dict[str, Any], reason: str
+) -> None:
+    call = lost(*AB, max_tokens=2, temperature=temperature, **asked)
+    assert len(call.dispatches) == 1
+    assert ending(call) == ("ab", reason, USED, 1)
+    assert (call.record.prompt_tokens, call.record.output_tokens) == (3, 2)
+
+
+@pytest.mark.parametrize("asked", [{"stop": ["bc"]}, {"tools": [{"type": "function"}]}])
+def test_at_the_limit_the_last_of_the_text_may_be_held_back(asked: dict[str, Any]) -> None:
+    call = lost(*AB, max_tokens=2, **asked)
+    assert len(call.dispatches) == 2
+    inside = lost(("a", [10]), ("", [11]), max_tokens=2)
+    together = lost(("ab", [10, 11]), max_tokens=2)
+    assert (len(inside.dispatches), len(together.dispatches)) == (2, 2)
+
+
+@pytest.mark.parametrize("endpoints", [1, 2])
+@pytest.mark.parametrize("wants_usage", [True, False])
+def test_a_client_with_the_finish_reason_gets_its_usage_from_the_tokens_that_were_told(
+    wants_usage: bool, endpoints: int
+) -> None:
+    gateway = core(endpoints, settings=SETTINGS)
+    gateway.brings_endpoints = True
+    call = Call(gateway, stream=True, temperature=0, max_tokens=9, stream_options={"include_usage": wants_usage}).send()
+    call.engine(*told(*AB)[:4]).lose()
+    assert len(call.dispatches) == 1
+    assert ending(call) == ("ab", "length", USED if wants_usage else None, 1)
+    assert (call.record.prompt_tokens, call.record.output_tokens) == (3, 2)
+
+
+def test_completions_end_in_their_own_words() -> None:
+    frame = {"id": "cmpl-t", "object": "text_completion", "created": 1, "model": "chat"}
+    first = {"index": 0, "text": "ab", "finish_reason": "stop", "prompt_token_ids": PROMPT_IDS, "token_ids": [10, 2]}
+    call = Call(core(2, settings=SETTINGS), request("/v1/completions"), stream=True, **GREEDY).send()
+    call.engine(SSE_HEAD, chunk(event(**frame, choices=[first]))).lose()
+    assert ending(call) == ("ab", "stop", USED, 1)
+    assert call.client.events[-2].count(b"text_completion") == 1
+
+
+def test_who_has_its_usage_too_gets_the_last_event_alone() -> None:
+    call = Call(core(2, settings=SETTINGS), stream=True, **GREEDY).send().engine(*told(*AB)[:5]).lose()
+    assert ending(call) == ("ab", "length", {"prompt_tokens": 3, "completion_tokens": 2}, 1)
+    assert call.client.body.count(b'"usage"') == 1
 
 
 def test_one_endpoint_alone_is_not_asked_for_tokens_unless_a_platform_brings_it_back() -> None:

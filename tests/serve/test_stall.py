@@ -14,6 +14,7 @@ from penstock.serve.routing.progress import ROOMY_BELOW
 from penstock.serve.stall import CEILING_S, FLOOR_S, PROBE_S, deadline_s, stall_of
 from serve.exchanges import DONE, END, SSE_HEAD, Call, chunk, core
 from serve.streams import chat, heard
+from serve.test_resuming_by_ids import told
 
 EVENTS = [chunk(e) for e in [*chat(["a", "b", "c", "d"]), DONE]] + [END]
 
@@ -241,6 +242,33 @@ def test_a_call_of_a_tool_may_be_held_back_for_long() -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
     metrics = silent(stream={"tools": [tool]}).go_on(CEILING_S - 1)
     assert len(metrics.call.dispatches) == 1
+
+
+def test_where_each_token_is_told_nothing_of_a_call_is_held_back() -> None:
+    call = Call(core(2), stream=True, temperature=0, tools=[{"type": "function"}]).send()
+    call.engine(*told(("a", [10]), ("b", [11]), finish=False))
+    endpoint = call.exchange.endpoint
+    assert endpoint is not None
+    endpoint.itl_s = 0.02
+    Metrics(call, endpoint).go_on(FLOOR_S + 2 * READ_S)
+    assert len(call.dispatches) == 2
+
+
+@pytest.mark.parametrize("reads", [[], [SSE_HEAD], [SSE_HEAD, EVENTS[0]]], ids=["nothing", "a head", "a role"])
+def test_what_an_engine_has_answered_and_nobody_heard_is_asked_again_when_it_has_nothing_left_to_do(
+    reads: list[bytes],
+) -> None:
+    call = Call(core(2), stream=True, temperature=0).send().engine(*reads)
+    endpoint = call.exchange.endpoint
+    assert endpoint is not None
+    endpoint.itl_s = 0.02
+    metrics = Metrics(call, endpoint).go_on(4.0, others=False)  # it may be a prefill
+    metrics.go_on(FLOOR_S - 2 * READ_S, others=False, running=0)
+    assert len(call.dispatches) == 1
+    metrics.go_on(4 * READ_S, others=False)
+    assert (sorted(call.tried), endpoint.health) == (["chat-0", "chat-1"], "ready")
+    call.engine(SSE_HEAD, *EVENTS).settled()
+    assert (heard(call.client.body)[0, "content"], call.outcome) == ("abcd", ("ok", ""))
 
 
 def test_with_one_endpoint_the_stream_goes_on_there_on_a_fresh_connection() -> None:

@@ -280,9 +280,9 @@ class Answer:
         self.is_plain = False
         self._body = ChunkedBody()  # nothing of it is open towards the client
 
-    def closed(self) -> bytes:
-        """The end of a stream of chat or completions that lacks nothing else."""
-        return self._framed(b"data: [DONE]\n\n", ends=True)
+    def closed(self, events: bytes) -> bytes:
+        """The end of a stream that lacks nothing but these events."""
+        return self._framed(events, ends=True)
 
     def cut(self, code: str, message: str, outcome: Outcome) -> bytes | None:
         """The answer ends before its time: an SSE error event, framed; None where there is no honest way to say it."""

@@ -9,6 +9,7 @@ from typing import Literal
 
 from penstock.serve.admission.admission import Admission
 from penstock.serve.answer import Answer
+from penstock.serve.closing import End
 from penstock.serve.commands import Reply
 from penstock.serve.config import GatewayConfig
 from penstock.serve.continuation import Continuation
@@ -43,6 +44,7 @@ class ClientSide:
         "_collected",
         "_continuation",
         "_core",
+        "_end",
         "_error_head",
         "_has_begun",
         "_held",
@@ -89,6 +91,7 @@ class ClientSide:
         self._is_open = False  # the client has the head of a stream, as the request has waited long
         self._is_told = False  # the table of endpoints knows what became of the request there
         self._race: Race | None = None  # while a second endpoint may be asked too, or is
+        self._end: End | None = None  # how the stream ends, where the gateway tells it
         self._stuck = 0  # resumes in a row that brought nothing
         self._told = 0  # characters that the client had at the last one
         core.in_flight += 1

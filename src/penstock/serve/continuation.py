@@ -131,6 +131,16 @@ class Continuation:
         """Whether what is asked of the endpoint is about tokens, and not the answer."""
         return self.stage in ("spelling", "tokens")
 
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of the prompt; 0 while they are not known."""
+        return len(self._prompt_ids)
+
+    @property
+    def text_ids(self) -> tuple[int, ...]:
+        """What the engine cut the client's text into, once it has told it (`go_on`)."""
+        return self._text_ids
+
     def told(self, prompt_ids: tuple[int, ...]) -> None:
         """The stream, or an attempt from its first token, told the tokens of the prompt. The first word holds."""
         self._prompt_ids = self._prompt_ids or prompt_ids

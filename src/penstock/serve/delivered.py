@@ -64,6 +64,7 @@ class Delivered:
         "_texts",
         "chars",
         "events",
+        "finish_reason",
         "identity",
         "ids",
         "is_readable",
@@ -92,6 +93,8 @@ class Delivered:
         """`id`, `created` and `model` of the first event."""
         self.names = Names()
         """Ids and numbers, of the Responses API."""
+        self.finish_reason = ""
+        """Of the first choice, of chat and completions."""
         self.events = 0
         """Events other than comments."""
         self.chars = 0
@@ -133,8 +136,16 @@ class Delivered:
                 continue
             ids, chars = len(self.ids), self.chars
             walk(fields, self)
+            self._learn_reason(fields)
             if self.keeps_ids and self.chars > chars:
                 self._seam(len(self.ids) - ids)
+
+    def _learn_reason(self, fields: dict[str, Any]) -> None:
+        choices = fields.get("choices")
+        for choice in choices if type(choices) is list else ():
+            reason = choice.get("finish_reason")
+            if type(reason) is str and choice.get("index", 0) == 0:
+                self.finish_reason = reason
 
     def _seam(self, more: int) -> None:
         """An event with text has ended, which told so many tokens."""

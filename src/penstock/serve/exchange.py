@@ -223,16 +223,15 @@ class Exchange(Hedged):
         if reason == "deadline_exceeded":
             return self._too_late(now)
         if reason == "stalled" and endpoint is not None:
-            stall = self._stall(now)
+            stall, words = self._stall(now), "made no progress"
             if stall == "lost":
-                words = "fell silent in mid-stream"
+                words = "went on, and its answer did not"
                 self._heard("fell_silent", now, words)
-                return self._go_elsewhere(words, now, outcome="timeout", may_return=True)
-            if stall == "hung" and now - endpoint.progress_at >= FLOOR_S:
-                self._heard("stalled", now, "made no progress")
+            elif stall == "hung" and now - endpoint.progress_at >= FLOOR_S:
+                self._heard("stalled", now, words)
             if self.phase == "waiting":
-                return self._fail_over("made no progress", now)
-            return self._go_elsewhere("made no progress", now, outcome="timeout")
+                return self._fail_over(words, now)
+            return self._go_elsewhere(words, now, outcome="timeout", may_return=stall == "lost")
         if self._held is None and self.phase in ("relaying", "resuming"):
             words = f"was silent for {now - self.last_progress_at:.0f} s"
             return self._go_elsewhere(words, now, "timeout", signal="read_late")

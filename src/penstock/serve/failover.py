@@ -1,10 +1,11 @@
 """What is done with an answer whose endpoint is lost: the tables of cases, as data.
 
 `choose` takes the first row of `CASES` that holds, `choose_after` the first of `CONTINUATIONS` once a replay has said
-something else. `docs/failover.md` is drawn from both, and each row has its test. Three courses exist: *replay* (the
-same request again at another endpoint, less what the client has), *continue* (a request for what follows the text that
-the client has) and *error* (an SSE error event, or a cut connection where the answer was not a stream; `[DONE]` where
-nothing else is missing, see `is_all_but_done`). See decisions 0007 and 0009.
+something else. `docs/failover.md` is drawn from both, and each row has its test. Four courses exist: *close* (the
+gateway tells the end itself, as nothing else is missing: `closing`), *replay* (the same request again at another
+endpoint, less what the client has), *continue* (a request for what follows the text that the client has) and *error*
+(an SSE error event, or a cut connection where the answer was not a stream; the last event where nothing else is
+missing, see `is_all_but_done`). See decisions 0007, 0009 and 0010.
 """
 
 from __future__ import annotations
@@ -31,11 +32,12 @@ __all__ = [
     "choose_after",
     "is_all_but_done",
     "is_greedy",
+    "may_count",
     "needs_seed",
     "wants_ids",
 ]
 
-Course = Literal["replay", "continue", "error"]
+Course = Literal["close", "replay", "continue", "error"]
 
 RESUMES_MAX = 8
 """Times that one stream is resumed. Under one killed engine of four every two seconds a ten-second stream meets more
@@ -81,6 +83,8 @@ class Loss:
     """The client has the finish reason of the first choice."""
     wants_usage: bool = True
     """The client asked for the usage chunk that comes after it."""
+    has_message_end: bool = False
+    """The client has the stop reason and the usage of a message."""
     is_continued: bool = False
     """Some of it was a continuation already."""
     is_outside: bool = False
@@ -89,6 +93,8 @@ class Loss:
     """The body as a chat completion, where the request is one of another API that can be asked for as one."""
     has_ids: bool = False
     """The engine told the tokens of what the client has, and where in its text they end can be found."""
+    is_all_said: bool = False
+    """It has the finish reason, or all the tokens that it may have, and the engine told them (`closing.known_end`)."""
     has_own_seed: bool = False
     """The gateway chose the seed, and not the client."""
 
@@ -231,8 +237,19 @@ def choose_after(loss: Loss) -> Case:
 
 
 def is_all_but_done(loss: Loss) -> bool:
-    """Whether the client lacks nothing but `[DONE]`: its one choice has a finish reason, and it asked for no usage."""
+    """Whether the client lacks nothing but the last event: its one choice has a finish reason, and it asked for no
+    usage; or its message has a stop reason."""
+    if loss.path == "/v1/messages":
+        return loss.has_message_end
     return loss.path in _TOKEN_PATHS and loss.has_finish and not loss.wants_usage and not _has_several(loss.request)
+
+
+def may_count(loss: Loss) -> bool:
+    """Whether the tokens of the client's text may be counted by an endpoint whose replay says something else: nothing
+    is missing but the usage, which is that of one plain text."""
+    if loss.path not in _TOKEN_PATHS or loss.is_outside or not (loss.has_finish and loss.wants_usage):
+        return False
+    return loss.is_plain_text and not (_has_several(loss.request) or _asks(loss.request, _EACH_TOKEN))
 
 
 def _may_continue(loss: Loss) -> bool:
@@ -257,6 +274,13 @@ CASES: tuple[Case, ...] = (
         course="error",
         why="HTTP has no way to say it: the connection is cut. Only answers over the held size come here.",
         holds=lambda loss: not loss.is_stream,
+    ),
+    Case(
+        name="all_said",
+        when="the client has the finish reason, or all the tokens that it may have, and the engine told these tokens",
+        course="close",
+        why="nothing is missing but the end and the usage, which the gateway can tell: no engine need say it all again",
+        holds=lambda loss: loss.is_all_said,
     ),
     Case(
         name="too_often",

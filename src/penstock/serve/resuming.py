@@ -14,11 +14,12 @@ from typing import Any, Literal
 from penstock.serve.admission.admission import Step
 from penstock.serve.answer import Answer
 from penstock.serve.client_side import ClientSide
+from penstock.serve.closing import End, end_of_count, end_of_text, known_end, last_events
 from penstock.serve.commands import Dispatch, Reply
 from penstock.serve.continuation import Continuation, token_list
 from penstock.serve.continued import last_key, text_key
 from penstock.serve.delivered import Attempt, Delivered
-from penstock.serve.failover import Course, Loss, choose, choose_after, is_all_but_done
+from penstock.serve.failover import Course, Loss, choose, choose_after, is_all_but_done, may_count
 from penstock.serve.record import Outcome
 from penstock.serve.routing import Endpoint
 from penstock.serve.routing.signals import Signal
@@ -87,6 +88,8 @@ class Resuming(ClientSide, ABC):
         if self.phase == "resuming":
             return self._resume(reason, now)
         admission, course = self._admission, self._course(answer)
+        if course == "close":
+            return first + self._close(answer, now)
         has_other = admission.has_elsewhere(now, is_new_round=True)
         if may_return and not has_other and course != "error" and self.endpoint is not None:
             return self._return(answer, self.endpoint, now)
@@ -135,11 +138,15 @@ class Resuming(ClientSide, ABC):
         if continuation is None:
             continuation = self._new_continuation(delivered)
         continuation.told(token_list(delivered.prompt_ids) or answer.prompt_ids)
-        loss = self._loss(answer, has_ids=continuation.has_places)
+        end = known_end(self._admission.engine_path, self._client_request(), delivered, continuation.prompt_tokens)
+        loss = self._loss(answer, has_ids=continuation.has_places, is_all_said=end is not None)
         case = choose(loss)
+        if end is not None and case.course == "close":
+            self._end, self._continuation = end, None
+            return "close"
         if case.course == "continue" and self._admission.ask_as_chat():
             continuation = self._new_continuation(delivered)
-        if choose_after(loss).course == "error" and case.name != "tokens_known":
+        if choose_after(loss).course == "error" and case.name != "tokens_known" and not may_count(loss):
             self._continuation = None  # if a replay diverges, that is the end
         elif case.course != "error":
             self._continuation = continuation
@@ -158,7 +165,7 @@ class Resuming(ClientSide, ABC):
             fields.pop("return_token_ids", None)
         return fields
 
-    def _loss(self, answer: Answer, *, has_ids: bool = False) -> Loss:
+    def _loss(self, answer: Answer, *, has_ids: bool = False, is_all_said: bool = False) -> Loss:
         delivered, request = answer.settle(), self._admission.request
         return Loss(
             path=self.head.path,
@@ -176,6 +183,8 @@ class Resuming(ClientSide, ABC):
             is_outside=self._admission.is_outside,
             chat=self._admission.chat,
             has_ids=has_ids,
+            is_all_said=is_all_said,
+            has_message_end=(-1, "message_delta") in delivered.marks,
             has_own_seed=self._admission.has_own_seed,
         )
 
@@ -241,6 +250,8 @@ class Resuming(ClientSide, ABC):
             if answer.settle().chars == self._told:
                 self.record.continued -= 1  # nothing of it went on
             return self._without_ids(words, now)
+        if continuation is not None and not continuation.has_diverged and may_count(self._loss(answer)):
+            return self._count(answer, continuation, endpoint, now)
         may_go_on = continuation is not None and not continuation.has_diverged
         if not may_go_on or choose_after(self._loss(answer)).course == "error":
             return self._cut(f"could not go on with it: {words}", now, code="replay_diverged")
@@ -257,7 +268,10 @@ class Resuming(ClientSide, ABC):
         if answer is None or endpoint is None or continuation is None:
             return None
         continuation.give_up_ids()
-        if self._chosen(answer) == "error":
+        course = self._chosen(answer)
+        if course == "close":
+            return self._close(answer, now)
+        if course == "error":
             return self._cut(f"could not go on with it: {words}", now, code="replay_diverged")
         self._suspend(answer)
         return self._ask_on(endpoint, now)
@@ -296,9 +310,51 @@ class Resuming(ClientSide, ABC):
             words = f"answered {continuation.status} when asked for tokens"
             self._heard(signal_of(continuation.status), now, words)
             return self._resume(words, now)
-        if not continuation.go_on():
-            return self._cut("could not go on with it: nothing may follow the text", now, code="replay_diverged")
+        goes_on, answer = continuation.go_on(), self._answer
+        if answer is not None and (end := self._counted_end(answer, continuation)) is not None:
+            self._end = end
+            return self._close(answer, now)
+        if not goes_on or (answer is not None and answer.settle().finish_reason):
+            return self._cut("could not go on with it: its text was not counted", now, code="replay_diverged")
         return self._ask_on(endpoint, now)
+
+    # ------------------------------------------------------------------ an end that the gateway tells itself
+
+    def _count(
+        self, answer: Answer, continuation: Continuation, endpoint: Endpoint, now: float
+    ) -> bytes | Dispatch | None:
+        """A replay said something else, and the client lacks nothing but the usage: the tokens of its text are counted,
+        where the limit does not tell how many they are."""
+        continuation.told(answer.prompt_ids)
+        reason, path = answer.settle().finish_reason, self._admission.engine_path
+        self._end = end_of_count(path, self._client_request(), reason, continuation.prompt_tokens)
+        if self._end is not None:
+            return self._close(answer, now)
+        if not continuation.diverged(()):
+            return self._cut("said something else, and not how long the prompt is", now, code="replay_diverged")
+        self._suspend(answer)
+        return self._ask_on(endpoint, now)
+
+    def _counted_end(self, answer: Answer, continuation: Continuation) -> End | None:
+        """The end of the stream, now that the tokens of its text are known; None where it may go on."""
+        delivered, path, request = answer.settle(), self._admission.engine_path, self._client_request()
+        ids, prompt_tokens = continuation.text_ids, continuation.prompt_tokens
+        if not ids or (key := text_key(delivered)) is None:
+            return None
+        if delivered.finish_reason:
+            return end_of_count(path, request, delivered.finish_reason, prompt_tokens, ids)
+        return end_of_text(path, request, delivered.texts[key], ids, prompt_tokens)
+
+    def _close(self, answer: Answer, now: float) -> bytes:
+        """The stream is whole but for its end, which is told here."""
+        self._note_answer(answer)
+        end, request = self._end, self._admission.request
+        if end is not None and self.record.prompt_tokens < 0:
+            self._note_usage((end.prompt_tokens, end.output_tokens, 0))
+        wants_usage = request is None or request.wants_usage
+        delivered = answer.settle()
+        self._over(now, "ok", "")
+        return answer.closed(last_events(self.head.path, delivered, end, wants_usage=wants_usage))
 
     # ------------------------------------------------------------------ the honest end
 
@@ -316,10 +372,9 @@ class Resuming(ClientSide, ABC):
         answer = self._answer
         if answer is None:
             return None
-        self._note_answer(answer)
         if answer.is_stream and is_all_but_done(self._loss(answer)):
-            self._over(now, "ok", "")
-            return answer.closed()
+            return self._close(answer, now)
+        self._note_answer(answer)
         if self.endpoint is not None:
             endpoint_id = self.endpoint.id
         out = answer.cut(code, f"The stream ended early: endpoint {endpoint_id} {reason}.", outcome)

@@ -25,7 +25,7 @@ _EVENTS_MIN = 3
 """Events of a stream from which its own pace is known."""
 _TOOLS = b'"tools"'
 """In a request whose engine may be silent for long while it works: parsers hold a call of a tool back until it is
-whole, and some servers run tools themselves."""
+whole, and some servers run tools themselves. Not where each token is told: then each has its event."""
 
 
 def stall_of(
@@ -45,17 +45,16 @@ def stall_of(
         return "hung" if last_progress_at <= endpoint.stalled_at or quiet_s > PROBE_S else ""
     if quiet_s <= FLOOR_S:
         return ""
-    if answer is None:
-        return "hung" if _was_ignored(endpoint, last_progress_at, quiet_s) else ""
-    delivered = answer.settle()
-    if not delivered.has_text:
-        return ""
+    delivered = answer.settle() if answer is not None else None
+    if delivered is None or not delivered.has_text:
+        return _before_text(endpoint, last_progress_at, now)
     own_s = (last_progress_at - first_at) / (delivered.events - 1) if delivered.events > _EVENTS_MIN else 0.0
     if quiet_s <= deadline_s(max(endpoint.itl_s, own_s), others_go_on=False):
         return ""
     if not _goes_on(endpoint, last_progress_at, now):
         return "hung"
-    if _holds_no_other(endpoint, last_progress_at, now) and _TOOLS not in body:
+    is_told_each = delivered.keeps_ids and bool(delivered.ids)
+    if _holds_no_other(endpoint, last_progress_at, now) and (is_told_each or _TOOLS not in body):
         return "lost"
     return "late" if quiet_s > CEILING_S else ""
 
@@ -93,12 +92,15 @@ def _is_idle(endpoint: Endpoint) -> bool:
     return sample is not None and not (sample.running or sample.waiting)
 
 
-def _was_ignored(endpoint: Endpoint, sent_at: float, quiet_s: float) -> bool:
-    """Whether an engine that says that it has nothing to do has made no step since a request was sent: it hung while
-    it was idle, and its gauges, which move with its steps, will never show the request."""
-    sample, progress = endpoint.sample, endpoint.guard.progress
-    if sample is None or sample.running or sample.waiting or progress.is_missing(sent_at + quiet_s - sample.at):
-        return False
-    if max(progress.moved_at, endpoint.progress_at) > sent_at or progress.is_doubted:
-        return False
-    return quiet_s > LOOKS_FACTOR * deadline_s(max(endpoint.itl_s, progress.step_s), others_go_on=False)
+def _before_text(endpoint: Endpoint, sent_at: float, now: float) -> Stall:
+    """Of what was sent and has no text yet, at an engine that says that it has nothing to do. If it made no step since
+    then, it hung while it was idle: its gauges, which move with its steps, will never show the request. If it made some
+    and has had nothing to do for a while, it has answered, and nobody heard."""
+    quiet_s, progress = now - sent_at, endpoint.guard.progress
+    if not _is_idle(endpoint) or not _is_fresh(endpoint, now) or progress.is_doubted:
+        return ""
+    if quiet_s <= LOOKS_FACTOR * deadline_s(max(endpoint.itl_s, progress.step_s), others_go_on=False):
+        return ""
+    if max(progress.moved_at, endpoint.progress_at) <= sent_at:
+        return "hung"
+    return "lost" if sent_at < progress.stepped_at < now - FLOOR_S else ""

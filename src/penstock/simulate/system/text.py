@@ -114,12 +114,13 @@ def say(fields: dict[str, Any], chance: int) -> Said:
         seed = "greedy"
     random = Random(f"{fields['model']} {prompt} {chance if seed is None else seed}")
     natural = random.randint(*_TOKENS)
-    most = fields.get("max_tokens") or fields.get("max_completion_tokens") or natural
+    limit = fields.get("max_tokens") or fields.get("max_completion_tokens")
+    most = limit or natural
     tokens = [random.choice(_WORDS) for _ in range(natural)]
     if is_greedy and tokens[: len(begun)] != begun:
         raise ValueError(f"{begun} is not how {tokens} begin")
     tokens = begun + tokens[len(begun) :]
-    is_cut = len(tokens) > len(begun) + most
+    is_cut = limit is not None and len(tokens) >= len(begun) + most  # the end would be one token more
     prompt_tokens = _FRAME + len(prompt) // 4
     return Said(tuple(tokens[: len(begun) + most]), "length" if is_cut else "stop", prompt_tokens, len(begun))
 
