@@ -55,6 +55,14 @@ def applied(fields: dict[str, Any], edits: Any) -> dict[str, Any]:
     return {name: value for name, value in (fields | dict(edits)).items() if value is not None or name not in edits}
 
 
+@pytest.mark.parametrize("truncate", [None, "END", "START"])
+def test_texts_that_coheres_api_cuts_are_not_too_long(truncate: str | None) -> None:
+    long = {"model": "m", "texts": ["word " * 5_000], "truncate": truncate}
+    assert shaped(long, schema="embed").edits == {}
+    refused = failure({**long, "truncate": "NONE"}, schema="embed")
+    assert (refused.code, refused.param) == ("context_length_exceeded", "texts")
+
+
 def test_a_request_within_all_bounds_is_not_touched() -> None:
     result = shaped({**CHAT, "max_tokens": 8, "stop": ["a", "b"], "temperature": 0.2, "frobnicate": 1})
     assert result.edits == {}

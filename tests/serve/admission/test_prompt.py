@@ -112,6 +112,18 @@ def test_a_query_is_read_with_each_document() -> None:
     assert read_prompt("score", {"text_1": ["a", "b"], "text_2": ["c", "d"]}).pieces == ["a", "c", "b", "d"]
 
 
+def test_what_coheres_api_embeds_is_read() -> None:
+    texts = read_prompt("embed", {"texts": ["one", "three"]})
+    assert (texts.pieces, texts.batch, texts.longest) == (["one", "three"], 2, 5)
+    images = read_prompt("embed", {"images": ["data:image/png;base64,AA", "data:image/png;base64,BB"]})
+    assert (images.pieces, images.images, images.batch) == ([], 2, 2)
+    parts = [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "data:,"}}]
+    mixed = read_prompt("embed", {"inputs": [{"content": parts}, {"content": parts[:1]}, "no input", {"content": 1}]})
+    assert (mixed.pieces, mixed.images, mixed.batch) == (["a", "a"], 1, 4)
+    for nothing in ({}, {"texts": []}, {"texts": 1}, {"images": []}, {"inputs": []}):
+        assert (read_prompt("embed", nothing).pieces, read_prompt("embed", nothing).batch) == ([], 1)
+
+
 def test_several_conversations_are_several_prompts() -> None:
     one = [{"role": "user", "content": "Hello"}]
     two = [{"role": "user", "content": "Hi"}]

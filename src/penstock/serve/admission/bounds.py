@@ -71,7 +71,7 @@ def needs_count(
     if bounds.rejects_output and bounds.context is not None:
         asked = read_output(schema, fields, 1).asked or 0
         limit = _least(limit, max(bounds.context - max(asked, 0), 0))
-    return limit is not None and not _truncates(fields) and wants_count(prompt, estimator, limit)
+    return limit is not None and not _truncates(schema, fields) and wants_count(prompt, estimator, limit)
 
 
 def shape_request(
@@ -98,7 +98,7 @@ def shape_request(
             return failure
     longest = tokens if prompt.longest < 0 else estimator.longest(prompt, tokens)
     limit = _prompt_limit(schema, bounds, limits)
-    if limit is not None and longest > limit and not _truncates(fields):
+    if limit is not None and longest > limit and not _truncates(schema, fields):
         margin = 0.0 if is_exact else 1.0 if prompt.images or prompt.audios else estimator.margin
         if longest * (1.0 - margin) > limit:
             return _too_long(schema, longest, bounds, limits, is_exact=is_exact)
@@ -144,8 +144,10 @@ def _cut(tokens: int, keep: Any, batch: int, context: int | None) -> int:
     return min(tokens, keep * batch) if type(keep) is int and keep > 0 else tokens
 
 
-def _truncates(fields: Mapping[str, Any]) -> bool:
-    """Whether the engine was asked to cut the prompt to fit."""
+def _truncates(schema: str, fields: Mapping[str, Any]) -> bool:
+    """Whether the engine was asked to cut the prompt to fit; Cohere's API asks for it unless it says `NONE`."""
+    if schema == "embed":
+        return fields.get("truncate") != "NONE"
     return fields.get("truncate_prompt_tokens") is not None or fields.get("truncation") == "auto"
 
 
@@ -191,6 +193,8 @@ def _prompt_words(schema: str) -> tuple[str, str]:
             return "prompt", "prompt"
         case "rerank" | "score":
             return "documents", "query and document"
+        case "embed":
+            return "texts", "texts"
         case _:
             return "input", "input"
 

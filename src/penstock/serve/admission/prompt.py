@@ -256,6 +256,23 @@ def _read_embeddings(fields: Fields, prompt: Prompt) -> None:
         _read_messages(messages, prompt)
 
 
+def _read_embed(fields: Fields, prompt: Prompt) -> None:
+    """Cohere's: texts, images, or inputs of parts."""
+    inputs, images = fields.get("inputs"), fields.get("images")
+    if type(images) is list:
+        prompt.images, prompt.batch = len(images), max(len(images), 1)
+    elif type(inputs) is list:
+        _read_parts([part for item in inputs if type(item) is dict for part in _parts_of(item)], prompt)
+        prompt.batch = max(len(inputs), 1)
+    else:
+        _read_texts(fields.get("texts"), prompt)
+
+
+def _parts_of(item: Fields) -> list[Any]:
+    content = item.get("content")
+    return content if type(content) is list else []
+
+
 def _read_rerank(fields: Fields, prompt: Prompt) -> None:
     """The query is read again with each document, as a cross-encoder reads them."""
     documents = fields.get("documents")
@@ -309,6 +326,7 @@ _READERS: dict[str, Callable[[Fields, Prompt], None]] = {
     "completion": _read_completion,
     "responses": _read_responses,
     "messages": _read_anthropic,
+    "embed": _read_embed,
     "embeddings": _read_embeddings,
     "rerank": _read_rerank,
     "score": _read_score,

@@ -105,6 +105,19 @@ SCHEMAS: dict[str, tuple[dict[str, Check], tuple[str, ...]]] = {
         {"model": TEXT, "input": TEXT_OR_LIST, "messages": LIST, "dimensions": INT, "encoding_format": TEXT},
         (),
     ),
+    "embed": (
+        {
+            "model": TEXT,
+            "texts": LIST,
+            "images": LIST,
+            "inputs": LIST,
+            "input_type": TEXT,
+            "embedding_types": LIST,
+            "output_dimension": INT,
+            "truncate": TEXT,
+        },
+        (),
+    ),
     "rerank": (
         {"model": TEXT, "query": TEXT_OR_OBJECT, "documents": TEXT_OR_LIST_OR_OBJECT, "top_n": INT},
         ("query", "documents"),

@@ -57,6 +57,7 @@ def _table() -> dict[str, Route]:
             dialect="anthropic",
         ),
         Route(path="/v1/embeddings", upstream_path="/v1/embeddings", schema="embeddings"),
+        Route(path="/v2/embed", upstream_path="/v2/embed", schema="embed"),
         Route(path="/v1/audio/speech", upstream_path="/v1/audio/speech", schema="any"),
     ]
     routes += [
