@@ -42,6 +42,16 @@ def last_error(call: Call) -> Any:
 
 
 class TestEngineErrors:
+    @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+    def test_an_engine_that_wants_a_key_is_no_matter_of_the_clients(self, path: str) -> None:
+        gateway = core()
+        wants = answer(b'{"error":"Unauthorized"}', status="401 Unauthorized")
+        call = Call(gateway, request(path), max_tokens=9).send().engine(wants).settled()
+        assert call.client.status == 502
+        assert "it answered 401" in call.client.json["error"]["message"]
+        assert "www-authenticate" not in call.client.headers
+        assert call.outcome == ("upstream_error", "upstream_error")
+
     @pytest.mark.parametrize("status", ["400 Bad Request", "404 Not Found", "422 Unprocessable Content"])
     def test_a_clients_mistake_is_passed_on_and_counts_against_nobody(self, status: str) -> None:
         gateway = core()

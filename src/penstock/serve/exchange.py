@@ -49,7 +49,8 @@ _RETRIED_STATUSES = frozenset({502, 503, 504})
 _LOSSES: frozenset[Signal | None] = frozenset({"connect_failed", "reset"})
 """What of an endpoint means that nothing goes on there for the request."""
 _PROVIDERS_OWN = frozenset({401, 402, 403, 404, 407})
-"""What a provider answers that is about our key, account or address there, and not about the client's request."""
+"""What a provider answers that is about our key, account or address there, and not about the client's request. A 401
+never is about that: clients' keys stay here, and an engine that wants one (vLLM's `--api-key`) was not told to us."""
 _LACKS: dict[str, Why] = {"queue_full": "saturation", "queue_timeout": "saturation", "evicted": "saturation"}
 """By the code of a refusal: what a fallback must be for. Whatever else is an error."""
 
@@ -468,7 +469,7 @@ class Exchange(Hedged):
         self.record.status = head.status
         self.is_upstream_kept = head.is_keep_alive and head.body.is_done and not head.body.is_overrun
         self._heard(signal_of(head.status), now, f"answered {head.status}")
-        if head.status in _PROVIDERS_OWN and self._admission.is_outside:
+        if head.status == 401 or (head.status in _PROVIDERS_OWN and self._admission.is_outside):
             self.endpoint = None
             return self._refuse_or_fall_back(no_endpoint(self.record.model, f"it answered {head.status}", 1), now)
         step = self._admission.fall_back("error", now, self.woken) if head.status >= 500 else False
