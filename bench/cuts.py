@@ -449,7 +449,8 @@ class Cuts:
         for harm, _, verdict, _ in judged:
             by_harm.setdefault(harm.partition("+")[0], Counter())[verdict] += 1
         bad = [entry for entry in judged if entry[2] in ("wrong", "lost", "error")]
-        gaps = sorted(heard.gap_s for *_, heard in self.results)
+        longest = sorted(self.results, key=lambda result: -result[-1].gap_s)
+        gaps = [heard.gap_s for *_, heard in reversed(longest)]
         return {
             "dtype": self.args.dtype,
             "seed": self.args.seed,
@@ -459,6 +460,7 @@ class Cuts:
             "by_harm": {name: dict(sorted(count.items())) for name, count in sorted(by_harm.items())},
             "longest_gap_p50_s": round(gaps[len(gaps) // 2], 3),
             "longest_gap_max_s": round(gaps[-1], 3),
+            "longest_gaps": [f"{h.gap_s:.2f} s: {kind} {q.path} {q.name}" for kind, q, _, h in longest[:5]],
             "bad": [f"{harm} {kind} {verdict}: {words[:600]}" for harm, kind, verdict, words in bad[:12]],
         }
 
@@ -478,7 +480,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--load", type=int, default=0, help="streams at once")
-    parser.add_argument("--freezes", type=float, default=0.3, help="share of the freezes that are done: each takes 2 s")
+    parser.add_argument(
+        "--freezes", type=float, default=0.3, help="share of the freezes that are done: each takes 2 s or more"
+    )
     parser.add_argument("--prompts", type=int, default=len(PROMPTS))
     parser.add_argument("--only", default="", help="one kind of request, as in `greedy`")
     parser.add_argument("--thinking", action="store_true", help="a model that thinks first; in float32")
