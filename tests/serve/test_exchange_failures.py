@@ -64,8 +64,9 @@ class TestEngineErrors:
 
     def test_an_engine_that_limits_says_so_with_its_retry_after(self) -> None:
         wire = answer(b"{}", status="429 Too Many Requests", fields="retry-after: 7\r\n")
-        call = Call(core()).send().engine(wire)
+        call = Call(core()).send().engine(wire).engine(wire).settled()
         assert (call.client.status, call.client.headers["retry-after"], call.outcome[0]) == (429, "7", "limited")
+        assert len(call.tried) == 2  # the other one may have had room
 
     def test_a_client_that_leaves_its_fallback_cuts_it_though_the_first_engine_was_done(self) -> None:
         """The fallback still writes: kept, its connection would carry that into the answer of somebody else."""
@@ -135,7 +136,13 @@ class TestRetries:
         assert call.dispatches[0].data[1] == call.dispatches[1].data[1]
 
     @pytest.mark.parametrize(
-        ("status", "count"), [("502 Bad Gateway", 1), ("503 Service Unavailable", 0), ("504 Gateway Timeout", 1)]
+        ("status", "count"),
+        [
+            ("429 Too Many Requests", 0),
+            ("502 Bad Gateway", 1),
+            ("503 Service Unavailable", 0),
+            ("504 Gateway Timeout", 1),
+        ],
     )
     def test_an_endpoint_that_can_not_serve_now_is_passed_by(self, status: str, count: int) -> None:
         gateway = core()
