@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -39,3 +40,43 @@ def test_the_request_id_is_used_with_one_prefix(engine: RunningEngine) -> None:
     body = {"input": "hi", "max_output_tokens": 1, "request_id": "resp_mine"}
 
     assert engine.post("/v1/responses", body).json["id"] == "resp_mine"
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+    "required": ["name", "age"],
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_format_binds_the_text_as_it_binds_a_chats(engine: RunningEngine, stream: bool) -> None:
+    form = {"type": "json_schema", "name": "person", "schema": SCHEMA, "strict": True}
+    body = {"input": "Who?", "max_output_tokens": 500, "text": {"format": form}, "stream": stream}
+
+    answer = engine.post("/v1/responses", body)
+    response = answer.events[-1]["response"] if stream else answer.json
+
+    person = json.loads(response["output"][0]["content"][0]["text"])
+    assert (type(person["name"]), type(person["age"])) == (str, int)
+    assert response["text"]["format"] == form
+    assert response["status"] == "completed"
+
+
+def test_any_json_is_a_format_and_text_is_none(engine: RunningEngine) -> None:
+    body = {"input": "Who?", "max_output_tokens": 500}
+
+    some = engine.post("/v1/responses", body | {"text": {"format": {"type": "json_object"}}}).json
+    plain = engine.post("/v1/responses", body | {"text": {"format": {"type": "text"}, "verbosity": "low"}}).json
+
+    assert isinstance(json.loads(some["output"][0]["content"][0]["text"]), dict)
+    assert plain["output"][0]["content"] == engine.post("/v1/responses", body).json["output"][0]["content"]
+
+
+def test_a_schema_that_can_not_be_read_is_refused(engine: RunningEngine) -> None:
+    form = {"type": "json_schema", "name": "x", "schema": {"type": "nope"}}
+
+    answer = engine.post("/v1/responses", {"input": "Who?", "text": {"format": form}})
+
+    assert answer.status == 400
+    assert "Grammar error" in answer.json["error"]["message"]

@@ -21,6 +21,7 @@ __all__ = [
     "ResponseStream",
     "ResponsesRequest",
     "check_store",
+    "format_of",
     "messages_of",
     "response_body",
     "response_not_found",
@@ -98,6 +99,16 @@ def messages_of(request: ResponsesRequest) -> list[dict[str, Any]]:
         role, content = item.get("role", "user"), item.get("content", item.get("output", ""))
         messages.append({"role": role, "content": content})
     return messages
+
+
+def format_of(request: ResponsesRequest) -> dict[str, Any] | None:
+    """What the text is bound to, as a chat says it; None where it is free."""
+    form = (request.text or {}).get("format")
+    if not isinstance(form, dict) or form.get("type") in (None, "text"):
+        return None
+    if form["type"] != "json_schema":
+        return {"type": form["type"]}
+    return {"type": "json_schema", "json_schema": {"name": form.get("name", ""), "schema": form.get("schema")}}
 
 
 def _record(

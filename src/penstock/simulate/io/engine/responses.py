@@ -9,6 +9,7 @@ from penstock.simulate.engine.api.responses import (
     ResponsesRequest,
     ResponseStream,
     check_store,
+    format_of,
     messages_of,
     response_body,
 )
@@ -55,6 +56,7 @@ def _as_chat(request: ResponsesRequest) -> ChatCompletionRequest:
     return ChatCompletionRequest.model_validate(
         {
             "messages": messages_of(request),
+            "response_format": format_of(request),
             "max_completion_tokens": request.max_output_tokens,
             "temperature": request.temperature,
             "top_p": request.top_p,
