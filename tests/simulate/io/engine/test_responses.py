@@ -80,3 +80,57 @@ def test_a_schema_that_can_not_be_read_is_refused(engine: RunningEngine) -> None
 
     assert answer.status == 400
     assert "Grammar error" in answer.json["error"]["message"]
+
+
+WEATHER = {
+    "type": "function",
+    "name": "weather",
+    "description": "Weather of a town.",
+    "parameters": {"type": "object", "properties": {"town": {"type": "string"}}, "required": ["town"]},
+    "strict": True,
+}
+CALLING = {"input": "Weather?", "max_output_tokens": 200, "tools": [WEATHER], "tool_choice": "required"}
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "name": "weather"}])
+def test_a_tool_that_must_be_called_is_an_item_of_its_own(engine: RunningEngine, choice: object) -> None:
+    answer = engine.post("/v1/responses", CALLING | {"tool_choice": choice}).json
+
+    (call,) = answer["output"]
+    assert (call["type"], call["name"], call["status"]) == ("function_call", "weather", "completed")
+    assert call["id"].startswith("fc_")
+    assert call["call_id"]
+    assert type(json.loads(call["arguments"])["town"]) is str
+    assert answer["status"] == "completed"
+
+
+def test_a_call_is_streamed_piece_by_piece(engine: RunningEngine) -> None:
+    events = engine.post("/v1/responses", CALLING | {"stream": True}).events
+
+    whole = engine.post("/v1/responses", CALLING).json["output"][0]["arguments"]
+    kinds = [event["type"].removeprefix("response.") for event in events]
+    deltas = [event["delta"] for event in events if event["type"].endswith("arguments.delta")]
+    assert "".join(deltas) == whole
+    assert [kind for kind in kinds if not kind.endswith("delta")] == [
+        *("created", "in_progress", "output_item.added", "function_call_arguments.done", "output_item.done"),
+        "completed",
+    ]
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert events[-1]["response"]["output"][0]["arguments"] == whole
+
+
+def test_what_a_tool_returned_is_read_and_built_in_tools_are_passed_over(engine: RunningEngine) -> None:
+    """A model that is free to call calls the tool that the user's last words name, and else answers."""
+    turns = [
+        {"role": "user", "content": "What of Oslo?"},
+        {"type": "reasoning", "id": "rs_1", "summary": []},
+        {"type": "function_call", "call_id": "call_1", "name": "weather", "arguments": '{"town": "Oslo"}'},
+        {"type": "function_call_output", "call_id": "call_1", "output": "Rain."},
+    ]
+    body = {"max_output_tokens": 5, "tools": [WEATHER, {"type": "web_search"}]}
+
+    told = engine.post("/v1/responses", body | {"input": turns}).json
+    other = engine.post("/v1/responses", body | {"input": [*turns[:3], turns[3] | {"output": "Sun."}]}).json
+
+    assert told["output"][0]["type"] == "message"
+    assert told["output"][0]["content"] != other["output"][0]["content"]

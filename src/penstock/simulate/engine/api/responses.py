@@ -6,10 +6,12 @@ and `previous_response_id` are refused in its words. Leaves to others: the text.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from penstock.simulate.engine.api.chat_answer import ToolCall
 from penstock.simulate.engine.api.encoding import dump, event
 from penstock.simulate.engine.api.envelope import Envelope, Usage
 from penstock.simulate.engine.api.errors import ApiError
@@ -25,6 +27,7 @@ __all__ = [
     "messages_of",
     "response_body",
     "response_not_found",
+    "tools_of",
 ]
 
 
@@ -95,10 +98,39 @@ def messages_of(request: ResponsesRequest) -> list[dict[str, Any]]:
     if isinstance(request.input, str):
         messages.append({"role": "user", "content": request.input})
         return messages
-    for item in request.input:
-        role, content = item.get("role", "user"), item.get("content", item.get("output", ""))
-        messages.append({"role": role, "content": content})
+    messages.extend(turn for item in request.input if (turn := _turn(item)) is not None)
     return messages
+
+
+def _turn(item: Mapping[str, Any]) -> dict[str, Any] | None:
+    """One item as a message of a chat; None for what a model had thought."""
+    match item.get("type"):
+        case "reasoning":
+            return None
+        case "function_call":
+            function = {"name": item.get("name", ""), "arguments": item.get("arguments", "")}
+            call = {"id": item.get("call_id", ""), "type": "function", "function": function}
+            return {"role": "assistant", "tool_calls": [call]}
+        case "function_call_output":
+            return {"role": "tool", "tool_call_id": item.get("call_id", ""), "content": item.get("output", "")}
+        case _:
+            return {"role": item.get("role", "user"), "content": item.get("content", item.get("output", ""))}
+
+
+def tools_of(request: ResponsesRequest) -> dict[str, Any]:
+    """The functions that may be called, and whether one must be, as a chat says it; built-in tools are passed over."""
+    names = ("name", "description", "parameters")
+    tools = [
+        {"type": "function", "function": {name: tool[name] for name in names if tool.get(name) is not None}}
+        for tool in request.tools
+        if tool.get("type") == "function"
+    ]
+    if not tools:
+        return {}
+    choice: Any = request.tool_choice or "auto"
+    if isinstance(choice, dict):
+        choice = {"type": "function", "function": {"name": choice.get("name", "")}}
+    return {"tools": tools, "tool_choice": choice}
 
 
 def format_of(request: ResponsesRequest) -> dict[str, Any] | None:
@@ -192,6 +224,18 @@ def _item(item_id: str, content: list[dict[str, Any]], status: str) -> dict[str,
     }
 
 
+def _call_item(item_id: str, call: ToolCall, arguments: str, status: str) -> dict[str, Any]:
+    return {
+        "arguments": arguments,
+        "call_id": call.id,
+        "name": call.name,
+        "type": "function_call",
+        "id": item_id,
+        "namespace": None,
+        "status": status,
+    }
+
+
 def response_body(
     request: ResponsesRequest,
     envelope: Envelope,
@@ -200,9 +244,13 @@ def response_body(
     item_id: str,
     max_output_tokens: int,
     usage: Usage,
+    call: ToolCall | None = None,
 ) -> bytes:
-    """The whole answer."""
-    item = _item(item_id, [_part(sequence.text, None)], "completed")
+    """The whole answer; `call` is whose arguments the text is, if it is any."""
+    if call is None:
+        item = _item(item_id, [_part(sequence.text, None)], "completed")
+    else:
+        item = _call_item(item_id, call, sequence.text, "completed")
     status = "incomplete" if sequence.finish_reason == "length" else "completed"
     record = _record(request, envelope, status=status, output=[item], max_output_tokens=max_output_tokens, usage=usage)
     return dump(record)
@@ -212,8 +260,17 @@ class ResponseStream:
     """Events of one streamed response. Owned by its request."""
 
     def __init__(
-        self, request: ResponsesRequest, envelope: Envelope, *, item_id: str, max_output_tokens: int, usage: Usage
+        self,
+        request: ResponsesRequest,
+        envelope: Envelope,
+        *,
+        item_id: str,
+        max_output_tokens: int,
+        usage: Usage,
+        call: ToolCall | None = None,
     ) -> None:
+        """`call` is whose arguments the text is, if it is any."""
+        self._call = call
         self._request = request
         self._envelope = envelope
         self._item_id = item_id
@@ -241,6 +298,9 @@ class ResponseStream:
             return []
         events = self._open_item()
         self._text.append(piece.text)
+        if self._call is not None:
+            place = {"delta": piece.text, "item_id": self._item_id, "output_index": 0}
+            return [*events, self._event("response.function_call_arguments.delta", place)]
         delta = {"delta": piece.text, "item_id": self._item_id, "logprobs": [], "output_index": 0}
         events.append(self._event("response.output_text.delta", {"content_index": 0} | delta))
         return events
@@ -248,16 +308,25 @@ class ResponseStream:
     def close(self) -> list[bytes]:
         """The last events."""
         text, events = "".join(self._text), self._open_item()
-        place = {"content_index": 0, "item_id": self._item_id}
-        part = _part(text, None)
-        item = _item(self._item_id, [part], "completed")
-        done = place | {"logprobs": [], "output_index": 0}
-        events.append(self._event("response.output_text.done", done, text=text))
-        events.append(self._event("response.content_part.done", place | {"output_index": 0, "part": part}))
+        item = self._close_call(events, text) if self._call is not None else self._close_text(events, text)
         events.append(self._event("response.output_item.done", {"item": item, "output_index": 0}))
         record = self._state(self._status, [item], self._usage)
         events.append(self._event("response.completed", {"response": record}))
         return events
+
+    def _close_text(self, events: list[bytes], text: str) -> dict[str, Any]:
+        place = {"content_index": 0, "item_id": self._item_id}
+        part = _part(text, None)
+        done = place | {"logprobs": [], "output_index": 0}
+        events.append(self._event("response.output_text.done", done, text=text))
+        events.append(self._event("response.content_part.done", place | {"output_index": 0, "part": part}))
+        return _item(self._item_id, [part], "completed")
+
+    def _close_call(self, events: list[bytes], text: str) -> dict[str, Any]:
+        assert self._call is not None
+        done = {"arguments": text, "item_id": self._item_id, "name": self._call.name, "output_index": 0}
+        events.append(self._event("response.function_call_arguments.done", done))
+        return _call_item(self._item_id, self._call, text, "completed")
 
     def fail(self, error: ApiError) -> list[bytes]:
         """The last event of a stream whose engine died."""
@@ -267,6 +336,9 @@ class ResponseStream:
         if self._is_open:
             return []
         self._is_open = True
+        if self._call is not None:
+            called = _call_item(self._item_id, self._call, "", "in_progress")
+            return [self._event("response.output_item.added", {"item": called, "output_index": 0})]
         item = _item(self._item_id, [], "in_progress")
         part = {"content_index": 0, "item_id": self._item_id, "output_index": 0, "part": _part("", [])}
         return [

@@ -12,6 +12,7 @@ from penstock.simulate.engine.api.responses import (
     format_of,
     messages_of,
     response_body,
+    tools_of,
 )
 from penstock.simulate.engine.api.validation import parse_body
 from penstock.simulate.io.engine.chat import plan_chat
@@ -28,22 +29,23 @@ async def answer_response(service: EngineService, exchange: HttpExchange, body: 
     request = parse_body(RESPONSES, body)
     service.check_model(request.model)
     check_store(request)
-    job = plan_chat(service, _as_chat(request)).job
+    plan = plan_chat(service, _as_chat(request))
+    job, call = plan.job, plan.tool_call
     limit = job.sampling.max_tokens or 1
     answer_id = service.answer_id("resp_", exchange, _bare(request.request_id))
-    item_id = f"msg_{random_id()}"
+    item_id = f"{'msg' if call is None else 'fc'}_{random_id()}"
     async with generate(service, exchange, answer_id, [job]) as generation:
         envelope = service.envelope(answer_id)
         usage = Usage(generation.prompt_tokens)
         if request.stream:
-            writer = ResponseStream(request, envelope, item_id=item_id, max_output_tokens=limit, usage=usage)
+            writer = ResponseStream(request, envelope, item_id=item_id, max_output_tokens=limit, usage=usage, call=call)
             await send_stream(exchange, generation, writer, writer.open())
             return
         await generation.finish()
         usage.completion_tokens = generation.completion_tokens
         (sequence,) = generation.sequences
         await exchange.answer(
-            response_body(request, envelope, sequence, item_id=item_id, max_output_tokens=limit, usage=usage)
+            response_body(request, envelope, sequence, item_id=item_id, max_output_tokens=limit, usage=usage, call=call)
         )
 
 
@@ -69,5 +71,6 @@ def _as_chat(request: ResponsesRequest) -> ChatCompletionRequest:
             "ignore_eos": request.ignore_eos,
             "priority": request.priority,
             "cache_salt": request.cache_salt,
+            **tools_of(request),
         }
     )
