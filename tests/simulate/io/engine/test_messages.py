@@ -58,3 +58,14 @@ def test_tokens_are_counted_without_an_answer(engine: RunningEngine) -> None:
     count = engine.post("/v1/messages/count_tokens", body).json["input_tokens"]
 
     assert count == engine.post("/v1/messages", BODY).json["usage"]["input_tokens"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_format_binds_the_text(engine: RunningEngine, stream: bool) -> None:
+    schema = {"type": "object", "properties": {"at": {"enum": ["x"]}}, "required": ["at"]}
+    config = {"format": {"type": "json_schema", "schema": schema}, "effort": "low"}
+
+    answer = engine.post("/v1/messages", BODY | {"max_tokens": 60, "output_config": config, "stream": stream})
+
+    text = deltas(answer.events, "text") if stream else answer.json["content"][0]["text"]
+    assert json.loads(text) == {"at": "x"}

@@ -86,6 +86,7 @@ class AnthropicMessagesRequest(BaseModel):
     messages: list[AnthropicMessage]
     max_tokens: int
     metadata: JsonObject | None = None
+    output_config: JsonObject | None = None
     stop_sequences: list[str] | None = Field(default=None, max_length=4)
     stream: bool | None = False
     system: str | list[AnthropicContentBlock] | None = None
@@ -122,6 +123,10 @@ def as_chat(request: AnthropicMessagesRequest | AnthropicCountTokensRequest) -> 
         chat["tool_choice"] = _choice(request.tool_choice)
     if isinstance(request, AnthropicMessagesRequest):
         chat["max_completion_tokens"] = request.max_tokens
+        form = (request.output_config or {}).get("format")
+        if isinstance(form, dict) and form.get("schema"):
+            schema = {"name": "json_schema", "schema": form["schema"]}
+            chat["response_format"] = {"type": form.get("type"), "json_schema": schema}
         if request.stop_sequences:
             chat["stop"] = request.stop_sequences
         for name in ("temperature", "top_p", "top_k", "cache_salt"):
