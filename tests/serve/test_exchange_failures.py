@@ -293,6 +293,12 @@ class TestCuts:
 
 
 class TestDeadlines:
+    def test_a_client_hears_how_long_it_gave_the_answer(self) -> None:
+        asked = request(fields={b"x-request-timeout-ms": b"400"})
+        call = Call(core(), asked).send().late(0.5).settled()
+        assert (call.client.status, call.outcome) == (504, ("timeout", "deadline_exceeded"))
+        assert "was not there after 0.5 s" in call.client.json["error"]["message"]
+
     def test_no_first_byte_in_time_is_504(self) -> None:
         call = Call(core()).send().late(599.9)
         assert not call.is_over

@@ -266,8 +266,8 @@ class Exchange(Hedged):
         """The class of the request, or its client, gives it no more time."""
         timeout_s = now - self._started_at
         if self._held is None and self.phase in ("relaying", "resuming"):
-            return self._cut(f"was still answering after {timeout_s:.0f} s", now, "timeout", code="deadline_exceeded")
-        message = f"The answer of '{self.record.model}' was not there after {timeout_s:.0f} s, the time it had."
+            return self._cut(f"was still answering after {timeout_s:.1f} s", now, "timeout", code="deadline_exceeded")
+        message = f"The answer of '{self.record.model}' was not there after {timeout_s:.1f} s, the time it had."
         failure = Failure(status=504, code="deadline_exceeded", message=message, outcome="timeout")
         self._held = None
         return self.refuse(failure, now)
