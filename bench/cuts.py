@@ -208,16 +208,22 @@ def flaw(heard: Heard, attempts: list[Attempt], decode: Any) -> str:
         return "no replay told the tokens of the prompt"
     if not heard.text.startswith(first) and not first.startswith(heard.text):
         return f"it does not begin with what the first attempt said: {first[-60:]!r}"
+    most = 0  # characters that the client may have had of the attempts so far
     for attempt in attempts:
         ids, said = ids_of(attempt), text_of(attempt)
         if not ids:
+            most = max(most, len(said))
             continue
         had = decode(ids[len(prompt) :])
         if ids[: len(prompt)] != prompt or not heard.text.startswith(had):
             return "an attempt went on from other tokens than those of the prompt and of the client's text"
         rest = heard.text[len(had) :]
         if not rest.startswith(said) and not (attempt.is_cut and rest.startswith(said[:-LAST_CHARS])):
-            return "what an attempt said does not follow what it went on from"
+            alike = len(os.path.commonprefix([rest, said]))  # noqa: RUF071 — of texts
+            if attempt is last or len(had) + alike >= most:  # else it said again what the client had, differently
+                return "what an attempt said does not follow what it went on from"
+            continue
+        most = max(most, len(had) + len(said))
     if not ids_of(last) or heard.text != decode(ids_of(last)[len(prompt) :]) + text_of(last):
         return "it does not end with what the last attempt said"
     return flaw_of_end(heard, attempts[0], last, len(ids_of(last)) - len(prompt))
@@ -232,6 +238,8 @@ def flaw_of_replay(heard: Heard, attempts: list[Attempt]) -> str:
         heard = as_chat(heard)
     if not heard.text.removeprefix(BLOCK).startswith(first):
         return "it does not begin with what the first attempt said"
+    if said.finish and not said.usage and heard.usage:  # the gateway counted
+        said.usage = heard.usage | {"completion_tokens": tokens_told(attempts[-1])}
     return "" if heard.said == said.said else f"{heard.said} is not what the last attempt said: {said.said}"
 
 
@@ -245,10 +253,15 @@ def flaw_of_end(heard: Heard, first: Attempt, last: Attempt, kept: int) -> str:
     limit, asked = first.fields["max_tokens"], last.fields["max_tokens"]
     if asked != limit - min(kept, limit - 1):  # counted anew: at most so many that one may follow
         return f"it asked for {asked} tokens of {limit} after {kept}"
-    right = events.usage["completion_tokens"] + limit - asked
+    right = (events.usage["completion_tokens"] if events.usage else tokens_told(last)) + limit - asked
     if heard.usage and heard.usage["completion_tokens"] != right:
         return f"its usage {heard.usage} is not {right}"
     return ""
+
+
+def tokens_told(attempt: Attempt) -> int:
+    """How many tokens an attempt told that was cut before its usage."""
+    return sum(len(choice.get("token_ids") or ()) for event in attempt.events for choice in event.get("choices") or ())
 
 
 # ------------------------------------------------------------------ the run
