@@ -55,6 +55,15 @@ def applied(fields: dict[str, Any], edits: Any) -> dict[str, Any]:
     return {name: value for name, value in (fields | dict(edits)).items() if value is not None or name not in edits}
 
 
+def test_output_is_bounded_and_reserved_for_each_chat_of_a_batch() -> None:
+    batch = {"model": "m", "messages": [CHAT["messages"]] * 3, "max_tokens": 100}
+    result = shaped(batch, bounds(output_tokens_max=50), schema="chats")
+    assert result.edits == {"max_tokens": 50}
+    assert result.output_tokens == 150
+    long = [CHAT["messages"], [{"role": "user", "content": "word " * 5_000}]]
+    assert failure({**batch, "messages": long}, schema="chats").code == "context_length_exceeded"
+
+
 @pytest.mark.parametrize("truncate", [None, "END", "START"])
 def test_texts_that_coheres_api_cuts_are_not_too_long(truncate: str | None) -> None:
     long = {"model": "m", "texts": ["word " * 5_000], "truncate": truncate}

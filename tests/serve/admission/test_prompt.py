@@ -131,6 +131,19 @@ def test_several_conversations_are_several_prompts() -> None:
     assert (prompt.batch, prompt.longest, prompt.messages) == (2, 9, 2)
 
 
+def test_a_batch_of_chats_is_as_many_prompts() -> None:
+    chats = [[{"role": "user", "content": "Hello"}], [{"role": "user", "content": "Hi"}]]
+    prompt = read_prompt("chats", {"messages": chats})
+    assert (prompt.batch, prompt.longest, prompt.messages) == (2, 9, 2)
+    for wrong in ([], [[]], [1], ["a"], [None, []]):
+        read_prompt("chats", {"messages": wrong})
+
+
+def test_what_is_scored_by_writing_is_read_with_each_item() -> None:
+    prompt = read_prompt("score", {"query": "Is it?", "items": ["yes", "no"]})
+    assert (prompt.pieces, prompt.batch) == (["Is it?", "yes", "Is it?", "no"], 2)
+
+
 def test_text_is_not_copied() -> None:
     text = "x" * 100_000
     prompt = read_prompt("chat", {"messages": [{"role": "user", "content": text}]})

@@ -12,7 +12,8 @@ def test_every_api_of_the_engine_has_a_path() -> None:
     names = {path.rpartition("/")[2] for path in ROUTES}
     assert names >= {
         *("completions", "embeddings", "responses", "rerank", "score", "classify", "pooling", "tokenize"),
-        *("embed", "detokenize", "messages", "count_tokens", "transcriptions", "translations", "speech"),
+        *("embed", "batch", "generative_scoring"),
+        *("detokenize", "messages", "count_tokens", "transcriptions", "translations", "speech"),
     }
 
 

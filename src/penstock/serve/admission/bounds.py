@@ -187,7 +187,7 @@ def _too_long(schema: str, longest: int, bounds: RequestBounds, limits: CallerLi
 def _prompt_words(schema: str) -> tuple[str, str]:
     """(field, what people call it) of an API's prompt."""
     match schema:
-        case "chat" | "messages":
+        case "chat" | "chats" | "messages":
             return "messages", "messages"
         case "completion" | "tokenize":
             return "prompt", "prompt"

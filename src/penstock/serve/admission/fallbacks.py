@@ -106,7 +106,7 @@ class Abilities:
 
 
 _UNKNOWN = Abilities()
-_WRITING = frozenset({"chat", "completion", "responses", "messages"})
+_WRITING = frozenset({"chat", "chats", "completion", "responses", "messages"})
 
 
 def next_fallback(

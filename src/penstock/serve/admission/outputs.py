@@ -22,6 +22,7 @@ COMPLETION_DEFAULT = 16
 
 _FIELDS: dict[str, tuple[str, ...]] = {
     "chat": ("max_completion_tokens", "max_tokens"),
+    "chats": ("max_completion_tokens", "max_tokens"),
     "completion": ("max_tokens",),
     "responses": ("max_output_tokens",),
     "messages": ("max_tokens",),

@@ -14,7 +14,7 @@ __all__ = ["UNLIMITED", "WRITING_SCHEMAS", "CallerLimits", "RequestBounds", "com
 
 CHOICES_MAX, LOGPROBS_MAX, STOPS_MAX, IMAGES_MAX, AUDIO_MAX, TOOLS_MAX = 16, 20, 16, 16, 4, 256
 """Defaults of `RequestsSpec`: vLLM's own for logprobs; the rest is far past what clients send, far below what hurts."""
-WRITING_SCHEMAS = frozenset({"chat", "completion", "responses", "messages"})
+WRITING_SCHEMAS = frozenset({"chat", "chats", "completion", "responses", "messages"})
 """Those whose answers are written token by token."""
 
 

@@ -282,7 +282,7 @@ def _read_rerank(fields: Fields, prompt: Prompt) -> None:
 
 
 def _read_score(fields: Fields, prompt: Prompt) -> None:
-    one = next((fields[n] for n in ("text_1", "queries", "data_1") if fields.get(n) is not None), None)
+    one = next((fields[n] for n in ("text_1", "queries", "query", "data_1") if fields.get(n) is not None), None)
     two = next((fields[n] for n in ("text_2", "documents", "items", "data_2") if fields.get(n) is not None), None)
     _read_pairs(one if type(one) is list else (one,), two, prompt)
 
@@ -323,6 +323,7 @@ def _read_tokenize(fields: Fields, prompt: Prompt) -> None:
 
 _READERS: dict[str, Callable[[Fields, Prompt], None]] = {
     "chat": _read_chat,
+    "chats": _read_embeddings,
     "completion": _read_completion,
     "responses": _read_responses,
     "messages": _read_anthropic,

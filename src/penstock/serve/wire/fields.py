@@ -61,6 +61,7 @@ _CHAT = _SAMPLING | {
 
 SCHEMAS: dict[str, tuple[dict[str, Check], tuple[str, ...]]] = {
     "chat": (_CHAT, ("messages",)),
+    "chats": (_CHAT, ("messages",)),
     "completion": (_SAMPLING | {"prompt": TEXT_OR_LIST, "echo": BOOL, "best_of": INT, "logprobs": INT}, ()),
     "responses": (
         {
@@ -132,7 +133,7 @@ SCHEMAS: dict[str, tuple[dict[str, Check], tuple[str, ...]]] = {
 """By schema name: check of each known field, and the fields that must be there."""
 
 _CONVERSATIONS = frozenset({"chat", "messages", "tokenize"})
-"""Schemas whose `messages` is one conversation; embeddings take a list of conversations too."""
+"""Schemas whose `messages` is one conversation; `chats` and embeddings take a list of conversations."""
 
 _TYPE_WORDS = {
     str: "a string",

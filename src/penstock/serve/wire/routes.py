@@ -47,6 +47,7 @@ def _table() -> dict[str, Route]:
         Route(
             path="/v1/chat/completions", upstream_path="/v1/chat/completions", schema="chat", has_stream_options=True
         ),
+        Route(path="/v1/chat/completions/batch", upstream_path="/v1/chat/completions/batch", schema="chats"),
         Route(path="/v1/completions", upstream_path="/v1/completions", schema="completion", has_stream_options=True),
         Route(path="/v1/responses", upstream_path="/v1/responses", schema="responses", dialect="responses"),
         Route(path="/v1/messages", upstream_path="/v1/messages", schema="messages", dialect="anthropic"),
@@ -58,6 +59,7 @@ def _table() -> dict[str, Route]:
         ),
         Route(path="/v1/embeddings", upstream_path="/v1/embeddings", schema="embeddings"),
         Route(path="/v2/embed", upstream_path="/v2/embed", schema="embed"),
+        Route(path="/generative_scoring", upstream_path="/generative_scoring", schema="score"),
         Route(path="/v1/audio/speech", upstream_path="/v1/audio/speech", schema="any"),
     ]
     routes += [
