@@ -105,6 +105,13 @@ def test_the_file_decides_where_the_access_log_goes_and_the_command_only_what_au
     assert loaded(tmp_path, accessLog="auto").with_access_log("stdout").config.access_log == "stdout"
 
 
+def test_the_listeners_certificate_lies_beside_the_file_that_names_it(tmp_path: Path) -> None:
+    """As every other file that it names; from wherever the command is run."""
+    tls = loaded(tmp_path, tls={"certFile": "tls/chain.pem", "keyFile": "/etc/ssl/key.pem"}).config.tls
+    assert tls is not None
+    assert (tls.cert_file, tls.key_file) == (str(tmp_path / "tls" / "chain.pem"), "/etc/ssl/key.pem")
+
+
 SECRET = [{"name": "a", "keys": [{"valueFrom": {"secretKeyRef": {"name": "keys", "key": "acme"}}}]}]
 
 

@@ -13,7 +13,7 @@ from penstock.errors import Problem, SpecError
 from penstock.spec import Fleet
 from penstock.spec.document import parse_document
 
-__all__ = ["authorities_of", "ca_path"]
+__all__ = ["authorities_of", "beside"]
 
 _BYTES_MAX = 1024 * 1024
 """The CAs of a whole operating system are a quarter of it."""
@@ -28,9 +28,9 @@ class _Unusable(Exception):
         self.hint = hint
 
 
-def ca_path(fleet_file: str, ca_file: str) -> Path:
-    """Where a file of CAs lies: relative to the fleet file, or to the folder we run in where that is stdin (`-`)."""
-    return (Path() if fleet_file == "-" else Path(fleet_file).parent) / ca_file
+def beside(fleet_file: str, named: str) -> Path:
+    """Where a file lies that a fleet file names: relative to that; where it is stdin (`-`), to the folder we run in."""
+    return (Path() if fleet_file == "-" else Path(fleet_file).parent) / named
 
 
 def authorities_of(fleet: Fleet, fleet_file: str, text: str) -> dict[str, str]:
@@ -45,7 +45,7 @@ def authorities_of(fleet: Fleet, fleet_file: str, text: str) -> dict[str, str]:
         if provider.ca_file is None:
             continue
         try:
-            found[provider.name] = _read(ca_path(fleet_file, provider.ca_file))
+            found[provider.name] = _read(beside(fleet_file, provider.ca_file))
         except _Unusable as error:
             wrong.append((place, error))
     if wrong:

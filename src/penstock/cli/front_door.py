@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock.cli.authorities import authorities_of, ca_path
+from penstock.cli.authorities import authorities_of, beside
 from penstock.cli.backing import Backing, BackingState
 from penstock.cli.calibrations import calibrations_of
 from penstock.cli.files import read_text
@@ -94,7 +94,7 @@ class LoadedFleet:
         gateway = self.fleet.spec.gateway
         sources: list[ValueSource | None] = [k.value_from for tenant in gateway.tenants for k in tenant.keys]
         refs = [s.secret_key_ref for s in (*sources, gateway.admin_token_from) if folder and s is not None]
-        cas = [str(ca_path(self.path, p.ca_file)) for p in gateway.providers if p.ca_file is not None]
+        cas = [str(beside(self.path, p.ca_file)) for p in gateway.providers if p.ca_file is not None]
         return [self.path, *(str(Path(folder or "", ref.name, ref.key)) for ref in refs if ref is not None), *cas]
 
     @property
@@ -137,6 +137,9 @@ def load(path: str, listeners: Listeners) -> LoadedFleet:
         has_store=store.is_there,
         authorities=authorities_of(fleet, path, text),
     )
+    if (tls := config.tls) is not None:
+        files = {"cert_file": str(beside(path, tls.cert_file)), "key_file": str(beside(path, tls.key_file))}
+        config = replace(config, tls=tls.model_copy(update=files))
     store_password(fleet.spec.gateway)  # one that can't be read is told now
     return LoadedFleet(
         path=path,

@@ -249,9 +249,9 @@ class TlsSpec(SpecObject):
     """TLS of the client listener."""
 
     cert_file: NonEmpty
-    """PEM file with the certificate chain."""
+    """PEM file with the certificate chain. A path is relative to the fleet file."""
     key_file: NonEmpty
-    """PEM file with the private key."""
+    """PEM file with the private key; relative likewise."""
 
 
 class GatewaySpec(SpecObject):
