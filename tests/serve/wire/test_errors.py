@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.serve.wire.errors import Failure, error_body, error_event, lacks_path, normalise_engine_error
+from penstock.serve.wire.errors import (
+    Failure,
+    engine_error_event,
+    error_body,
+    error_event,
+    lacks_path,
+    normalise_engine_error,
+)
 from penstock.serve.wire.routes import Dialect
 
 RECORDED = Path(__file__).resolve().parents[3].parent / "shared" / "reference" / "vllm-api"
@@ -198,3 +207,46 @@ def test_each_status_has_anthropics_own_type(status: int, kind: str) -> None:
 )
 def test_an_engine_without_the_path_is_told_from_one_that_refuses(status: int, body: bytes, lacks: bool) -> None:
     assert lacks_path(status, body) == lacks
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (
+            {"error": {"message": "boom", "type": "InternalServerError", "param": None, "code": 500}},
+            {"message": "boom", "type": "server_error", "param": None, "code": "engine_error"},
+        ),
+        (
+            {"error": {"message": "no", "type": "BadRequestError", "param": "n", "code": 400}},
+            {"message": "no", "type": "invalid_request_error", "param": "n", "code": "engine_error"},
+        ),
+        (
+            {"error": {"message": "busy", "type": "ServiceUnavailableError", "code": 503}},
+            {"message": "busy", "type": "server_error", "param": None, "code": "engine_error"},
+        ),
+        (
+            {"error": {"message": "odd", "code": None}},
+            {"message": "odd", "type": "server_error", "param": None, "code": "engine_error"},
+        ),
+        (
+            {"error": {"message": "odd", "code": 99999999999}},
+            {"message": "odd", "type": "server_error", "param": None, "code": "engine_error"},
+        ),
+    ],
+)
+def test_an_engines_error_in_a_stream_has_the_one_shape(event: dict[str, Any], told: dict[str, Any]) -> None:
+    wire = b"data: " + json.dumps(event).encode() + b"\n\n"
+    assert engine_error_event(wire) == b"data: " + orjson.dumps({"error": told}) + b"\n\n"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [b"data: [DONE]\n\n", b'data: {"choices":[]}\n\n', b'data: {"error":"x"}\n\n', b": comment\n\n", b"data: {"],
+)
+def test_an_event_that_is_no_error_object_stays_as_it_is(event: bytes) -> None:
+    assert engine_error_event(event) == event
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_an_event_or_stay_as_they_are(data: bytes) -> None:
+    engine_error_event(b"data: " + data)

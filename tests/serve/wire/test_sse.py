@@ -177,6 +177,15 @@ class TestEnd:
         assert relay.feed(said) == error
         assert relay.has_error
 
+    def test_a_clients_mistake_is_told_in_the_one_shape_and_is_no_fault_of_the_engine(self) -> None:
+        relay = EventRelay(strips_usage=False, ends_in_choices=True)
+        token = b'data: {"choices":[{"index":0}]}\n\n'
+        error = b'data: {"error":{"message":"no","type":"BadRequestError","param":null,"code":400}}\n\n'
+        told = b'data: {"error":{"message":"no","type":"invalid_request_error","param":null,"code":"engine_error"}}\n\n'
+        assert relay.feed(token + error + b"data: [DONE]\n\n") == token + told + b"data: [DONE]\n\n"
+        assert relay.fault == ""
+        assert relay.has_error
+
 
 class TestFindUsage:
     @pytest.mark.parametrize(

@@ -13,7 +13,14 @@ import orjson
 from penstock.serve.record import Outcome
 from penstock.serve.wire.routes import Dialect
 
-__all__ = ["Failure", "error_body", "error_event", "lacks_path", "normalise_engine_error"]
+__all__ = [
+    "Failure",
+    "engine_error_event",
+    "error_body",
+    "error_event",
+    "lacks_path",
+    "normalise_engine_error",
+]
 
 _OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 408: "timeout_error", 429: "rate_limit_error"}
 _ANTHROPIC_TYPES = {
@@ -128,6 +135,21 @@ def normalise_engine_error(status: int, body: bytes, dialect: Dialect) -> bytes:
     if dialect != "anthropic" and isinstance(kind, str) and kind and not _is_engine_type(kind):
         payload["error"]["type"] = kind
     return orjson.dumps(payload)
+
+
+def engine_error_event(event: bytes) -> bytes:
+    """An event of a stream of OpenAI's API that holds an engine's error, in the one shape; another as it is."""
+    data = event.removeprefix(b"data:").strip()
+    try:
+        parsed = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return event
+    error = parsed.get("error") if isinstance(parsed, dict) else None
+    if not isinstance(error, dict):
+        return event
+    code = str(error.get("code"))
+    status = int(code) if code.isdecimal() and 400 <= int(code[:4]) <= 599 else 500
+    return b"data: " + normalise_engine_error(status, data, "openai") + b"\n\n"
 
 
 def lacks_path(status: int, body: bytes) -> bool:

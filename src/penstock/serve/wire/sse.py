@@ -10,6 +10,8 @@ import re
 
 import orjson
 
+from penstock.serve.wire.errors import engine_error_event
+
 __all__ = [
     "ABORT_MARK",
     "ERROR_MARK",
@@ -199,11 +201,13 @@ class EventRelay:
     def _up_to_fault(self, events: bytes) -> bytes:
         """What comes before the event with which the engine gives up. A client's own mistake is no such event."""
         found = _FAULT.search(events)
-        if found is None or self.lets_faults_pass:
+        if found is None:
             return events
         start = _events_end(events[: found.start()], 0)
-        if _CLIENT_FAULT.search(events, start, _event_end(events, start)):
-            return events
+        end = _event_end(events, start)
+        if self.lets_faults_pass or _CLIENT_FAULT.search(events, start, end):
+            is_error = self._ends_in_choices and found[0].endswith(b'"error"')
+            return events[:start] + engine_error_event(events[start:end]) + events[end:] if is_error else events
         self.fault = "dropped the request" if found[0].endswith(b'"abort"') else "failed"
         self.said, self._carry = events[start:] + self._carry, b""
         return events[:start]
