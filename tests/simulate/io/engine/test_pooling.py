@@ -90,3 +90,57 @@ def test_faults_reach_embeddings() -> None:
 
         assert engine.post("/v1/embeddings", {"input": "a"}).status == 500
         assert engine.post("/v1/embeddings", {"input": "a"}).status == 200
+
+
+def test_coheres_api_embeds_the_same_in_its_own_shape(engine: RunningEngine) -> None:
+    texts = ["the river", "a table"]
+    asked = {"texts": texts, "embedding_types": ["base64", "float", "ubinary", "binary"]}
+
+    answer = engine.post("/v2/embed", asked).json
+
+    plain = vectors(engine, texts)
+    assert list(answer["embeddings"]) == ["float", "binary", "ubinary", "base64"]
+    assert answer["embeddings"]["float"] == plain
+    first = struct.unpack("<384f", base64.b64decode(answer["embeddings"]["base64"][0]))
+    assert first == pytest.approx(plain[0], rel=1e-6)
+    byte = sum((value >= 0) << (7 - place) for place, value in enumerate(plain[0][:8]))
+    assert answer["embeddings"]["ubinary"][0][0] == byte
+    assert answer["embeddings"]["binary"][0][0] == byte - 128
+    assert len(answer["embeddings"]["binary"][0]) == 48
+    assert (answer["texts"], answer["response_type"]) == (texts, "embeddings_by_type")
+    assert answer["meta"]["billed_units"]["input_tokens"] > 0
+
+
+def test_coheres_inputs_of_parts_are_texts_and_long_ones_are_cut(engine: RunningEngine) -> None:
+    inputs = [{"content": [{"type": "text", "text": "the river"}]}]
+
+    parts = engine.post("/v2/embed", {"inputs": inputs}).json
+    long = engine.post("/v2/embed", {"texts": ["word " * 5000]})
+    refused = engine.post("/v2/embed", {"texts": ["word " * 5000], "truncate": "NONE"})
+
+    assert parts["embeddings"]["float"] == vectors(engine, ["the river"])
+    assert "texts" not in parts
+    assert (long.status, refused.status) == (200, 400)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, "Exactly one of texts, images, or inputs"),
+        ({"texts": []}, "Exactly one of texts, images, or inputs"),
+        ({"texts": ["a"], "images": ["data:,"]}, "Exactly one of texts, images, or inputs"),
+        ({"texts": ["a"], "input_type": "search_query"}, "Unsupported input_type 'search_query'."),
+        ({"images": ["data:image/png;base64,AA"]}, "is not a multimodal model"),
+        (
+            {"inputs": [{"content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]},
+            "is not a multimodal model",
+        ),
+    ],
+)
+def test_what_coheres_api_or_the_model_does_not_take_is_refused(
+    engine: RunningEngine, fields: dict[str, Any], words: str
+) -> None:
+    answer = engine.post("/v2/embed", fields)
+
+    assert answer.status == 400
+    assert words in answer.json["error"]["message"]

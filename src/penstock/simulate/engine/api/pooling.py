@@ -16,17 +16,22 @@ from pydantic import Field, Tag, TypeAdapter
 
 from penstock.simulate.engine.api.encoding import dump
 from penstock.simulate.engine.api.envelope import Usage
-from penstock.simulate.engine.api.fields import ChatMessage, Long, Request
+from penstock.simulate.engine.api.errors import bad_request
+from penstock.simulate.engine.api.fields import ChatMessage, JsonObject, Long, Request
 
 __all__ = [
+    "COHERE",
     "EMBEDDING",
     "POOLING",
     "RERANK",
     "SCORE",
+    "CohereEmbedRequest",
     "EmbeddingRequest",
     "PoolingEnvelope",
     "RerankRequest",
     "ScoreRequest",
+    "cohere_body",
+    "cohere_texts",
     "embedding_body",
     "pooling_body",
     "rerank_body",
@@ -79,6 +84,27 @@ class PoolingChatRequest(EmbeddingChatRequest):
     task: str | None = None
 
 
+class CohereInput(Request):
+    """One input of parts."""
+
+    content: list[JsonObject]
+
+
+class CohereEmbedRequest(Request):
+    """Texts to embed, as Cohere's API has it."""
+
+    model: str | None = None
+    input_type: str | None = None
+    texts: list[str] | None = None
+    images: list[str] | None = None
+    inputs: list[CohereInput] | None = None
+    output_dimension: int | None = None
+    embedding_types: list[Literal["float", "binary", "ubinary", "base64"]] | None = None
+    truncate: Literal["NONE", "START", "END"] = "END"
+    max_tokens: int | None = None
+    priority: Long = 0
+
+
 class ScoreQueriesDocumentsRequest(_PoolingRequest):
     """Queries and documents to compare."""
 
@@ -129,6 +155,29 @@ POOLING: TypeAdapter[PoolingCompletionRequest | PoolingChatRequest] = TypeAdapte
 )
 SCORE: TypeAdapter[ScoreRequest] = TypeAdapter(ScoreRequest)
 RERANK = TypeAdapter(RerankRequest)
+COHERE = TypeAdapter(CohereEmbedRequest)
+
+
+def cohere_texts(request: CohereEmbedRequest) -> list[str]:
+    """What a request wants embedded, one text for each input.
+
+    Raises:
+        ApiError: it is not exactly one of texts, images and inputs, or it is no text.
+    """
+    given = [field for field in (request.texts, request.images, request.inputs) if field is not None]
+    if len(given) != 1 or not given[0]:
+        raise bad_request("Exactly one of texts, images, or inputs must be provided, and it must be non-empty")
+    if request.input_type is not None:
+        raise bad_request(
+            f"Unsupported input_type {request.input_type!r}. This model does not define any input_type task "
+            "instructions."
+        )
+    if request.texts is not None:
+        return request.texts
+    parts = [item.content for item in request.inputs or ()]
+    if request.images is not None or any(part.get("type") != "text" for content in parts for part in content):
+        raise bad_request(f"{request.model} is not a multimodal model")
+    return ["".join(str(part.get("text", "")) for part in content) for content in parts]
 
 
 def score_texts(request: ScoreRequest) -> tuple[list[str], list[str]]:
@@ -174,6 +223,35 @@ def pooling_body(envelope: PoolingEnvelope, vectors: Sequence[Sequence[float]], 
 def score_body(envelope: PoolingEnvelope, scores: Sequence[float]) -> bytes:
     """The answer of `/score`."""
     return _listing(envelope, "score", "score", scores)
+
+
+def cohere_body(request: CohereEmbedRequest, envelope: PoolingEnvelope, vectors: Sequence[Sequence[float]]) -> bytes:
+    """The answer of `/v2/embed`; what is null is left out."""
+    kinds = {kind: _of_kind(vectors, kind) for kind in dict.fromkeys(request.embedding_types or ["float"])}
+    ordered = {kind: kinds[kind] for kind in ("float", "binary", "ubinary", "base64") if kind in kinds}
+    units = {"input_tokens": envelope.usage.prompt_tokens, "image_tokens": 0}
+    return dump(
+        {
+            "id": envelope.id,
+            "embeddings": ordered,
+            **({} if request.texts is None else {"texts": request.texts}),
+            "meta": {"api_version": {"version": "2"}, "billed_units": units},
+            "response_type": "embeddings_by_type",
+        }
+    )
+
+
+def _of_kind(vectors: Sequence[Sequence[float]], kind: str) -> list[Any]:
+    if kind in ("float", "base64"):
+        return _encoded(vectors, kind)
+    shift = 128 if kind == "binary" else 0
+    return [[byte - shift for byte in _bits(vector)] for vector in vectors]
+
+
+def _bits(vector: Sequence[float]) -> bytes:
+    """One bit for each number, most significant first: whether it is at least 0."""
+    number = int("".join("1" if value >= 0 else "0" for value in vector), 2)
+    return number.to_bytes(len(vector) // 8)
 
 
 def rerank_body(envelope: PoolingEnvelope, documents: Sequence[str], scores: Sequence[float], top_n: int) -> bytes:

@@ -114,6 +114,7 @@ _EMBED: dict[tuple[str, str], Route] = {
     ("POST", path): Route(path, body=answer)
     for path, answer in (
         ("/v1/embeddings", pooling.answer_embedding),
+        ("/v2/embed", pooling.answer_cohere),
         ("/pooling", pooling.answer_pooling),
         ("/score", pooling.answer_score),
         ("/v1/score", pooling.answer_score),

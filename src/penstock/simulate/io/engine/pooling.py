@@ -10,6 +10,7 @@ from penstock.simulate.engine.api.chat_request import ChatCompletionRequest
 from penstock.simulate.engine.api.envelope import Usage
 from penstock.simulate.engine.api.errors import bad_request, engine_dead
 from penstock.simulate.engine.api.pooling import (
+    COHERE,
     EMBEDDING,
     POOLING,
     RERANK,
@@ -17,6 +18,8 @@ from penstock.simulate.engine.api.pooling import (
     EmbeddingChatRequest,
     EmbeddingRequest,
     PoolingEnvelope,
+    cohere_body,
+    cohere_texts,
     embedding_body,
     pooling_body,
     rerank_body,
@@ -31,13 +34,24 @@ from penstock.simulate.io.engine.driver import ClientGone, Mailbox
 from penstock.simulate.io.engine.exchange import HttpExchange
 from penstock.simulate.io.engine.service import EngineService
 
-__all__ = ["answer_embedding", "answer_pooling", "answer_rerank", "answer_score"]
+__all__ = ["answer_cohere", "answer_embedding", "answer_pooling", "answer_rerank", "answer_score"]
 
 
 async def answer_embedding(service: EngineService, exchange: HttpExchange, body: bytes) -> None:
     """Embeds texts."""
     request = parse_body(EMBEDDING, body)
     await _answer_vectors(service, exchange, request, "embd-", embedding_body)
+
+
+async def answer_cohere(service: EngineService, exchange: HttpExchange, body: bytes) -> None:
+    """Embeds texts, as Cohere's API has it; texts that are too long are cut unless the request forbids it."""
+    request = parse_body(COHERE, body)
+    service.check_model(request.model)
+    keep = None if request.truncate == "NONE" else request.max_tokens or -1
+    prompts = pooling_prompts(cohere_texts(request), keep, service.limits)
+    answer_id = service.answer_id("embd-", exchange, None)
+    vectors = await _embed(service, exchange, answer_id, prompts)
+    await exchange.answer(cohere_body(request, _envelope(service, answer_id, prompts), vectors))
 
 
 async def answer_pooling(service: EngineService, exchange: HttpExchange, body: bytes) -> None:
