@@ -79,7 +79,7 @@ def dispatch(port: int = 9, *, body: bytes = b"{}", is_fresh: bool = False) -> D
 
 def idle(upstreams: Upstreams, now: float = 100.0) -> tuple[UpstreamConnection, FakeTransport]:
     """A connection that was used once and idles since `now`."""
-    connection, transport = UpstreamConnection(upstreams, ("127.0.0.1", 9, "")), FakeTransport()
+    connection, transport = UpstreamConnection(upstreams, ("127.0.0.1", 9, None)), FakeTransport()
     connection.connection_made(transport)
     upstreams.release(connection, is_kept=True, now=now)
     return connection, transport
