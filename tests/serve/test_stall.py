@@ -342,3 +342,30 @@ def test_only_readings_without_a_doubt_shorten_the_wait_of_one_stream_among_othe
         assert quiet_s <= CEILING_S
         assert not (is_clear and is_even and moves_after and pace_s and quiet_s > 50 * 0.3)
     assert stall != "hung"
+
+
+@pytest.mark.parametrize("reads", [[], [SSE_HEAD], [SSE_HEAD, EVENTS[0]]], ids=["nothing", "a head", "a role"])
+def test_what_waits_where_nobody_can_connect_any_more_goes_elsewhere(reads: list[bytes]) -> None:
+    """vLLM that is told to stop closes its port, and leaves the connections that it has open and silent."""
+    call = Call(core(2), stream=True, temperature=0).send().engine(*reads)
+    endpoint = call.exchange.endpoint
+    assert endpoint is not None
+    endpoint.itl_s = 0.02
+    Metrics(call, endpoint, waiting=3)
+    call.late(1.0)
+    call.core.endpoints.failed(endpoint, "connection refused", call.now)
+    call.late(FLOOR_S - 0.1)
+    assert len(call.dispatches) == 1
+    call.late(0.2)
+    assert sorted(call.tried) == ["chat-0", "chat-1"]
+    call.engine(SSE_HEAD, *EVENTS).settled()
+    assert heard(call.client.body)[0, "content"] == "abcd"
+
+
+def test_what_was_sent_to_try_an_endpoint_that_is_gone_is_waited_for() -> None:
+    gateway = core(2)
+    for endpoint in gateway.endpoints.all():
+        endpoint.itl_s = 0.02
+        gateway.endpoints.failed(endpoint, "connection refused", 90.0)
+    call = Call(gateway, stream=True, temperature=0).send().engine(SSE_HEAD).late(CEILING_S)
+    assert len(call.dispatches) == 1

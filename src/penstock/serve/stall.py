@@ -93,10 +93,15 @@ def _is_idle(endpoint: Endpoint) -> bool:
 
 
 def _before_text(endpoint: Endpoint, sent_at: float, now: float) -> Stall:
-    """Of what was sent and has no text yet, at an engine that says that it has nothing to do. If it made no step since
-    then, it hung while it was idle: its gauges, which move with its steps, will never show the request. If it made some
-    and has had nothing to do for a while, it has answered, and nobody heard."""
-    quiet_s, progress = now - sent_at, endpoint.guard.progress
+    """Of what was sent and has no text yet. Since then nobody can connect there any more: an engine that was told to
+    stop leaves open what it has, and says nothing. Or the engine says that it has nothing to do. If it made no step
+    since then, it hung while it was idle: its gauges, which move with its steps, will never show the request. If it
+    made some and has had nothing to do for a while, it has answered, and nobody heard."""
+    quiet_s, guard = now - sent_at, endpoint.guard
+    progress = guard.progress
+    if endpoint.health == "down" and guard.fault == "gone" and guard.since > sent_at:
+        usual_s = deadline_s(max(endpoint.itl_s, progress.step_s), others_go_on=False)
+        return "hung" if now - guard.since > usual_s else ""
     if not _is_idle(endpoint) or not _is_fresh(endpoint, now) or progress.is_doubted:
         return ""
     if quiet_s <= LOOKS_FACTOR * deadline_s(max(endpoint.itl_s, progress.step_s), others_go_on=False):
