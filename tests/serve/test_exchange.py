@@ -173,7 +173,8 @@ class TestStreams:
     def test_an_error_event_of_the_engine_goes_on_and_is_written_down(self) -> None:
         died = event(error={"message": "engine died", "code": 500})
         call = Call(core(1), stream=True).send().engine(SSE_HEAD, chunk(TOKEN), chunk(died), chunk(DONE), END).settled()
-        assert call.client.events == [TOKEN, died, DONE]
+        told = {"message": "engine died", "type": "server_error", "param": None, "code": "engine_error"}
+        assert call.client.events == [TOKEN, event(error=told), DONE]
         assert call.outcome == ("upstream_error", "error_event")
 
     def test_a_stream_that_ends_in_order_but_without_its_last_event_is_told_to_be_incomplete(self) -> None:
