@@ -123,7 +123,7 @@ def add_of_message(heard: Heard, kind: str, event: dict[str, Any]) -> None:
         case "content_block_delta":
             heard.text += event["delta"].get("text") or ""
         case "message_delta":
-            heard.finish += event["delta"]["stop_reason"]
+            heard.finish += event["delta"]["stop_reason"] or "no reason"
             heard.usage = {name: event["usage"][name] for name in ("input_tokens", "output_tokens")}
         case "message_stop":
             heard.outcome = "ok"

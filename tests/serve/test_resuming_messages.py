@@ -135,3 +135,62 @@ def test_a_call_that_follows_the_text_is_a_block_of_its_own() -> None:
     starts = [(e["index"], e["content_block"]["type"]) for e in events if e["type"] == "content_block_start"]
     assert starts == [(0, "text"), (1, "tool_use")]
     assert (text_of(events), events[-2]["delta"]["stop_reason"]) == ("ab-d", "tool_use")
+
+
+STOPPED = named("content_block_stop", index=0)
+DROPPED = b"event: message_delta\ndata: %b\n\n" % (
+    b'{"type":"message_delta","delta":{"stop_reason":null,"stop_sequence":null},"usage":{"input_tokens":5,"output_tokens":2}}'
+)
+LAST = named("message_stop")
+
+
+@pytest.mark.parametrize("is_joined", [True, False])
+@pytest.mark.parametrize("how", [{}, {"temperature": 0}])
+def test_a_message_that_its_engine_dropped_goes_on_in_the_same_block(is_joined: bool, how: dict[str, Any]) -> None:
+    """vLLM that is told to stop ends a message's block, and the message without a reason."""
+    call = Call(core(2, settings=SETTINGS), request("/v1/messages"), stream=True, max_tokens=20, **how).send()
+    ends = [STOPPED, DROPPED, LAST]
+    call.engine(*spoken("a", "b"))
+    for data in [chunk(b"".join(ends)) + END] if is_joined else [chunk(STOPPED), chunk(DROPPED), chunk(LAST) + END]:
+        if len(call.dispatches) == 1:
+            call.engine(data)
+    assert len(call.dispatches) == 2
+    if how:
+        call.engine(*spoken("a", "b", "c"))
+        done = named("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 4})
+        call.engine(chunk(STOPPED + done + LAST), END)
+    else:
+        feed(call, *OTHER).engine(TOKENS, *NEXT)
+    events = heard(call.settled())
+    kinds = [event["type"] for event in events]
+    assert text_of(events) == ("abc" if how else "ab-de")
+    assert kinds.count("content_block_stop") == kinds.count("message_delta") == kinds.count("message_stop") == 1
+    assert [e["delta"]["stop_reason"] for e in events if e["type"] == "message_delta"] != [None]
+    assert call.outcome == ("ok", "")
+
+
+def test_a_message_that_its_only_engine_dropped_ends_with_an_error_and_not_in_silence() -> None:
+    call = Call(core(1, settings=SETTINGS), request("/v1/messages"), stream=True, max_tokens=20).send()
+    call.engine(*spoken("a"), chunk(STOPPED), chunk(DROPPED))
+    kinds = [event["type"] for event in heard(call.settled())]
+    assert kinds[-2:] == ["content_block_delta", "error"]
+    assert call.outcome == ("upstream_error", "stream_interrupted")
+
+
+def test_a_draw_that_is_cut_before_its_stop_reason_goes_on() -> None:
+    call = Call(core(2, settings=SETTINGS), request("/v1/messages"), stream=True, max_tokens=20).send()
+    call.engine(*spoken("a", "b"), chunk(STOPPED)).lose()
+    feed(call, *OTHER).engine(TOKENS, *NEXT).settled()
+    assert (text_of(heard(call)), call.outcome) == ("ab-de", ("ok", ""))
+
+
+def test_the_end_of_a_block_goes_on_with_what_follows_it() -> None:
+    call = Call(core(2, settings=SETTINGS), request("/v1/messages"), stream=True, max_tokens=20).send()
+    call.engine(*spoken("a"), chunk(STOPPED))
+    assert "content_block_stop" not in [event["type"] for event in heard(call)]
+    opened = named("content_block_start", index=1, content_block={"type": "text", "text": ""})
+    call.engine(chunk(opened))
+    assert [event["type"] for event in heard(call)][-2:] == ["content_block_stop", "content_block_start"]
+    done = named("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 4})
+    call.engine(chunk(named("content_block_stop", index=1)), chunk(done), chunk(LAST), END).settled()
+    assert [event["type"] for event in heard(call)][-3:] == ["content_block_stop", "message_delta", "message_stop"]

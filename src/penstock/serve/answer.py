@@ -14,7 +14,16 @@ from penstock.serve.record import Outcome
 from penstock.serve.wire.errors import Failure, error_event
 from penstock.serve.wire.responses import CHUNK_SIZES, ChunkedBody, CountedBody, EofBody, ResponseHead
 from penstock.serve.wire.routes import Dialect
-from penstock.serve.wire.sse import ABORT_MARK, ERROR_MARK, PLAIN_ENDS, USAGE_MARK, EventRelay, Usage, find_usage
+from penstock.serve.wire.sse import (
+    ABORT_MARK,
+    BLOCK_ENDS,
+    ERROR_MARK,
+    PLAIN_ENDS,
+    USAGE_MARK,
+    EventRelay,
+    Usage,
+    find_usage,
+)
 
 __all__ = ["Answer"]
 
@@ -99,11 +108,15 @@ class Answer:
         if is_events:
             takes_ids = self._keeps_ids and before is None  # another attempt takes them by itself
             self._events = EventRelay(
-                strips_usage=strips_usage, ends_in_choices=ends_in_choices, takes_prompt_ids=takes_ids
+                strips_usage=strips_usage,
+                ends_in_choices=ends_in_choices,
+                takes_prompt_ids=takes_ids,
+                holds_stops=dialect == "anthropic",
             )
         self._is_complete = False
         self._is_openai = ends_in_choices
-        self._plain_end: bytes | tuple[bytes, ...] = _PLAIN_ENDS if ends_in_choices else b"}\n\n\r\n"
+        other_ends = BLOCK_ENDS + b"\r\n" if dialect == "anthropic" else b"}\n\n\r\n"
+        self._plain_end: bytes | tuple[bytes, ...] = _PLAIN_ENDS if ends_in_choices else other_ends
         if type(head.body) not in _RAW_BODIES:
             self._plain_end = ()  # what is translated is never passed on unread
         self._plain_mark = ABORT_MARK if ends_in_choices else USAGE_MARK

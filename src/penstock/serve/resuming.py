@@ -26,6 +26,7 @@ from penstock.serve.routing.signals import Signal
 from penstock.serve.wire.heads import request_head
 from penstock.serve.wire.requests import json_object
 from penstock.serve.wire.responses import ResponseHead
+from penstock.serve.wire.sse import UNENDED
 
 __all__ = ["Resuming", "signal_of"]
 
@@ -102,7 +103,7 @@ class Resuming(ClientSide, ABC):
                 resumed.first = first
                 return resumed
             return first + (resumed or b"")
-        if answer.fault and not answer.is_replay and not is_all_but_done(self._loss(answer)):
+        if answer.fault not in ("", UNENDED) and not answer.is_replay and not is_all_but_done(self._loss(answer)):
             out = first + answer.let_fault_pass()
             if answer.is_done:
                 self._finish_relay(answer, now)

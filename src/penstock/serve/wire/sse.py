@@ -14,9 +14,11 @@ from penstock.serve.wire.errors import engine_error_event
 
 __all__ = [
     "ABORT_MARK",
+    "BLOCK_ENDS",
     "ERROR_MARK",
     "EVENT_BYTES_MAX",
     "PLAIN_ENDS",
+    "UNENDED",
     "USAGE_MARK",
     "EventRelay",
     "Usage",
@@ -36,6 +38,10 @@ ABORT_MARK = b'"abort"'
 text may be this word."""
 PLAIN_ENDS = (b"}]}\n\n", b":null}\n\n")
 """How pieces end that hold neither usage nor an error, where choices come last: after a token, and after the role."""
+BLOCK_ENDS = b"}}\n\n"
+"""How events of Anthropic's API end that bring something of a block: not the one that ends it."""
+UNENDED = "ended the message without a reason"
+"""A fault of which nothing goes on, as no client is told the truth by it."""
 _TOKENS = re.compile(
     rb'"(prompt_tokens|input_tokens|completion_tokens|output_tokens|cached_tokens|cache_read_input_tokens|'
     rb'cache_creation_input_tokens)"\s*:\s*(\d{1,12})'
@@ -54,7 +60,13 @@ _LAST_TYPES = rb"message_stop|response\.(?:completed|incomplete|failed)"
 _LAST_EVENT = re.compile(
     rb"(?m)^(?:data: ?\[DONE\]|event: ?(?:" + _LAST_TYPES + rb')\b|data: ?\{"type": ?"(?:' + _LAST_TYPES + rb')")'
 )
-_FAULT = re.compile(rb'(?m)^data: ?\{(?:"type": ?"error", ?)?"error"|"finish_reason": ?"abort"')
+NO_REASON_MARK = b'"stop_reason":null'
+"""In the event with which vLLM ends a message that it was told to drop. A message begins with it too."""
+_FAULT = re.compile(
+    rb'(?m)^data: ?\{(?:"type": ?"error", ?)?"error"|"finish_reason": ?"abort"|'
+    rb'"message_delta", ?"delta": ?\{"stop_reason":null'
+)
+_BLOCK_STOP = b"event: content_block_stop\n"
 _FINISH = re.compile(rb'"finish_reason": ?"')
 _CLOSING = re.compile(rb'(?m)^data: ?(?:\[DONE\]|\{.*"choices":\[\])')
 _CLIENT_FAULT = re.compile(rb'"code": ?"?4\d\d\b|"type": ?"(?:BadRequest|NotFound|invalid_request)')
@@ -96,6 +108,7 @@ class EventRelay:
         "_awaits_ids",
         "_carry",
         "_ends_in_choices",
+        "_holds_stops",
         "_plain_end",
         "_plain_mark",
         "_previous",
@@ -110,16 +123,28 @@ class EventRelay:
         "usage",
     )
 
-    def __init__(self, *, strips_usage: bool, ends_in_choices: bool = False, takes_prompt_ids: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        strips_usage: bool,
+        ends_in_choices: bool = False,
+        takes_prompt_ids: bool = False,
+        holds_stops: bool = False,
+    ) -> None:
         """`ends_in_choices`: events other than the last ones end with the list of choices, as OpenAI's do: then one
         look at the end tells that a piece holds neither usage nor an error, which vLLM sends last.
-        `takes_prompt_ids`: the first event may list the tokens of the prompt, which the client did not ask for."""
+        `takes_prompt_ids`: the first event may list the tokens of the prompt, which the client did not ask for.
+        `holds_stops`: the end of a block of Anthropic's API goes on with the event that follows it, which tells whether
+        the message ended, or was dropped and may yet go on in that block."""
         self._awaits_ids = takes_prompt_ids
         self.prompt_ids: bytes = b""
         """That list, without its brackets, once it has come."""
         self._strips_usage = strips_usage
         self._ends_in_choices = ends_in_choices
+        self._holds_stops = holds_stops
         self._plain_end: bytes | tuple[bytes, ...] = PLAIN_ENDS if ends_in_choices else b"\n\n"
+        if holds_stops:
+            self._plain_end = BLOCK_ENDS
         self._plain_mark = ABORT_MARK if ends_in_choices else USAGE_MARK
         self._carry = b""
         self._tail = b""
@@ -171,8 +196,10 @@ class EventRelay:
         if self._awaits_ids and b"data:" in events:
             events = self._take_prompt_ids(events)
         self.is_progress = b"data:" in payload
-        if ERROR_MARK in events or ABORT_MARK in events:
+        if ERROR_MARK in events or ABORT_MARK in events or NO_REASON_MARK in events:
             events = self._up_to_fault(events)
+        if self._holds_stops:
+            events = self._up_to_stop(events)
         is_closing = b"[DONE]" in events or b'"choices":[]' in events
         if is_closing and self._ends_in_choices and not (self.fault or self.lets_faults_pass):
             events = self._up_to_empty_end(events)
@@ -208,8 +235,20 @@ class EventRelay:
         if self.lets_faults_pass or _CLIENT_FAULT.search(events, start, end):
             is_error = self._ends_in_choices and found[0].endswith(b'"error"')
             return events[:start] + engine_error_event(events[start:end]) + events[end:] if is_error else events
-        self.fault = "dropped the request" if found[0].endswith(b'"abort"') else "failed"
+        is_drop = found[0].endswith(b'"abort"')
+        self.fault = "dropped the request" if is_drop else UNENDED if found[0].endswith(b"null") else "failed"
         self.said, self._carry = events[start:] + self._carry, b""
+        return events[:start]
+
+    def _up_to_stop(self, events: bytes) -> bytes:
+        """What comes before the end of a block that nothing follows yet."""
+        start = events.rfind(_BLOCK_STOP)
+        if start < 0 or _event_end(events, start) != len(events):
+            return events
+        if self.fault:
+            self.said = events[start:] + self.said
+        else:
+            self._carry = events[start:] + self._carry
         return events[:start]
 
     def _up_to_empty_end(self, events: bytes) -> bytes:
