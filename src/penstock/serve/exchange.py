@@ -46,7 +46,7 @@ WHOLE_BYTES_MAX = 8 << 20
 HELD_BYTES_MAX = 1 << 20
 """Length of a plain answer up to which it is held until it is whole, and asked for again where it breaks off."""
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
-"""What an engine answers that has no room, or that another one stands before: nothing was done for the request there."""
+"""What an engine answers that has no room, or another one that stands before it: nothing was done for the request."""
 _LOSSES: frozenset[Signal | None] = frozenset({"connect_failed", "reset"})
 """What of an endpoint means that nothing goes on there for the request."""
 _PROVIDERS_OWN = frozenset({401, 402, 403, 404, 407})
