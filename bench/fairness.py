@@ -65,6 +65,10 @@ class Flood:
     load: float = 0.8
     seats: int = SEATS
     """Of each engine."""
+    knows_seats: bool = True
+    """The file says how many; else they are learned."""
+    from_s: tuple[float, float] = (0.0, 0.0)
+    """When B begins, and when the others do."""
     seconds: float = 16.0
     seeds: tuple[int, ...] = (0, 1)
 
@@ -74,7 +78,13 @@ def _flooded(case: Flood) -> dict[str, Any]:
 
     def ran(asks: list[Any], seconds: float) -> Fleet:
         queue = QueueSettings(requests_max=20_000)
-        fleet = Fleet(engines=case.engines, seats=case.seats, routes_by_cost=True, queue=queue)
+        fleet = Fleet(
+            engines=case.engines,
+            seats=case.seats,
+            knows_capacity=case.knows_seats,
+            routes_by_cost=True,
+            queue=queue,
+        )
         return fleet.run(sorted(asks, key=lambda ask: ask.at), seconds)
 
     seconds, most_per_s = case.seconds, 30.0 * case.engines
@@ -84,10 +94,12 @@ def _flooded(case: Flood) -> dict[str, Any]:
     lost = work = 0.0
     for seed in case.seeds:
         mine = poisson("b", share * case.load, seconds, Random(100 * seed + 2), lengths=case.lengths)
+        mine = [ask for ask in mine if ask.at >= case.from_s[0]]
         theirs = [
             ask
             for n in range(case.tenants)
             for ask in poisson(f"a{n}", share * 20, seconds, Random(100 * seed + 3 + n), lengths=case.lengths)
+            if ask.at >= case.from_s[1]
         ]
         for number, asks in enumerate((mine, mine + theirs)):
             fleet = ran(asks, seconds)
@@ -121,12 +133,20 @@ FLOODS = {
     "three tenants, 2 engines": Flood(engines=2, tenants=3, seconds=60.0, seeds=(11, 12, 13)),
     "nine tenants, 4 engines": Flood(engines=4, tenants=9, seconds=40.0, seeds=(11, 12)),
     "4 engines of 128 seats": Flood(engines=4, seats=128, seconds=30.0, seeds=(11, 12)),
+    "4 engines, seats not known": Flood(engines=4, knows_seats=False, seconds=30.0, seeds=(11, 12)),
+}
+FEW_SEATS = {
+    f"4 engines of 8 seats, {known}, {begins}": Flood(
+        engines=4, seats=8, knows_seats=known == "known", from_s=from_s, seconds=60.0, seeds=(11, 12, 13)
+    )
+    for known in ("known", "not known")
+    for begins, from_s in (("flood before B", (5.0, 0.0)), ("B before flood", (0.0, 10.0)))
 }
 
 
 def isolation() -> dict[str, Any]:
     """B's first tokens beside a flood, against alone. The bar is on the first case; harder ones are told beside it."""
-    found = {name: _flooded(case) for name, case in FLOODS.items()}
+    found = {name: _flooded(case) for name, case in (FLOODS | FEW_SEATS).items()}
     return found | {"holds": found["one tenant"]["p99_ratio"] <= ISOLATION_MAX}
 
 

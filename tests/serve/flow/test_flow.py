@@ -9,6 +9,7 @@ import pytest
 
 from penstock.serve.flow import Capacity, Flow, QueueSettings, Ticket
 from penstock.serve.flow.queue import QUIET_S
+from penstock.serve.flow.window import Window
 from penstock.serve.routing import Decision, Ended, Endpoint, EndpointTable, EngineSample, LeastLoad, Need
 from serve.flow.flows import MODEL, addresses, endpoint, flow, in_flight, table, ticket
 
@@ -189,12 +190,12 @@ class TestWaiting:
         endpoints.observe("chat-0", EngineSample(at=1.0, running=1, waiting=9))
         first = gate.submit(ticket(), 1.0)
         endpoints.observe("chat-0", EngineSample(at=2.0, running=0, waiting=9))
-        more = [gate.submit(ticket(), 2.0) for _ in range(4)]
-        assert states(first, *more) == ["granted", "granted", "queued", "queued", "queued"]
-        endpoints.observe("chat-0", EngineSample(at=3.0, running=2))
+        more = [gate.submit(ticket(), 2.0) for _ in range(3)]
+        assert states(first, *more) == ["granted", "granted", "granted", "queued"]
+        endpoints.observe("chat-0", EngineSample(at=3.0, running=4))
         gate.endpoints_changed()
         assert gate.is_dirty
-        assert gate.pump(3.0) == [more[1]]
+        assert gate.pump(3.0) == [more[2]]
 
     def test_a_reload_keeps_who_waits(self) -> None:
         gate = flow(table(1))
@@ -321,6 +322,60 @@ class TestRoomThatIsKept:
             gate.ended(one, 2.0)
         assert len(gate.pump(2.0)) == 14  # one is kept to begin with, and one more as `b` found none
         assert in_flight(endpoints) == [14]
+
+
+class TestSeatsThatMayNotBeThere:
+    """An engine that says nothing of its seats, and runs 16 at once while more wait: `a` floods, `b` asked lately."""
+
+    @staticmethod
+    def _learned() -> Window:
+        window, at = Window(), 0
+        while window.limit != 16:
+            window.was_full = True
+            window.observe(EngineSample(at=(at := at + 1), running=16, waiting=window.limit - 16), window.limit)
+        return window
+
+    @classmethod
+    def _flooded(cls) -> tuple[Flow, EndpointTable, list[Ticket]]:
+        endpoints = table(1)
+        gate = flow(endpoints, seats=None)
+        one = endpoint(endpoints)
+        one.window = cls._learned()
+        one.sample = one.window.seen
+        running = [gate.submit(ticket("a"), 0.0) for _ in range(16)]
+        for _ in range(30):
+            gate.submit(ticket("a"), 0.0)
+        gate.submit(ticket("b", prompt=1, output=1), 0.5)
+        for _ in range(3):  # `b` goes with the first that end
+            gate.ended(running.pop(0), 1.0)
+            running += gate.pump(1.0)
+        assert "b" in [one.tenant for one in running]
+        return gate, endpoints, running
+
+    @staticmethod
+    def _read(gate: Flow, endpoints: EndpointTable, now: float) -> list[Ticket]:
+        running = min(in_flight(endpoints)[0], 16)
+        endpoints.observe("chat-0", EngineSample(at=now, running=running))
+        gate.endpoints_changed()
+        return gate.pump(now)
+
+    def test_those_that_were_learned_are_kept_as_known_ones_are(self) -> None:
+        gate, endpoints, _ = self._flooded()
+        assert gate.pump(2.0) == []
+        assert in_flight(endpoints) == [15]
+
+    def test_more_are_tried_with_who_waits_in_turns_and_not_with_who_has_less_than_its_share(self) -> None:
+        gate, endpoints, running = self._flooded()
+        window = endpoint(endpoints).window
+        now = 2.0
+        while window.knows_seats:
+            running += self._read(gate, endpoints, now := now + 0.25)
+        assert (in_flight(endpoints), window.limit, window.sure) == ([17], 17, 16)
+        late = gate.submit(ticket("b"), now)
+        gate.ended(running.pop(), now)
+        assert gate.pump(now) == []  # one seat is free, and may not be there
+        gate.ended(running.pop(), now)
+        assert gate.pump(now)[0] is late
 
 
 class TestFailing:

@@ -239,14 +239,15 @@ class FlowLaws(RuleBasedStateMachine):
     @invariant()
     def nobody_waits_while_there_is_room(self) -> None:
         """Room may be kept only for a tenant that asked lately and waits for nothing, from tenants that have waited for
-        longer than a burst; and never more than the documented part of seats, or of endpoints without a prompt."""
+        longer than a burst; and never more than the documented part of seats, or of endpoints without a prompt. Seats
+        on trial are nobody's yet."""
         waiting = self._of("queued")
         if not waiting:
             assert self.gate.next_due is None
             return
         may_keep = any(self._is_kept_from(one) for one in waiting)
         able = self.endpoints.pools[MODEL].candidates(self.now)
-        room = [e for e in able if e.window.has_room(e, self.now)]
+        room = [e for e in able if e.window.has_room(e, self.now) and e.in_flight < e.window.sure]
         if not room:
             return
         assert may_keep

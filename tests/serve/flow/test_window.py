@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.serve.flow.seats import FIRST_REQUESTS, UNKNOWN_REQUESTS
 from penstock.serve.flow.settings import Capacity
-from penstock.serve.flow.window import SPARE, UNKNOWN_REQUESTS, Window
+from penstock.serve.flow.window import SPARE, Window
 from penstock.serve.routing import EngineSample
 from serve.flow.flows import endpoint, table
 
@@ -16,8 +17,55 @@ def sample(at: float, running: int = 0, waiting: int = 0, kv_usage: float = 0.0)
     return EngineSample(at=at, running=running, waiting=waiting, kv_usage=kv_usage)
 
 
-def test_an_engine_that_is_not_known_gets_as_many_as_the_largest_default() -> None:
-    assert Window().limit == UNKNOWN_REQUESTS == 1024
+def test_an_engine_without_metrics_gets_as_many_as_the_largest_default() -> None:
+    window = Window()
+    window.observe(None, 900)
+    assert window.limit == UNKNOWN_REQUESTS == 1024
+    assert not window.knows_seats
+
+
+def test_an_engine_with_metrics_that_is_not_known_begins_with_a_few_and_grows_with_first_tokens() -> None:
+    window = Window()
+    window.observe(sample(1), 0)
+    assert (window.limit, window.knows_seats) == (FIRST_REQUESTS, False)
+    for _ in range(4 * FIRST_REQUESTS):
+        window.began(10, window.begin(10, 1.0, is_heard=True), 0.02, window.limit)
+    assert window.limit == 2 * FIRST_REQUESTS
+    window.began(10, window.begin(10, 1.0, is_heard=True), 0.02, window.limit - 1)
+    assert window.limit == 2 * FIRST_REQUESTS  # it was not full
+
+
+def test_what_is_on_trial_is_told_apart_and_no_seats_are_kept_meanwhile() -> None:
+    window = Window()
+
+    def read(at: int) -> None:
+        window.was_full = True
+        ours = window.limit
+        window.observe(sample(at, min(ours, 32), ours - min(ours, 32)), ours)
+
+    now = 0
+    while not window.knows_seats:
+        read(now := now + 1)
+    while window.knows_seats:
+        assert (window.sure, window.limit) == (32, 32)
+        assert (window.reserve_min, window.kept(1), window.kept(5)) == (2, 2, 5)
+        read(now := now + 1)
+    assert (window.sure, window.limit) == (32, 33)
+    assert (window.reserve_min, window.kept(5)) == (0, 0)
+
+
+def test_each_gateway_has_its_part_of_the_seats_that_were_learned() -> None:
+    window = Window(gateways=2)
+    window.observe(sample(0), 0)
+    assert window.limit == FIRST_REQUESTS
+    for at in (1, 2, 3, 4):
+        window.observe(sample(at, running=11, waiting=3), window.limit)
+    assert window.limit == 6
+    window.configure(Capacity(requests_max=8), 2)
+    assert window.limit == 4
+    window.configure(Capacity(), 2)
+    window.observe(sample(5, running=30), 5)
+    assert window.limit == 15
 
 
 @pytest.mark.parametrize(("gateways", "share"), [(1, 10), (2, 5), (3, 4), (20, 1)])

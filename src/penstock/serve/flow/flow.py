@@ -211,7 +211,8 @@ class Flow:
             grant.bill.began_at = now
         if not grant.prefill_held or ticket.endpoint is None:
             return
-        ticket.endpoint.window.began(ticket.need.prompt_tokens, grant.prefill_held, now - grant.sent_at)
+        one, took_s = ticket.endpoint, now - grant.sent_at
+        one.window.began(ticket.need.prompt_tokens, grant.prefill_held, took_s, one.in_flight)
         grant.prefill_held = 0
         if self._busy:
             self.is_dirty = True
@@ -411,7 +412,7 @@ class Flow:
         line.is_up_again(now)
         self.wakes.discard(line.model)
         room = self._with_room(able, now) if self._queue.is_on else able
-        line.note_able([0 if e.window is None else e.window.limit for e in able])
+        line.note_able([e.window.limit if e.window is not None and e.window.knows_seats else 0 for e in able])
         while room:
             ticket = line.peek(now)
             if ticket is None:
@@ -430,14 +431,18 @@ class Flow:
         while others ask."""
         place: Place = ticket.token
         until = place.queue.kept_until(place.account, now)
-        if until <= now or not self._queue.is_on:
+        if not self._queue.is_on:
+            return room
+        if until <= now:
+            if place.queue.is_owed(place.account, now):  # whether an engine runs more is not tried with those
+                return [e for e in room if e.in_flight < e.window.sure]
             return room
         free = sum(e.window.limit - e.in_flight for e in room)
         clear = [e for e in room if e.window.prefill_held <= 0]
         kept, spare = line.seats.kept(line.able_seats), []
         if free > kept and len(clear) > line.clear.kept(line.able):
             each = kept // line.able
-            spare = [e for e in clear if e.window.limit - e.in_flight > max(each, e.window.reserve_min)]
+            spare = [e for e in clear if e.window.limit - e.in_flight > e.window.kept(each)]
         if not spare:
             line.kept_until = until
             for endpoint in room:

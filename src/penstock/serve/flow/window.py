@@ -1,11 +1,13 @@
 """What one endpoint has room for, learned from what its engine says.
 
 A request that waits inside an engine can be neither reordered nor sent elsewhere, so an engine gets what it runs and a
-little more. Known bounds (`max_num_seqs`, KV tokens) are where the window begins. From then on each reading of the
-engine's metrics moves it:
+little more. Where its seats (`max_num_seqs`) are known the window begins with them, and each reading of the engine's
+metrics moves it:
 
     requests stay waiting in the engine  ──▶ shrink to what it runs, and `SPARE` more
     none waits, and we held some back    ──▶ grow: by a quarter below where it last shrank, by 1/32 from there on
+
+Where they are not, they are learned (`seats.py`).
 
 Prompts are held too: a step with several prompts in it is long for everybody. Where `began` tells of first tokens, no
 more prompt tokens are sent at once than the engine gets through in `FIRST_TOKEN_S`, learned from how long first tokens
@@ -15,11 +17,13 @@ took with how many prompt tokens before them; one request at least is always sen
 argues (RFC 8289, section 3.1); what comes in bursts and goes again is no reason to hold anything back. This covers
 whatever bounds the engine: seats, KV blocks, or steps that are long because of long prompts.
 
-While several tenants ask, those that have their share leave some seats free, of all endpoints together (`reserve.py`).
-Seats that were kept from somebody here count as taken when it is asked whether the window should grow.
+While several tenants ask, those that have their share leave some seats free, of all endpoints together (`reserve.py`),
+of those that are known to be there (`knows_seats`). Whether an engine has more is tried with what waits in turns: a
+tenant that has less than its share is not sent to a seat that may not be there (`sure`). Seats that were kept from
+somebody here count as taken when it is asked whether the window should grow.
 
-Guarantees: the window is at least 1; an engine of which nothing is known is given `UNKNOWN_REQUESTS`. With G gateways
-each has the G-th part, rounded up; what others leave unused is lent, and taken back as soon as requests stay waiting.
+Guarantees: the window is at least 1. With G gateways each has the G-th part, rounded up; what others leave unused is
+lent, and taken back as soon as requests stay waiting.
 Belongs to one endpoint, and is changed only by the flow. Requests in flight are counted by the endpoint itself.
 """
 
@@ -28,17 +32,15 @@ from __future__ import annotations
 import math
 from collections import deque
 
+from penstock.serve.flow.seats import PROMPTS_PART, Seats
 from penstock.serve.flow.settings import UNKNOWN_CAPACITY, Capacity
 from penstock.serve.routing.endpoints import Endpoint, EngineSample
 
-__all__ = ["SPARE", "UNKNOWN_REQUESTS", "Window"]
+__all__ = ["SPARE", "Window"]
 
-UNKNOWN_REQUESTS = 1024
-"""Requests of an engine that is not known: vLLM's own largest default of `max_num_seqs`, so that none is throttled."""
 SPARE = 2
-"""Requests that may wait in an engine: one to begin in the next step, and one while word of an end is on its way."""
-SPARE_PART = 8
-"""Or one for so many that run: with short requests several come between two steps."""
+"""Requests that may wait in an engine: one to begin in the next step, and one while word of an end is on its way. Or
+one in `PROMPTS_PART` of those that run: prompts wait for their turn in a step."""
 FIRST_TOKEN_S = 0.03
 """Seconds that prompts in an engine may add to a first token beyond the quickest (which is its steps alone): two or
 three steps. Half of the quickest where that is more, as on a slow engine. The other prompts wait where they can be
@@ -61,15 +63,17 @@ class Window:
     """Room of one endpoint."""
 
     __slots__ = (
-        "_borrowed", "_capacity", "_gateways", "_kv_fresh", "_kv_held", "_quickest_s", "_silent", "_size", "_size_max",
-        "_top", "_usual_s", "kv_tokens", "limit", "prefill_held", "prefill_max", "reserve", "reserve_min", "seen",
-        "was_full",
+        "_borrowed", "_capacity", "_gateways", "_kv_fresh", "_kv_held", "_quickest_s", "_reserve", "_seats", "_silent",
+        "_size", "_size_max", "_top", "_usual_s", "kv_tokens", "limit", "prefill_held", "prefill_max", "reserve_min",
+        "seen", "sure", "was_full",
     )  # fmt: skip
 
     def __init__(self, capacity: Capacity = UNKNOWN_CAPACITY, gateways: int = 1) -> None:
         self.limit = 1
         """Most requests of ours in flight there."""
-        self.reserve = 0
+        self.sure = 1
+        """Of which so many are not on trial."""
+        self._reserve = 0
         """Of which were kept from somebody when he was turned away last."""
         self.reserve_min = 0
         """Of which are left free at least by tenants that have their share, while several ask."""
@@ -96,8 +100,10 @@ class Window:
         self._gateways = gateways
         self._capacity = capacity
         self._size_max = capacity.requests_max or 0
-        self._size = float(self._size_max or UNKNOWN_REQUESTS)
-        """Requests that the engine can run, of all gateways together."""
+        self._seats = Seats(gateways)
+        """Learned where none are known."""
+        self._size = float(self._size_max)
+        """Requests that the engine can run, of all gateways together, where its seats are known."""
         self._top = self._size
         """Size at which it last shrank."""
         self.kv_tokens = capacity.kv_tokens or 0
@@ -114,6 +120,7 @@ class Window:
             if self._size_max and (self._size > self._size_max or self._size == before):
                 self._size = self._top = float(self._size_max)
         self._capacity, self._gateways = capacity, gateways
+        self._seats.gateways = gateways
         self._settle()
 
     def has_room(self, endpoint: Endpoint, now: float) -> bool:
@@ -136,7 +143,16 @@ class Window:
     def keep(self, endpoint: Endpoint) -> None:
         """Seats that are free here were kept from somebody who waits."""
         self.was_full = True
-        self.reserve = self.limit - endpoint.in_flight
+        self._reserve = self.limit - endpoint.in_flight
+
+    def kept(self, part: int) -> int:
+        """Seats that stay free here for others, of which `part` is this endpoint's part of all that are kept."""
+        return max(part, self.reserve_min) if self.knows_seats else 0
+
+    @property
+    def knows_seats(self) -> bool:
+        """Whether the engine can run `limit` requests, and no more as far as is known: seats may be kept."""
+        return self._size_max > 0 or self._seats.are_known
 
     def next_due(self, *, is_kept: bool = False) -> float | None:
         """When there may be room though nothing is heard; `is_kept`: somebody waits for the
@@ -154,9 +170,13 @@ class Window:
         self.prefill_held += tokens
         return self.prefill_held
 
-    def began(self, tokens: int, held: int, took_s: float) -> None:
-        """The first token of a prompt came after so long; `held` is what `begin` returned."""
+    def began(self, tokens: int, held: int, took_s: float, in_flight: int = 0) -> None:
+        """The first token of a prompt came after so long, with so many requests in flight here; `held` is what `begin`
+        returned."""
         self.prefill_held -= tokens
+        if in_flight >= self.limit and not self._size_max:
+            self._seats.began()
+            self._settle()
         took_s = max(took_s, 1e-4)
         if self._usual_s == 0.0:
             self._usual_s = self._quickest_s = took_s
@@ -204,14 +224,18 @@ class Window:
         """Takes a new reading of the engine's metrics."""
         before, self.seen = self.seen, sample
         was_full, self.was_full = self.was_full, False
-        reserve, self.reserve = self.reserve, 0
+        reserve, self._reserve = self._reserve, 0
         self._kv_fresh = 0
         if sample is None:
             return
         if self._capacity.kv_tokens is None and sample.kv_tokens:
             self.kv_tokens = sample.kv_tokens
+        if not self._size_max:
+            self._seats.read(sample, before, was_full=was_full, is_full=in_flight >= self.limit)
+            self._settle()
+            return
         standing = min(sample.waiting, before.waiting) if before is not None else 0
-        spare = max(SPARE, sample.running // SPARE_PART)
+        spare = max(SPARE, sample.running // PROMPTS_PART)
         if standing > spare:
             self._shrink(sample)
         elif was_full and sample.waiting <= spare and in_flight >= self.limit - reserve:
@@ -222,27 +246,31 @@ class Window:
         if self._borrowed:
             self._borrowed = 0  # first what is others' by right
             return
-        size = float(sample.running + max(SPARE, sample.running // SPARE_PART))
+        size = float(sample.running + max(SPARE, sample.running // PROMPTS_PART))
         if size < self._size:
             self._top = self._size = size
 
     def _grow(self, sample: EngineSample) -> None:
-        bound = self._size_max
-        if not bound or self._size < bound:
+        bound = float(self._size_max)
+        if self._size < bound:
             step = self._size / 4 if self._size < 0.9 * self._top else self._size / 32
-            self._size += max(1.0, step)
-            if bound:
-                self._size = min(self._size, float(bound))
+            self._size = min(self._size + max(1.0, step), bound)
             self._top = max(self._top, self._size)
         elif self._gateways > 1:
-            spare = bound - sample.running - sample.waiting
-            self._borrowed += max(0, spare // self._gateways)
+            self._borrowed += max(0, (self._size_max - sample.running - sample.waiting) // self._gateways)
 
     def _settle(self) -> None:
-        share = -(-int(self._size) // self._gateways)
-        limit = max(1, share) + self._borrowed
-        self.limit = limit = min(limit, self._size_max) if self._size_max else limit
-        self.reserve_min = min(-(-limit // RESERVE_PART), RESERVE_MIN_MAX) if limit >= RESERVE_FROM else 0
+        if self._size_max:
+            self.sure = self.limit = min(self._part_of(self._size) + self._borrowed, self._size_max)
+        else:
+            seats = self._seats
+            self.limit = self._part_of(seats.size)
+            self.sure = min(self.limit, self._part_of(seats.sure)) if seats.on_trial else self.limit
+        keeps = self.limit >= RESERVE_FROM and self.knows_seats
+        self.reserve_min = min(-(-self.limit // RESERVE_PART), RESERVE_MIN_MAX) if keeps else 0
+
+    def _part_of(self, size: float) -> int:
+        return max(1, -(-int(size) // self._gateways))
 
     @property
     def kv_held(self) -> int:
