@@ -281,3 +281,37 @@ def test_an_end_with_a_reason_goes_on_wherever_the_usage_stands() -> None:
     events = [last, usage, b"data: [DONE]\n\n"]
     assert b"".join(relay.feed(e) for e in events) == b"".join(events)
     assert relay.fault == ""
+
+
+class TestResponseThatWasDropped:
+    """vLLM 0.32 ends a response of gpt-oss that it was told to drop as completed, with the status `cancelled`."""
+
+    SAID = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","delta":"on"}\n\n'
+
+    @staticmethod
+    def _last(status: str, kind: str = "response.completed", **more: object) -> bytes:
+        response = {"id": "resp_1", "error": None, "status": status, "output": [], **more}
+        told = json.dumps({"response": response, "sequence_number": 9, "type": kind}, separators=(",", ":"))
+        return f"event: {kind}\ndata: {told}\n\n".encode()
+
+    @pytest.mark.parametrize("is_joined", [False, True])
+    def test_is_no_whole_answer(self, *, is_joined: bool) -> None:
+        relay, last = EventRelay(strips_usage=False), self._last("cancelled")
+        pieces = [self.SAID + last] if is_joined else [self.SAID, last]
+        assert b"".join(map(relay.feed, pieces)) == self.SAID
+        assert relay.fault == "dropped the request"
+        assert relay.said == last
+
+    @pytest.mark.parametrize(
+        "last",
+        [
+            _last("completed"),
+            _last("incomplete", "response.incomplete"),
+            _last("completed", metadata={"status": "cancelled"}),
+            _last("cancelled", "response.created"),
+        ],
+    )
+    def test_others_go_on(self, last: bytes) -> None:
+        relay = EventRelay(strips_usage=False)
+        assert relay.feed(self.SAID) + relay.feed(last) == self.SAID + last
+        assert relay.fault == ""

@@ -36,6 +36,8 @@ ERROR_MARK = b'"error"'
 ABORT_MARK = b'"abort"'
 """In the event with which vLLM ends a choice that it was told to drop; in a text its quotes would be escaped, but a
 text may be this word."""
+CANCELLED_MARK = b'"status":"cancelled"'
+"""In the event with which vLLM ends a response of gpt-oss that it was told to drop."""
 PLAIN_ENDS = (b"}]}\n\n", b":null}\n\n")
 """How pieces end that hold neither usage nor an error, where choices come last: after a token, and after the role."""
 BLOCK_ENDS = b"}}\n\n"
@@ -66,6 +68,7 @@ _FAULT = re.compile(
     rb'(?m)^data: ?\{(?:"type": ?"error", ?)?"error"|"finish_reason": ?"abort"|'
     rb'"message_delta", ?"delta": ?\{"stop_reason":null'
 )
+_CANCELLED = re.compile(rb'(?m)^data: ?(\{.*"status":"cancelled".*)$')
 _BLOCK_STOP = b"event: content_block_stop\n"
 _FINISH = re.compile(rb'"finish_reason": ?"')
 _CLOSING = re.compile(rb'(?m)^data: ?(?:\[DONE\]|\{.*"choices":\[\])')
@@ -198,6 +201,8 @@ class EventRelay:
         self.is_progress = b"data:" in payload
         if ERROR_MARK in events or ABORT_MARK in events or NO_REASON_MARK in events:
             events = self._up_to_fault(events)
+        if CANCELLED_MARK in events and not self.lets_faults_pass:
+            events = self._up_to_cancelled(events)
         if self._holds_stops:
             events = self._up_to_stop(events)
         is_closing = b"[DONE]" in events or b'"choices":[]' in events
@@ -239,6 +244,22 @@ class EventRelay:
         self.fault = "dropped the request" if is_drop else UNENDED if found[0].endswith(b"null") else "failed"
         self.said, self._carry = events[start:] + self._carry, b""
         return events[:start]
+
+    def _up_to_cancelled(self, events: bytes) -> bytes:
+        """What comes before the last event of a response that the engine dropped. No client cancels what it streams."""
+        for found in _CANCELLED.finditer(events):
+            try:
+                told = orjson.loads(found[1])
+            except orjson.JSONDecodeError:
+                continue
+            response = told.get("response")
+            is_last = told.get("type") == "response.completed"
+            if is_last and type(response) is dict and response.get("status") == "cancelled":
+                start = _events_end(events[: found.start()], 0)
+                self.fault = "dropped the request"
+                self.said, self._carry = events[start:] + self._carry, b""
+                return events[:start]
+        return events
 
     def _up_to_stop(self, events: bytes) -> bytes:
         """What comes before the end of a block that nothing follows yet."""
