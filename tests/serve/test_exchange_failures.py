@@ -348,6 +348,15 @@ class TestOtherEnds:
         assert not call.exchange.is_upstream_kept
         assert sum(failures(gateway).values()) == 0
 
+    def test_a_client_that_goes_away_with_the_last_event_has_its_whole_answer(self) -> None:
+        """Clients hang up on `[DONE]`; vLLM ends the connection's chunk a moment later."""
+        call = Call(core(), stream=True).send().engine(SSE_HEAD, chunk(TOKEN), chunk(USAGE_EVENT + DONE))
+        call.exchange.client_lost(call.tick())
+        call.settled()
+        assert (call.outcome, call.record.status) == (("ok", ""), 200)
+        assert call.record.output_tokens > 0
+        assert not call.exchange.is_upstream_kept
+
     def test_a_client_that_goes_away_before_its_request_was_whole_is_cancelled(self) -> None:
         call = Call(core())
         call.exchange.client_lost(call.tick())

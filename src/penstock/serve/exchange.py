@@ -123,10 +123,14 @@ class Exchange(Hedged):
         return self.refuse(failure, now)
 
     def client_lost(self, now: float) -> None:
-        """The client is gone: the edge cuts the endpoint's connection, which makes the engine stop."""
-        if self._answer is not None:
-            self._note_answer(self._answer)
-        if self.phase != "over":
+        """The client is gone: the edge cuts the endpoint's connection, which makes the engine stop. A stream whose last
+        event the client has is whole: clients hang up on it, and the end of its connection comes later."""
+        answer = self._answer
+        if answer is not None:
+            self._note_answer(answer)
+        if self.phase == "relaying" and answer is not None and answer.is_stream and answer.is_whole(is_end=False):
+            self._finish_relay(answer, now)
+        elif self.phase != "over":
             self._over(now, "cancelled", "client_disconnected")
 
     # ------------------------------------------------------------------ the endpoint's side
