@@ -250,3 +250,11 @@ def test_an_event_that_is_no_error_object_stays_as_it_is(event: bytes) -> None:
 @given(st.binary(max_size=60))
 def test_any_bytes_are_an_event_or_stay_as_they_are(data: bytes) -> None:
     engine_error_event(b"data: " + data)
+
+
+@pytest.mark.parametrize("code", ["0500" + "1" * 5000, "04041", "5000"])
+def test_a_code_that_is_no_status_makes_an_error_of_a_stream_a_500(code: str) -> None:
+    event = b"data: " + json.dumps({"error": {"message": "oops", "code": code}}).encode() + b"\n\n"
+    told = json.loads(engine_error_event(event).removeprefix(b"data: "))["error"]
+    plain = json.loads(normalise_engine_error(500, event.removeprefix(b"data: "), "openai"))["error"]
+    assert told == plain

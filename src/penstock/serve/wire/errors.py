@@ -148,7 +148,7 @@ def engine_error_event(event: bytes) -> bytes:
     if not isinstance(error, dict):
         return event
     code = str(error.get("code"))
-    status = int(code) if code.isdecimal() and 400 <= int(code[:4]) <= 599 else 500
+    status = int(code) if len(code) == 3 and code.isdecimal() and 400 <= int(code) <= 599 else 500
     return b"data: " + normalise_engine_error(status, data, "openai") + b"\n\n"
 
 
