@@ -9,9 +9,9 @@ vLLM says both in its metrics, four times a second to us, and not its `max_num_s
          the engine ran more than it was sure of    ──▶     be sure of that, and try twice as many more
          it did not                                 ──▶     back, and a pause twice as long
 
-So they are known after a second or two of load, whatever bounds the engine. "Stay waiting" means in two readings in a
-row: the least of a queue over an interval is what stands in it, as CoDel argues (RFC 8289, section 3.1); what comes in
-bursts and goes again is no reason to hold anything back.
+So they are known once requests have stayed waiting, whatever bounds the engine; where they wait for moments only, they
+are not. To stay means in two readings in a row: the least of a queue over an interval is what stands in it, as CoDel
+argues (RFC 8289, section 3.1); what comes in bursts and goes again is no reason to hold anything back.
 
 Guarantees: at least 1; an engine that has no metrics is given `UNKNOWN_REQUESTS`. Pure; owned by a window.
 """
